@@ -1,0 +1,1 @@
+"""Launch files, configuration, demo checkpoint and system tests; no other code."""

@@ -1,0 +1,1 @@
+"""Camera node: driver image to the size and mode that the checkpoint asks for."""

@@ -1,0 +1,1 @@
+"""The commands: vla, vla_up and the doctor."""

@@ -1,0 +1,18 @@
+from setuptools import find_packages, setup
+
+setup(
+    name='vla_core',
+    version='0.1.0',
+    description='Types, policy protocol, gate rules, chunk player, image operations and errors; numpy and Pillow only',
+    license='Apache-2.0',
+    maintainer='VLA workspace maintainers',
+    maintainer_email='maintainers@example.org',
+    packages=find_packages(exclude=['test', 'test.*']),
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/vla_core']),
+        ('share/vla_core', ['package.xml']),
+    ],
+    extras_require={'test': ['pytest']},
+    entry_points={'console_scripts': []},
+    zip_safe=False,
+)

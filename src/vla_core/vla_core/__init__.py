@@ -1,0 +1,1 @@
+"""Types, policy protocol, gate rules, chunk player, image operations and errors; numpy and Pillow only."""

@@ -1,0 +1,1 @@
+"""Policy node: images and an instruction to action chunks."""

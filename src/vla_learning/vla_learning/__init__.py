@@ -1,0 +1,1 @@
+"""Model, data, training, evaluation and export of the learned policy (needs the train extra)."""

@@ -1,0 +1,18 @@
+from setuptools import find_packages, setup
+
+setup(
+    name='vla_ros',
+    version='0.1.0',
+    description='rclpy glue: parameters, QoS, conversion, diagnostics, clocks, running a node',
+    license='Apache-2.0',
+    maintainer='VLA workspace maintainers',
+    maintainer_email='maintainers@example.org',
+    packages=find_packages(exclude=['test', 'test.*']),
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/vla_ros']),
+        ('share/vla_ros', ['package.xml']),
+    ],
+    extras_require={'test': ['pytest']},
+    entry_points={'console_scripts': []},
+    zip_safe=False,
+)

@@ -1,0 +1,1 @@
+"""rclpy glue: parameters, QoS, conversion, diagnostics, clocks, running a node."""

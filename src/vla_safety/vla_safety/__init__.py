@@ -1,0 +1,1 @@
+"""Gate node: the only writer of cmd_vel."""

@@ -1,0 +1,1 @@
+"""A robot to drive: MuJoCo, headless, with or without ROS."""
