@@ -1,0 +1,91 @@
+"""Plan-view geometry of objects, vectorised over robot poses: gaps and visibility.
+
+Shape legend: N poses, K objects of the layout, R rays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_sim import robot
+
+BOX, BALL, CYLINDER = 'box', 'ball', 'cylinder'
+SHAPES = (BOX, BALL, CYLINDER)
+
+_RAYS = np.linspace(-0.9, 0.9, 9)
+_EDGE_OF_VIEW = robot.HORIZONTAL_FOV / 2
+# Mean silhouette of a square over all directions, as a radius: 2 * side / pi.
+_BOX_SILHOUETTE = 2 / np.pi
+
+
+def wrap(angle: np.ndarray | float) -> np.ndarray | float:
+    """Map an angle to [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+class Plan:
+    """The objects of one layout, as arrays.
+
+    Args:
+        shapes: Shape names, K of them.
+        x: [K], metres.
+        y: [K], metres.
+        yaw: [K], radians.
+        size: [K], edge of a box, radius of a ball or a cylinder, metres.
+        height: [K], metres.
+    """
+
+    def __init__(self, shapes, x, y, yaw, size, height) -> None:
+        self.shapes = tuple(shapes)
+        self.centre = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=-1)
+        self.yaw = np.asarray(yaw, float)
+        self.size = np.asarray(size, float)
+        self.height = np.asarray(height, float)
+        self.is_box = np.array([shape == BOX for shape in self.shapes], bool)
+        self.silhouette = np.where(self.is_box, _BOX_SILHOUETTE, 1.0) * self.size
+        self.outer_radius = np.where(self.is_box, np.sqrt(0.5), 1.0) * self.size
+
+    def gaps(self, position: np.ndarray) -> np.ndarray:
+        """Distances between the robot's footprint and every object's surface.
+
+        Args:
+            position: [N, 2], metres.
+
+        Returns:
+            [N, K] metres; negative where the discs overlap.
+        """
+        offset = position[:, None, :] - self.centre
+        round_gap = np.hypot(offset[..., 0], offset[..., 1]) - self.size
+        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
+        local_x = np.abs(cos * offset[..., 0] + sin * offset[..., 1]) - self.size / 2
+        local_y = np.abs(-sin * offset[..., 0] + cos * offset[..., 1]) - self.size / 2
+        outside = np.hypot(np.maximum(local_x, 0), np.maximum(local_y, 0))
+        box_gap = outside + np.minimum(np.maximum(local_x, local_y), 0)
+        return np.where(self.is_box, box_gap, round_gap) - robot.FOOTPRINT_RADIUS
+
+    def visible_fraction(self, poses: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Say how much of the targets' width the camera sees, past nearer objects.
+
+        Args:
+            poses: [N, 3], x, y, yaw of the robot.
+            targets: [N], indices of objects.
+
+        Returns:
+            [N] in 0..1.
+        """
+        heading = np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=-1)
+        offset = self.centre - (poses[:, :2] + robot.CAMERA_FORWARD * heading)[:, None, :]
+        distance = np.maximum(np.hypot(offset[..., 0], offset[..., 1]), 1e-6)
+        bearing = np.arctan2(offset[..., 1], offset[..., 0])
+        half_width = np.arcsin(np.minimum(self.silhouette / distance, 1.0))
+        slope = (self.height - robot.CAMERA_HEIGHT) / distance
+
+        row = np.arange(len(poses))
+        ray = bearing[row, targets][:, None] + _RAYS * half_width[row, targets][:, None]
+        in_view = np.abs(wrap(ray - poses[:, 2][:, None])) < _EDGE_OF_VIEW
+        covered = (
+            (np.abs(wrap(ray[:, :, None] - bearing[:, None, :])) < half_width[:, None, :])
+            & (distance < distance[row, targets][:, None])[:, None, :]
+            & (slope > slope[row, targets][:, None])[:, None, :]
+        ).any(axis=-1)
+        return (in_view & ~covered).mean(axis=-1)
