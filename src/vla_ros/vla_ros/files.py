@@ -1,0 +1,38 @@
+"""Find robots and checkpoints by name in vla_bringup, or by path."""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from vla_core.errors import ConfigError
+
+
+def robot_path(name_or_path: str) -> Path:
+    """Return the robot file `config/robots/<name>.yaml` of vla_bringup, or the given file.
+
+    Raises:
+        ConfigError: if there is no such file; the message lists the known names.
+    """
+    return _find(name_or_path, 'config/robots', '.yaml', 'robot')
+
+
+def checkpoint_path(name_or_path: str) -> Path:
+    """Return the folder `checkpoints/<name>` of vla_bringup, or the given folder.
+
+    Raises:
+        ConfigError: if there is no such folder; the message lists the known names.
+    """
+    return _find(name_or_path, 'checkpoints', '', 'checkpoint')
+
+
+def _find(name_or_path: str, folder: str, suffix: str, what: str) -> Path:
+    given = Path(name_or_path).expanduser()
+    if len(given.parts) > 1 or given.suffix:
+        if given.exists():
+            return given
+        raise ConfigError(f'{what} {name_or_path!r}: no such path')
+    share = Path(get_package_share_directory('vla_bringup')) / folder
+    found = share / f'{name_or_path}{suffix}'
+    if name_or_path and found.exists():
+        return found
+    known = sorted(path.stem for path in share.glob(f'*{suffix}') if not path.name.startswith('.'))
+    raise ConfigError(f'{what} {name_or_path!r}: expected a path or one of {known}')
