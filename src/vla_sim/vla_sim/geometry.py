@@ -63,12 +63,15 @@ class Plan:
         box_gap = outside + np.minimum(np.maximum(local_x, local_y), 0)
         return np.where(self.is_box, box_gap, round_gap) - robot.FOOTPRINT_RADIUS
 
-    def visible_fraction(self, poses: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def visible_fraction(
+        self, poses: np.ndarray, targets: np.ndarray, over_the_top: bool = True
+    ) -> np.ndarray:
         """Say how much of the targets' width the camera sees, past nearer objects.
 
         Args:
             poses: [N, 3], x, y, yaw of the robot.
             targets: [N], indices of objects.
+            over_the_top: Whether a target counts that rises above the object in front of it.
 
         Returns:
             [N] in 0..1.
@@ -86,6 +89,6 @@ class Plan:
         covered = (
             (np.abs(wrap(ray[:, :, None] - bearing[:, None, :])) < half_width[:, None, :])
             & (distance < distance[row, targets][:, None])[:, None, :]
-            & (slope > slope[row, targets][:, None])[:, None, :]
+            & ((slope > slope[row, targets][:, None]) | (not over_the_top))[:, None, :]
         ).any(axis=-1)
         return (in_view & ~covered).mean(axis=-1)

@@ -284,7 +284,9 @@ def _sample_start(
             continue
         # Facing it, the target can be seen: turning in place always finds it.
         poses = np.array([[x, y, yaw], [x, y, around + math.pi]])
-        seen, seen_facing = plan.visible_fraction(poses, np.array([layout.target] * 2))
+        seen, seen_facing = plan.visible_fraction(
+            poses, np.array([layout.target] * 2), over_the_top=False
+        )
         if seen_facing < _SEEN:
             continue
         behind = seen == 0 and abs(bearing) > robot.HORIZONTAL_FOV / 2
