@@ -1,0 +1,57 @@
+"""What a text may and may not do."""
+
+from hypothesis import given, strategies as st
+import pytest
+from vla_core.errors import ObservationError
+from vla_core.text import clean_text, is_stop_word, MAX_TEXT, STOP_WORDS
+
+
+@pytest.mark.parametrize('word', sorted(STOP_WORDS))
+@pytest.mark.parametrize('form', ['{}', ' {}! ', 'please {}', '{} now, please.', '"{}"'])
+def test_stop_words_stop_in_any_dress(word, form):
+    """Case, punctuation and politeness do not hide a stop word."""
+    assert is_stop_word(form.format(word))
+    assert is_stop_word(form.format(word).upper())
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['', 'please', 'do not stop', 'stop at the red box', 'go to the stop sign', 'move forward'],
+)
+def test_other_texts_do_not_stop(text):
+    """A stop word inside a sentence is the policy's business."""
+    assert not is_stop_word(text)
+
+
+def test_repeated_stop_stops():
+    """A person in a hurry says it more than once."""
+    assert is_stop_word('Stop! Stop! STOP!')
+
+
+@given(st.text(max_size=MAX_TEXT))
+def test_clean_text_is_visible_bounded_and_idempotent(text):
+    """Whatever passes has no control characters and is not changed by a second pass."""
+    try:
+        cleaned = clean_text(text)
+    except ObservationError:
+        return
+    assert 0 < len(cleaned) <= MAX_TEXT
+    assert cleaned.isprintable() or all(c.isprintable() or c == ' ' for c in cleaned)
+    assert clean_text(cleaned) == cleaned
+
+
+@pytest.mark.parametrize('text', ['', '   ', '\x00\x07\n', 'x' * (MAX_TEXT + 1), 'y' * 1_000_000])
+def test_malformed_texts_are_refused(text):
+    """Empty and endless texts are errors that say what was expected."""
+    with pytest.raises(ObservationError, match='expected'):
+        clean_text(text)
+
+
+@given(st.text(max_size=60))
+def test_stop_words_survive_cleaning(text):
+    """Gate (raw text) and policy (cleaned text) agree about every text that the policy accepts."""
+    try:
+        cleaned = clean_text(text)
+    except ObservationError:
+        return
+    assert is_stop_word(cleaned) == is_stop_word(text)
