@@ -1,0 +1,52 @@
+# `make help` lists the targets. Everything is made inside this folder: .venv, build, install, log.
+PYTHON ?= python3
+EPISODES ?= 50
+SEED ?= $(if $(FINAL),1000001,500000)
+TORCH ?= cpu
+export EPISODES SEED FINAL TORCH
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-train build run test test-long evaluate bench policy lint clean
+.NOTPARALLEL:
+
+BOOTSTRAP = command -v "$(PYTHON)" > /dev/null || { echo 'setup: no $(PYTHON) in PATH; install Python 3.11 to 3.14 or name one: make setup PYTHON=/usr/bin/python3.11' >&2; exit 1; }; "$(PYTHON)" requirements/bootstrap.py
+ENV = . .venv/bin/vla-env &&
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+
+setup: ## make .venv with ROS 2 and everything the demo and the tests need
+	@$(BOOTSTRAP) setup
+
+setup-train: ## add torch (TORCH=cpu|cuda) and what training needs
+	@$(BOOTSTRAP) train
+
+build: setup ## build src/ into install/ with colcon
+	@$(BOOTSTRAP) build
+
+run: build ## start the simulated robot (ARGS="name:=value ..." for launch arguments)
+	@$(ENV) exec vla_up robot.launch.xml $(ARGS)
+
+test: build lint ## lint, type check and the tests (at most 15 minutes on 2 cores)
+	@$(ENV) exec python -m pytest
+
+test-long: build ## the tests marked slow as well
+	@$(ENV) exec python -m pytest -m ''
+
+evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a release)
+	@$(ENV) exec python -m vla_sim.evaluate
+
+bench: build ## measure latencies and the gate, write build/bench.json
+	@$(ENV) exec vla bench
+
+policy: setup-train build ## train the demo policy and write its checkpoint
+	@$(ENV) exec vla-learn demo
+
+lint: setup ## ruff and mypy
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@MYPYPATH=src/vla_core:src/vla_ros .venv/bin/mypy
+
+clean: ## remove what build and the tests made, keep .venv
+	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv/build.stamp
