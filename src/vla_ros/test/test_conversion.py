@@ -1,0 +1,89 @@
+"""Chunks survive the trip to the bit; malformed messages are refused."""
+
+import array
+import math
+
+from hypothesis import given, strategies as st
+import numpy as np
+import pytest
+from vla_core.errors import ActionRejected
+from vla_core.types import ActionChunk, Status
+from vla_ros.conversion import (
+    chunk_from_msg,
+    chunk_to_msg,
+    to_ns,
+    to_time,
+    twist_from_msg,
+    twist_to_msg,
+)
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def _chunk(data):
+    return ActionChunk(
+        stamp_ns=1_790_000_000_123_456_789,
+        observation_stamp_ns=1_790_000_000_123_456_788,
+        step_dt=0.1,
+        sequence=7,
+        names=('linear.x', 'angular.z'),
+        units=('m/s', 'rad/s'),
+        data=data,
+        status=Status.RUNNING,
+        policy_run=2**63 + 5,
+        instruction_id=3,
+        model_id='demo',
+        inference_seconds=0.004,
+    )
+
+
+@given(st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=20))
+def test_chunk_round_trip_is_exact(rows):
+    """No number, stamp or id changes on the way."""
+    chunk = _chunk(np.array(rows, dtype=np.float64))
+    back = chunk_from_msg(chunk_to_msg(chunk))
+    assert back.data.tobytes() == chunk.data.tobytes()
+    for name in ('stamp_ns', 'observation_stamp_ns', 'sequence', 'names', 'units', 'status'):
+        assert getattr(back, name) == getattr(chunk, name)
+    assert (back.policy_run, back.instruction_id) == (chunk.policy_run, chunk.instruction_id)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'horizon': 0},
+        {'horizon': 3},
+        {'names': ['linear.x']},
+        {'names': []},
+        {'units': ['m/s']},
+        {'names': ['linear.x', 'linear.x']},
+        {'data': array.array('d', [math.nan] * 4)},
+        {'data': array.array('d', [math.inf, 0.0, 0.0, 0.0])},
+        {'data': array.array('d')},
+        {'data': array.array('d', [0.0] * 100_000), 'horizon': 50_000},
+        {'status': 99},
+        {'representation': 99},
+        {'step_dt': 0.0},
+        {'step_dt': math.nan},
+    ],
+    ids=lambda change: ','.join(change),
+)
+def test_malformed_message_is_refused(change):
+    """Every rule of the wire has its own error."""
+    msg = chunk_to_msg(_chunk(np.zeros((2, 2))))
+    for name, value in change.items():
+        setattr(msg, name, value)
+    with pytest.raises(ActionRejected):
+        chunk_from_msg(msg)
+
+
+@given(st.integers(min_value=0, max_value=2**31 * 10**9 - 1))
+def test_stamps_are_exact(stamp_ns):
+    """A stamp names a frame, so no nanosecond may be lost."""
+    assert to_ns(to_time(stamp_ns)) == stamp_ns
+
+
+def test_twist_round_trip():
+    """Six velocities keep their places."""
+    velocity = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    assert twist_from_msg(twist_to_msg(velocity)) == velocity

@@ -1,0 +1,21 @@
+"""Robots and checkpoints are found by name or path, or the known names are listed."""
+
+import pytest
+from vla_core.errors import ConfigError
+from vla_ros.files import checkpoint_path, robot_path
+
+
+def test_path_is_taken_as_it_is(tmp_path):
+    """A user's own robot file needs no installation."""
+    path = tmp_path / 'mine.yaml'
+    path.touch()
+    assert robot_path(str(path)) == path
+    assert checkpoint_path(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize('find', [robot_path, checkpoint_path])
+@pytest.mark.parametrize('name', ['', 'no_such_thing', '../gate', 'missing/path.yaml'])
+def test_unknown_name_lists_what_is_known(find, name):
+    """Nobody has to guess."""
+    with pytest.raises(ConfigError, match='expected a path or one of|no such path'):
+        find(name)

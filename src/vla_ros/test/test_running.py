@@ -1,0 +1,110 @@
+"""Guarded callbacks, heartbeats and an orderly exit."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import String
+from vla_interfaces.msg import Heartbeat
+from vla_ros import qos
+from vla_ros.guard import guarded
+from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
+
+PROGRAM = """
+import sys
+from rclpy.node import Node
+from vla_core.errors import ConfigError
+from vla_ros.running import run
+
+class Example(Node):
+    def __init__(self):
+        super().__init__('example')
+        print('ready', flush=True)
+    def close(self):
+        assert self.context.ok()
+        print('last words', flush=True)
+
+def fail():
+    raise ConfigError('parameter speed is 0')
+
+sys.exit(run(fail if sys.argv[1:] else Example, args=[]))
+"""
+
+
+def _spin(executor, condition):
+    for _ in range(200):
+        executor.spin_once(timeout_sec=0.05)
+        if condition():
+            return True
+    return False
+
+
+def test_raising_callback_is_counted_and_the_node_lives(context):
+    """One bad message does not end a node."""
+    node, errors, heard = Node('example', context=context), [], []
+
+    def fragile(msg):
+        heard.append(msg.data)
+        raise ValueError('bad')
+
+    node.create_subscription(String, 'text', guarded(node, fragile, errors.append), 10)
+    publisher = node.create_publisher(String, 'text', 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    assert _spin(executor, lambda: publisher.get_subscription_count() == 1)
+    for text in ('one', 'two'):
+        publisher.publish(String(data=text))
+    assert _spin(executor, lambda: len(errors) == 2)
+    assert heard == ['one', 'two']
+    node.destroy_node()
+
+
+def test_heartbeat_carries_the_vitals(context):
+    """What the node says of itself arrives, in a run that names the process."""
+    node, beats = Node('example', context=context), []
+    node.create_subscription(Heartbeat, 'vla/heartbeat', beats.append, qos.HEARTBEAT)
+    HeartbeatPublisher(
+        node, 'camera', lambda: Vitals(Activity.BUSY, 0.5, 3, 2, 1, detail='x' * 999), 'front'
+    )
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    assert _spin(executor, lambda: len(beats) >= 3)
+    beat = beats[0]
+    assert (beat.node, beat.slot, beat.state, beat.progress) == ('camera', 'front', 2, 3)
+    assert len(beat.detail) == 200
+    assert len({beat.policy_run for beat in beats}) == 1
+    node.destroy_node()
+
+
+def _start(*args):
+    environment = {
+        **os.environ, 'ROS_DOMAIN_ID': '40', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'
+    }
+    return subprocess.Popen(
+        [sys.executable, '-c', PROGRAM, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def test_signals_end_the_process_while_it_can_still_publish():
+    """SIGINT and SIGTERM alike: close() runs in a valid context, exit status 0."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = _start()
+        assert process.stdout.readline() == 'ready\n'
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+        assert (output, process.returncode) == ('last words\n', 0), errors
+
+
+def test_bad_configuration_exits_with_its_message():
+    """A node that cannot do its job says why and leaves."""
+    process = _start('fail')
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert errors == 'error: parameter speed is 0\n'
