@@ -32,7 +32,7 @@ test: build lint ## lint, type check and the tests (at most 15 minutes on 2 core
 	@$(ENV) exec python -m pytest
 
 test-long: build ## the tests marked slow as well
-	@$(ENV) exec python -m pytest -m ''
+	@$(ENV) exec python -m pytest -m 'not gpu'
 
 evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a release)
 	@$(ENV) exec python -m vla_sim.evaluate
@@ -46,7 +46,7 @@ policy: setup-train build ## train the demo policy and write its checkpoint
 lint: setup ## ruff and mypy
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
-	@MYPYPATH=src/vla_core:src/vla_ros .venv/bin/mypy
+	@.venv/bin/mypy
 
 clean: ## remove what build and the tests made, keep .venv
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv/build.stamp
