@@ -310,7 +310,7 @@ def build() -> None:
         say('build: the first build compiles the messages, which takes about a minute')
     (VENV / 'build.stamp').unlink(missing_ok=True)
     command = [
-        *(str(PYTHON), '-m', 'colcon', 'build', '--symlink-install', '--base-paths', 'src'),
+        *(str(PYTHON), '-m', 'colcon', 'build', '--symlink-install', '--base-paths', *base_paths()),
         *('--metas', 'colcon.meta', '--event-handlers', 'console_cohesion-', 'console_stderr+'),
         *('--cmake-args', '-DPython3_EXECUTABLE=' + str(PYTHON)),
     ]
@@ -321,11 +321,16 @@ def build() -> None:
     write_stamp('build', stamp)
 
 
+def base_paths() -> list[str]:
+    """Return where packages are: the wheels lack tf2_msgs, a ROS installation has it."""
+    return ['src'] if ROS_DISTRO else ['src', 'requirements/tf2_msgs']
+
+
 def build_inputs() -> str:
     """Hash what a build depends on: linked Python modules are not part of it."""
     digest = hashlib.sha256((read_stamp('setup') + str(ROOT)).encode())
     structure = ('package.xml', 'setup.py', 'setup.cfg', 'CMakeLists.txt')
-    for top in ('src', 'launch', 'config'):
+    for top in ('src', 'launch', 'config', 'requirements/tf2_msgs'):
         for directory, below, names in os.walk(ROOT / top):
             below[:] = sorted(name for name in below if name != '__pycache__')
             for name in sorted(names):
