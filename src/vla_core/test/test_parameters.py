@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 import math
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
+
 from vla_core.errors import ConfigError
 from vla_core.parameters import build, load_yaml, parameter
 

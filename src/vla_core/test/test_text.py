@@ -1,7 +1,9 @@
 """What a text may and may not do."""
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
+
 from vla_core.errors import ObservationError
 from vla_core.text import clean_text, is_stop_word, MAX_TEXT, STOP_WORDS
 

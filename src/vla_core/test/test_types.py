@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from vla_core.errors import ActionRejected, ConfigError, ObservationError
 from vla_core.types import (
     ActionChunk,

@@ -1,7 +1,7 @@
 """Parameters declared once: a frozen dataclass whose fields carry unit, range and description.
 
-The same dataclass serves the node (vla_ros.parameters.declare), YAML files, tests and the reference
-page. Ranges are inclusive; NaN and infinity never pass; 0 has no special meaning.
+The same dataclass serves the node (vla_ros.parameters.declare), YAML files, tests and the
+reference page. Ranges are inclusive; NaN and infinity never pass; 0 has no special meaning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,8 @@ def check(field: 'dataclasses.Field[Any]', value: Any, where: str) -> Any:
     """Return `value` if the field allows it.
 
     Raises:
-        ConfigError: if its type, range or choice is wrong; names parameter, value and what is allowed.
+        ConfigError: if its type, range or choice is wrong; names parameter, value and allowed
+            range.
     """
     meta, kind = meta_of(field), kind_of(field)
     fits = type(value) is kind
@@ -94,7 +95,9 @@ def check(field: 'dataclasses.Field[Any]', value: Any, where: str) -> Any:
     if fits and meta.choices:
         fits = value in meta.choices
     if not fits:
-        hint = ' (write a float with a decimal point)' if kind is float and type(value) is int else ''
+        hint = (
+            ' (write a float with a decimal point)' if kind is float and type(value) is int else ''
+        )
         raise ConfigError(
             f'{where}: parameter {field.name} is {value!r}: expected {allowed(field)}{hint}'
         )
@@ -134,7 +137,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise ConfigError(f'line {key_node.start_mark.line + 1}: key {key!r} is given twice')
+                raise ConfigError(
+                    f'line {key_node.start_mark.line + 1}: key {key!r} is given twice'
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -143,8 +148,8 @@ def load_yaml(path: Path, max_bytes: int = 1 << 20) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
     Raises:
-        ConfigError: if the file is missing, larger than `max_bytes`, not YAML, repeats a key, or is
-            no mapping.
+        ConfigError: if the file is missing, larger than `max_bytes`, not YAML, repeats a key, or
+            is no mapping.
     """
     try:
         if path.stat().st_size > max_bytes:

@@ -14,7 +14,9 @@ STOP_WORDS = frozenset(
     | {'e stop', 'estop', 'stay', 'stay still', 'stay there', 'whoa'}
 )
 _FILLERS = frozenset({'please', 'now'})
-_PUNCTUATION = str.maketrans({mark: ' ' for mark in string.punctuation + '…–—“”„¡¿' if mark != "'"})
+_PUNCTUATION = str.maketrans(
+    {mark: ' ' for mark in string.punctuation + '…–—“”„¡¿' if mark != "'"}
+)
 
 
 def clean_text(text: str) -> str:
@@ -24,7 +26,9 @@ def clean_text(text: str) -> str:
         ObservationError: if nothing is left, or more than MAX_TEXT characters came in.
     """
     if len(text) > MAX_TEXT:
-        raise ObservationError(f'instruction of {len(text)} characters: expected at most {MAX_TEXT}')
+        raise ObservationError(
+            f'instruction of {len(text)} characters: expected at most {MAX_TEXT}'
+        )
     spaced = ''.join(
         ' ' if character.isspace() else character
         for character in text

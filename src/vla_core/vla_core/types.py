@@ -311,7 +311,9 @@ class ActionChunk:
         if not 0.0 < self.step_dt <= 10.0:
             raise ActionRejected(f'step_dt {self.step_dt}: expected in (0, 10] s')
         if not (math.isfinite(self.inference_seconds) and self.inference_seconds >= 0.0):
-            raise ActionRejected(f'inference_seconds {self.inference_seconds}: expected finite, >= 0')
+            raise ActionRejected(
+                f'inference_seconds {self.inference_seconds}: expected finite, >= 0'
+            )
 
     @property
     def horizon(self) -> int:
@@ -320,5 +322,5 @@ class ActionChunk:
 
     @property
     def duration(self) -> float:
-        """s from the start of step 0 to the end of the last step."""
+        """S from the start of step 0 to the end of the last step."""
         return self.horizon * self.step_dt

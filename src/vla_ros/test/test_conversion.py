@@ -3,9 +3,11 @@
 import array
 import math
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 import numpy as np
 import pytest
+
 from vla_core.errors import ActionRejected
 from vla_core.types import ActionChunk, Status
 from vla_ros.conversion import (
@@ -66,7 +68,7 @@ def test_chunk_round_trip_is_exact(rows):
         {'step_dt': 0.0},
         {'step_dt': math.nan},
     ],
-    ids=lambda change: ','.join(change),
+    ids=','.join,
 )
 def test_malformed_message_is_refused(change):
     """Every rule of the wire has its own error."""

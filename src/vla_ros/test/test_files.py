@@ -1,6 +1,7 @@
 """Robots and checkpoints are found by name or path, or the known names are listed."""
 
 import pytest
+
 from vla_core.errors import ConfigError
 from vla_ros.files import checkpoint_path, robot_path
 
@@ -17,5 +18,5 @@ def test_path_is_taken_as_it_is(tmp_path):
 @pytest.mark.parametrize('name', ['', 'no_such_thing', '../gate', 'missing/path.yaml'])
 def test_unknown_name_lists_what_is_known(find, name):
     """Nobody has to guess."""
-    with pytest.raises(ConfigError, match='expected a path or one of|no such path'):
+    with pytest.raises(ConfigError, match=r'expected a path or one of|no such path'):
         find(name)

@@ -6,6 +6,7 @@ import math
 import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
 from vla_core.errors import ConfigError
 from vla_core.parameters import parameter
 from vla_ros.clock import ProcessClock

@@ -8,6 +8,7 @@ import sys
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
+
 from vla_interfaces.msg import Heartbeat
 from vla_ros import qos
 from vla_ros.guard import guarded
@@ -81,7 +82,9 @@ def test_heartbeat_carries_the_vitals(context):
 
 def _start(*args):
     environment = {
-        **os.environ, 'ROS_DOMAIN_ID': '40', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'
+        **os.environ,
+        'ROS_DOMAIN_ID': '40',
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     }
     return subprocess.Popen(
         [sys.executable, '-c', PROGRAM, *args],
@@ -105,6 +108,6 @@ def test_signals_end_the_process_while_it_can_still_publish():
 def test_bad_configuration_exits_with_its_message():
     """A node that cannot do its job says why and leaves."""
     process = _start('fail')
-    output, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert errors == 'error: parameter speed is 0\n'

@@ -6,6 +6,7 @@ import time
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMsg
+
 from vla_core.errors import ConfigError
 from vla_ros import qos
 from vla_ros.conversion import to_ns

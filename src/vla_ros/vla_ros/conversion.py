@@ -5,6 +5,7 @@ import array
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist
 import numpy as np
+
 from vla_core.errors import ActionRejected
 from vla_core.types import ActionChunk, Representation, Status
 from vla_interfaces.msg import ActionChunk as ActionChunkMsg

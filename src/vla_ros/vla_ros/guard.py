@@ -23,7 +23,7 @@ def guarded(
     def run(*args: Any) -> Any:
         try:
             return callback(*args)
-        except Exception as error:  # noqa: BLE001 - the edge of the process
+        except Exception as error:
             name = getattr(callback, '__name__', 'callback')
             node.get_logger().error(
                 f'{name}: {type(error).__name__}: {error}', throttle_duration_sec=5.0

@@ -6,6 +6,7 @@ import enum
 import time
 
 from rclpy.node import Node
+
 from vla_interfaces.msg import Heartbeat
 from vla_ros import qos
 from vla_ros.clock import STEADY

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
+
 from vla_core.errors import ConfigError
 from vla_core.parameters import allowed, build, kind_of, Meta, meta_of
 
@@ -57,9 +58,7 @@ def check_clock(node: Node, clock: str) -> None:
 
 def _descriptor(field: 'dataclasses.Field[Any]') -> ParameterDescriptor:
     meta: Meta = meta_of(field)
-    descriptor = ParameterDescriptor(
-        description=f'{meta.doc} ({allowed(field)})', read_only=True
-    )
+    descriptor = ParameterDescriptor(description=f'{meta.doc} ({allowed(field)})', read_only=True)
     if meta.low is not None and meta.high is not None:
         if kind_of(field) is float:
             descriptor.floating_point_range = [

@@ -49,7 +49,7 @@ HEALTH = _profile(1)
 
 
 def chunk(lockstep: bool, validity: float) -> QoSProfile:
-    """Chunks: the newest only, and none that outlived its `validity` s may arrive after a stall."""
+    """Chunks: the newest only, none older than its `validity` s after a stall."""
     return EVERY if lockstep else _profile(1, lifespan=validity)
 
 

@@ -10,6 +10,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
 from vla_core.errors import VlaError
 
 
@@ -24,11 +25,12 @@ class Closable(Protocol):
 def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     """Spin the node until SIGINT or SIGTERM; return the exit status.
 
-    rclpy's own handlers would invalidate the context before a last message could leave, so they are
-    not installed. If the node has `close()`, it is called while publishing still works.
+    rclpy's own handlers would invalidate the context before a last message could leave, so they
+    are not installed. If the node has `close()`, it is called while publishing still works.
 
     Args:
-        make_node: makes the node; a VlaError from it ends the process with status 2 and its message.
+        make_node: makes the node; a VlaError from it ends the process with status 2 and its
+            message.
         args: command line, for tests; the process's own by default.
     """
     stop = threading.Event()
@@ -44,7 +46,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
             executor.spin_once(timeout_sec=0.05)
         return 0
     except VlaError as error:
-        print(f'error: {error}', file=sys.stderr, flush=True)
+        sys.stderr.write(f'error: {error}\n')
         return 2
     finally:
         if node is not None:
