@@ -30,7 +30,8 @@ def test_every_image_fills_every_slot(width: int, height: int, slot: CameraSlot)
     resized = resize(image, slot)
     assert resized.shape == (slot.height, slot.width, 3)
     assert resized.dtype == np.uint8
-    assert resized.flags.owndata and resized.flags.writeable
+    assert resized.flags.owndata
+    assert resized.flags.writeable
     assert np.array_equal(image, before)
     assert np.array_equal(resized, resize(before, slot))
 
@@ -137,7 +138,8 @@ def test_intrinsics_follow_a_point(column: int, row: int, mode: str) -> None:
     scaled = np.reshape(scale_intrinsics((1, 0, 0, 0, 1, 0, 0, 0, 1), 64, 48, slot), (3, 3))
     expected = scaled @ (column, row, 1)
     if resized.sum() == 0:
-        assert mode == 'crop' and not 8 <= column < 56
+        assert mode == 'crop'
+        assert not 8 <= column < 56
         return
     rows, columns = np.nonzero(resized)
     assert abs(columns.mean() - expected[0]) <= 1.0
@@ -148,7 +150,8 @@ def test_projection_matrices_are_scaled_like_camera_matrices() -> None:
     k = scale_intrinsics((600, 0, 320, 0, 610, 240, 0, 0, 1), 640, 480, DEMO)
     p = scale_intrinsics((600, 0, 320, 0, 0, 610, 240, 0, 0, 0, 1, 0), 640, 480, DEMO)
     assert [p[i] for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)] == pytest.approx(list(k))
-    assert k[0] == pytest.approx(600 * 0.3) and k[4] == pytest.approx(610 * 0.3)
+    assert k[0] == pytest.approx(600 * 0.3)
+    assert k[4] == pytest.approx(610 * 0.3)
 
 
 @pytest.mark.parametrize('k', [(1.0,) * 8, (float('nan'),) * 9, (float('inf'),) * 12, ()])

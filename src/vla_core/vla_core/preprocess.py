@@ -54,11 +54,13 @@ def resize(image: np.ndarray, slot: CameraSlot) -> np.ndarray:
         place.top : place.top + place.height,
         place.left : place.left + place.width,
     ]
-    scaled = Image.fromarray(np.ascontiguousarray(cut)).resize(
-        (place.scaled_width, place.scaled_height), Image.Resampling.BOX
+    scaled = np.array(
+        Image.fromarray(np.ascontiguousarray(cut)).resize(
+            (place.scaled_width, place.scaled_height), Image.Resampling.BOX
+        )
     )
     if slot.mode != 'pad':
-        return np.array(scaled)
+        return scaled
     padded = np.zeros((slot.height, slot.width, 3), np.uint8)
     padded[
         place.target_top : place.target_top + place.scaled_height,
