@@ -2,11 +2,12 @@
 
 import math
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 import pytest
 
 from vla_core.errors import ObservationError
-from vla_core.session import Fate, Session, Source, Times
+from vla_core.session import Fate, Session, Source
 from vla_core.types import Intent, Language, Status
 
 
@@ -128,14 +129,16 @@ def test_texts_are_refused_while_the_policy_is_inactive_but_a_stop_is_recorded()
 def test_deactivation_ends_what_ran():
     session = running()
     assert fates(session.deactivate('shutting down')) == [(1, Fate.STOPPED)]
-    assert session.still and session.status is Status.IDLE
+    assert session.still
+    assert session.status is Status.IDLE
 
 
 def test_done_after_half_a_second_at_rest():
     session = running()
     session.odometry(0.0, 0.3, 0.0)
     session.predicted(0.0, 0.9, 0.3, 0.0)
-    assert session.still and session.status is Status.RUNNING
+    assert session.still
+    assert session.status is Status.RUNNING
     assert run(session, 0.0, 1.0, done=0.9, speed=0.1) == ([], 1.0)
     records, when = run(session, 1.0, 3.0, done=0.9, speed=0.0)
     assert records == [(1, Fate.DONE)]
@@ -267,8 +270,8 @@ TEXTS = st.one_of(
 EVENTS = st.one_of(
     st.tuples(st.just('hear'), TEXTS),
     st.tuples(st.just('answer'), st.sampled_from(list(Intent))),
-    st.tuples(st.just('late answer'), st.integers(0, 5)),
-    st.tuples(st.just('fail'), st.none()),
+    st.tuples(st.just('late_answer'), st.integers(0, 5)),
+    st.tuples(st.just('fail'), st.just('boom')),
     st.tuples(st.just('frame'), st.tuples(st.floats(0, 1), st.floats(-1, 1), st.floats(-2, 2))),
     st.tuples(st.just('odom'), st.tuples(st.floats(-1, 1), st.floats(-2, 2))),
     st.tuples(st.just('pause'), st.floats(0.0, 130.0)),
@@ -276,52 +279,81 @@ EVENTS = st.one_of(
 )
 
 
+class Life:
+    """A session that every event goes through, with what may be true after each."""
+
+    def __init__(self):
+        self.session = active()
+        self.now = 0.0
+        self.newest = 0
+        self.fate_of = {}
+
+    def hear(self, text):
+        heard = self.session.hear(self.now, text)
+        assert heard.id == (self.newest + 1 if heard.id else 0)
+        self.newest = max(self.newest, heard.id)
+        return heard.records
+
+    def answer(self, intent):
+        return self.session.understood(self.now, self.session.pending_id, Language('', intent))
+
+    def late_answer(self, instruction_id):
+        if instruction_id != self.session.pending_id:
+            language = Language('', Intent.GOAL)
+            assert self.session.understood(self.now, instruction_id, language) == ()
+        return ()
+
+    def fail(self, reason):
+        return self.session.not_understood(self.session.pending_id, reason)
+
+    def frame(self, prediction):
+        if self.session.status is Status.RUNNING:
+            self.session.predicted(self.now, *prediction)
+        return ()
+
+    def odom(self, velocity):
+        self.session.odometry(self.now, *velocity)
+        return ()
+
+    def pause(self, span):
+        self.now += span
+        return ()
+
+    def activate(self, on):
+        if not on:
+            return self.session.deactivate('off')
+        self.session.activate()
+        return ()
+
+    def note(self, records):
+        """Every fate follows lawfully from the one before, in the order of the ids."""
+        ids = [record.id for record in records if record.id]
+        assert ids == sorted(ids)
+        for record in records:
+            if record.id:
+                assert record.fate in ALLOWED.get(self.fate_of.get(record.id), set())
+                self.fate_of[record.id] = record.fate
+
+    def check(self):
+        """Chunks are zero unless RUNNING, and only the newest text runs."""
+        session = self.session
+        if session.status is Status.RUNNING:
+            assert self.fate_of[session.instruction_id] is Fate.RUNNING
+            assert session.instruction_id == self.newest
+            assert session.pending_id == 0
+        else:
+            assert session.still
+        assert sum(fate is Fate.RUNNING for fate in self.fate_of.values()) <= 1
+        assert session.pending_id in (0, self.newest)
+        assert session.instruction_id <= self.newest
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=60))
 def test_every_life_is_lawful(events):
-    """Ids grow, each fate follows lawfully, chunks are zero unless RUNNING, ends are final."""
-    session = Session(Times())
-    session.activate()
-    now, newest, fate_of = 0.0, 0, {}
+    life = Life()
     for kind, value in events:
-        now += 0.05
-        records = ()
-        if kind == 'hear':
-            heard = session.hear(now, value)
-            assert heard.id == (newest + 1 if heard.id else 0)
-            newest = max(newest, heard.id)
-            records = heard.records
-        elif kind == 'answer':
-            records = session.understood(now, session.pending_id, Language('', value))
-        elif kind == 'late answer':
-            if value != session.pending_id:
-                assert session.understood(now, value, Language('', Intent.GOAL)) == ()
-        elif kind == 'fail':
-            records = session.not_understood(session.pending_id, 'failed')
-        elif kind == 'frame' and session.status is Status.RUNNING:
-            session.predicted(now, *value)
-        elif kind == 'odom':
-            session.odometry(now, *value)
-        elif kind == 'pause':
-            now += value
-        elif kind == 'activate' and value:
-            session.activate()
-        elif kind == 'activate':
-            records = session.deactivate('off')
-        records = (*records, *session.advance(now))
-        seen_ids = [record.id for record in records if record.id]
-        assert seen_ids == sorted(seen_ids)
-        for record in records:
-            if record.id:
-                before = fate_of.get(record.id)
-                assert record.fate in ALLOWED.get(before, set())
-                fate_of[record.id] = record.fate
-        if session.status is not Status.RUNNING:
-            assert session.still
-        else:
-            assert fate_of[session.instruction_id] is Fate.RUNNING
-            assert session.instruction_id == newest
-        assert sum(fate is Fate.RUNNING for fate in fate_of.values()) <= 1
-        assert session.pending_id in (0, newest)
-        assert not (session.pending_id and session.status is Status.RUNNING)
-        assert session.instruction_id <= newest
+        life.now += 0.05
+        life.note(getattr(life, kind)(value))
+        life.note(life.session.advance(life.now))
+        life.check()

@@ -117,8 +117,10 @@ def test_errors_come_back_as_values_and_the_worker_goes_on(rig):
     one.finish()
     one.begin('fine')
     one.finish()
-    assert one.outcomes[0].error is error and one.outcomes[0].result is None
-    assert one.outcomes[1].error is None and one.outcomes[1].result == 'done fine'
+    assert one.outcomes[0].error is error
+    assert one.outcomes[0].result is None
+    assert one.outcomes[1].error is None
+    assert one.outcomes[1].result == 'done fine'
     assert one.worker.progress == 2
 
 
@@ -154,7 +156,7 @@ def test_factory_error_is_raised_by_start():
 def test_start_gives_up_a_factory_that_never_returns():
     never = threading.Event()
     worker = LatestWorker(never.wait, print)
-    with pytest.raises(VlaError, match='not ready after 0.01 s'):
+    with pytest.raises(VlaError, match=r'not ready after 0\.01 s'):
         worker.start(0.01)
     never.set()
     assert worker.close()

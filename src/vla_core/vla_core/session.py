@@ -31,7 +31,7 @@ class Source(enum.IntEnum):
 
 
 class Fate(enum.IntEnum):
-    """What became of a text; the numbers of Instruction.STATUS_*, the first six those of Status."""
+    """What became of a text; the numbers of Instruction.STATUS_*, which begin with Status."""
 
     IDLE = 0
     RUNNING = 1
@@ -65,6 +65,9 @@ class Times:
     search: float = 60.0
     search_angle: float = 4 * math.pi
     rest: float = 0.5
+
+
+_TIMES = Times()
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class _Search:
 class Session:
     """Knows which instruction is obeyed, with which status, and when that ends."""
 
-    def __init__(self, times: Times = Times()) -> None:  # noqa: B008 - frozen
+    def __init__(self, times: Times = _TIMES) -> None:
         """Start idle and not yet active: texts are refused until `activate`."""
         self._times = times
         self._active = False

@@ -1,4 +1,4 @@
-"""One thread owns the model: the newest input waits, errors come back as values, a hang is survived.
+"""One thread owns the model: the newest input waits, errors are values, a hang is survived.
 
 The worker knows nothing of policies. It calls a factory in its own thread and feeds what the
 factory made. A model whose native calls hold the GIL needs a process of its own: its handler is
@@ -90,7 +90,9 @@ class RestartBudget:
 class _Life(Generic[ItemT, ResultT]):
     """One thread with its handler, from the factory to the end; abandoned if it hangs."""
 
-    def __init__(self, began: float) -> None:
+    def __init__(self, began: float, run: 'Callable[[_Life[ItemT, ResultT]], None]') -> None:
+        # A hung thread can only be left behind; as a daemon it does not keep the process alive.
+        self.thread = threading.Thread(target=run, args=(self,), name='model', daemon=True)
         self.waiting: deque[tuple[str, ItemT]] = deque()
         self.loaded = False
         self.failure: Exception | None = None
@@ -98,7 +100,6 @@ class _Life(Generic[ItemT, ResultT]):
         self.abandoned = False
         self.busy_since: float | None = began
         self.idle_since = began
-        self.thread: threading.Thread | None = None
 
 
 class LatestWorker(Generic[ItemT, ResultT]):
@@ -153,7 +154,7 @@ class LatestWorker(Generic[ItemT, ResultT]):
         return self._dropped
 
     def activity(self) -> tuple[Activity, float]:
-        """Return what the worker does and for how many s; BUSY from a hang until it works again."""
+        """Return what the worker does, for how many s; BUSY from a hang until it works again."""
         now = self._clock()
         with self._condition:
             life = self._life
@@ -187,7 +188,7 @@ class LatestWorker(Generic[ItemT, ResultT]):
             raise VlaError(f'the model is not ready after {limit:g} s')
 
     def submit(self, item: ItemT, lane: str = '') -> None:
-        """Hand over an input; unless every item counts, it replaces the waiting one of its lane."""
+        """Hand over an input; unless every item counts, it replaces its lane's waiting one."""
         with self._condition:
             life = self._life
             if life is None:
@@ -238,17 +239,13 @@ class LatestWorker(Generic[ItemT, ResultT]):
                 return True
             life.closing = True
             self._condition.notify_all()
-        assert life.thread is not None
         life.thread.join(timeout)
         with self._condition:
             life.abandoned = True
         return not life.thread.is_alive()
 
     def _new_life(self) -> _Life[ItemT, ResultT]:
-        life: _Life[ItemT, ResultT] = _Life(self._clock())
-        # A hung thread can only be left behind; as a daemon it does not keep the process alive.
-        life.thread = threading.Thread(target=self._run, args=(life,), name='model', daemon=True)
-        self._life = life
+        self._life = life = _Life(self._clock(), self._run)
         life.thread.start()
         return life
 
@@ -260,7 +257,7 @@ class LatestWorker(Generic[ItemT, ResultT]):
     def _run(self, life: _Life[ItemT, ResultT]) -> None:
         try:
             handler = self._factory()
-        except Exception as error:  # noqa: BLE001 - handed over as a value
+        except Exception as error:
             with self._condition:
                 life.failure = error
                 self._condition.notify_all()
@@ -294,7 +291,7 @@ class LatestWorker(Generic[ItemT, ResultT]):
         error: Exception | None = None
         try:
             result = handler.handle(item)
-        except Exception as raised:  # noqa: BLE001 - handed over as a value
+        except Exception as raised:
             error = raised
         now = self._clock()
         with self._condition:
