@@ -1,5 +1,7 @@
 """What can go wrong in the simulator."""
 
+from vla_core.errors import VlaError
 
-class SimulationError(RuntimeError):
+
+class SimulationError(VlaError):
     """The simulator cannot do what was asked."""

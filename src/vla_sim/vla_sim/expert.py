@@ -27,7 +27,7 @@ DONE_GAP = 0.27
 _CRUISE_SPEED = 0.45
 _STOP_GAP = 0.22
 _DONE_BEARING = 0.45
-_VISIBLE = 0.25
+_VISIBLE = 0.2
 _APPROACH_GAIN = 1.2
 _CREEP_SPEED = 0.10
 _TURN_GAIN = 2.2
@@ -49,9 +49,7 @@ class Expert:
     def __init__(self, layout: Layout) -> None:
         self._plan = layout.plan
 
-    def act(
-        self, pose: tuple[float, float, float], target: int
-    ) -> tuple[float, float, bool]:
+    def act(self, pose: tuple[float, float, float], target: int) -> tuple[float, float, bool]:
         """Choose the velocity for one pose.
 
         Args:
@@ -104,9 +102,7 @@ class Expert:
             poses += np.stack([advance * np.cos(middle), advance * np.sin(middle), turn], axis=-1)
         return commands, arrived
 
-    def act_batch(
-        self, poses: np.ndarray, targets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def act_batch(self, poses: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Choose velocities for many poses.
 
         Args:
@@ -121,10 +117,11 @@ class Expert:
         direction = np.arctan2(offset[:, 1], offset[:, 0])
         bearing = wrap(direction - poses[:, 2])
         gap = self._plan.gaps(poses[:, :2])[row, targets]
-        seen = self._plan.visible_fraction(poses, targets) >= _VISIBLE
+        fraction, aim = self._plan.sight(poses, targets)
+        seen = fraction >= _VISIBLE
         done = (gap <= DONE_GAP) & (np.abs(bearing) <= _DONE_BEARING) & seen
 
-        error = wrap(direction + self._detour(poses, targets, direction, gap) - poses[:, 2])
+        error = wrap(direction + self._detour(poses, targets, direction, aim, gap) - poses[:, 2])
         speed = np.clip(
             _CREEP_SPEED + _APPROACH_GAIN * (gap - _STOP_GAP), 0.0, _CRUISE_SPEED
         ) * np.clip(1 - np.abs(error) / _DRIVE_CONE, 0.0, 1.0)
@@ -135,9 +132,14 @@ class Expert:
         return np.where(done[:, None], 0.0, command), done
 
     def _detour(
-        self, poses: np.ndarray, targets: np.ndarray, direction: np.ndarray, gap: np.ndarray
+        self,
+        poses: np.ndarray,
+        targets: np.ndarray,
+        direction: np.ndarray,
+        aim: np.ndarray,
+        gap: np.ndarray,
     ) -> np.ndarray:
-        """Find the smallest turn away from the target's direction that passes all obstacles.
+        """Find the smallest turn away from what is seen of the target that passes all obstacles.
 
         Candidates are the target's direction and the two tangents of every obstacle's disc,
         grown by the clearance.
@@ -146,6 +148,7 @@ class Expert:
             poses: [N, 3].
             targets: [N].
             direction: [N], world direction to the target.
+            aim: [N], from there to its uncovered part: the side on which to pass an obstacle.
             gap: [N], gap to the target.
 
         Returns:
@@ -172,6 +175,6 @@ class Expert:
             wrap(candidates[:, :, None] - relative[:, None, :])
         )
         depth = np.where(obstacle[:, None, :], np.maximum(inside - 1e-6, 0.0), 0.0).max(axis=-1)
-        cost = np.abs(candidates) + 10.0 * depth + np.where(usable, 0.0, 1e3)
+        cost = np.abs(candidates - 3 * aim[:, None]) + 10.0 * depth + np.where(usable, 0.0, 1e3)
         best = candidates[np.arange(len(poses)), cost.argmin(axis=1)]
         return np.clip(best, -_LARGEST_DETOUR, _LARGEST_DETOUR)

@@ -5,6 +5,8 @@ Shape legend: N poses, K objects of the layout, R rays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vla_sim import robot
@@ -35,7 +37,15 @@ class Plan:
         height: [K], metres.
     """
 
-    def __init__(self, shapes, x, y, yaw, size, height) -> None:
+    def __init__(
+        self,
+        shapes: Sequence[str],
+        x: Sequence[float],
+        y: Sequence[float],
+        yaw: Sequence[float],
+        size: Sequence[float],
+        height: Sequence[float],
+    ) -> None:
         self.shapes = tuple(shapes)
         self.centre = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=-1)
         self.yaw = np.asarray(yaw, float)
@@ -66,7 +76,17 @@ class Plan:
     def visible_fraction(
         self, poses: np.ndarray, targets: np.ndarray, over_the_top: bool = True
     ) -> np.ndarray:
-        """Say how much of the targets' width the camera sees, past nearer objects.
+        """Say how much of the targets' width the camera sees; see `sight`.
+
+        Returns:
+            [N] in 0..1.
+        """
+        return self.sight(poses, targets, over_the_top)[0]
+
+    def sight(
+        self, poses: np.ndarray, targets: np.ndarray, over_the_top: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Say how much of the targets' width the camera sees, past nearer objects, and where.
 
         Args:
             poses: [N, 3], x, y, yaw of the robot.
@@ -74,7 +94,8 @@ class Plan:
             over_the_top: Whether a target counts that rises above the object in front of it.
 
         Returns:
-            [N] in 0..1.
+            [N] fraction in 0..1, and [N] angle from the middle of the target to the middle of
+            its uncovered part, radians.
         """
         heading = np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=-1)
         offset = self.centre - (poses[:, :2] + robot.CAMERA_FORWARD * heading)[:, None, :]
@@ -84,11 +105,14 @@ class Plan:
         slope = (self.height - robot.CAMERA_HEIGHT) / distance
 
         row = np.arange(len(poses))
-        ray = bearing[row, targets][:, None] + _RAYS * half_width[row, targets][:, None]
+        spread = _RAYS * half_width[row, targets][:, None]
+        ray = bearing[row, targets][:, None] + spread
         in_view = np.abs(wrap(ray - poses[:, 2][:, None])) < _EDGE_OF_VIEW
         covered = (
             (np.abs(wrap(ray[:, :, None] - bearing[:, None, :])) < half_width[:, None, :])
             & (distance < distance[row, targets][:, None])[:, None, :]
             & ((slope > slope[row, targets][:, None]) | (not over_the_top))[:, None, :]
         ).any(axis=-1)
-        return (in_view & ~covered).mean(axis=-1)
+        uncovered = np.maximum((~covered).sum(axis=-1), 1)
+        aim = np.where(covered, 0.0, spread).sum(axis=-1) / uncovered
+        return (in_view & ~covered).mean(axis=-1), aim

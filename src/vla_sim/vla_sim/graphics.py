@@ -1,4 +1,4 @@
-"""Choose the OpenGL backend before MuJoCo is imported; every import of MuJoCo goes through here."""
+"""Choose the OpenGL backend before MuJoCo is imported; only this module imports MuJoCo."""
 
 from __future__ import annotations
 
@@ -28,8 +28,20 @@ def choose_backend() -> None:
             return
 
 
+def _error(cause: Exception) -> SimulationError:
+    backend = os.environ.get('MUJOCO_GL') or 'none found'
+    return SimulationError(
+        f'cannot render: OpenGL backend is {backend} ({cause}); '
+        f'expected a working one of {", ".join(_LIBRARIES)}: run "{REMEDY}" '
+        'or set MUJOCO_GL to one of them'
+    )
+
+
 choose_backend()
-import mujoco  # noqa: E402  (reads MUJOCO_GL while it is imported)
+try:
+    import mujoco  # reads MUJOCO_GL
+except (AttributeError, OSError, RuntimeError) as error:
+    raise _error(error) from error
 
 
 def renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
@@ -41,12 +53,7 @@ def renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
     try:
         result = mujoco.Renderer(model, height, width)
     except Exception as error:  # MuJoCo, PyOpenGL and glfw share no exception type
-        backend = os.environ.get('MUJOCO_GL') or 'none found'
-        raise SimulationError(
-            f'cannot render: OpenGL backend is {backend} ({error}); '
-            f'expected a working one of {", ".join(_LIBRARIES)}: run "{REMEDY}" '
-            'or set MUJOCO_GL to one of them'
-        ) from error
+        raise _error(error) from error
     result.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
     result.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
     # Once Python is shutting down, the context can no longer be freed without an error.

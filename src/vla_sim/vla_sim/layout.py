@@ -5,8 +5,10 @@ Frozen: figures of different checkpoints compare only as long as a seed means th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from vla_sim.errors import SimulationError
 from vla_sim.geometry import BALL, BOX, CYLINDER, Plan, SHAPES, wrap
 
 LAYOUT_VERSION = 1
+
+T = TypeVar('T')
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     'red': (0.86, 0.05, 0.07),
@@ -162,7 +166,7 @@ class _Draw:
     def uniform(self, low: float, high: float) -> float:
         return low + (high - low) * float(self._random())
 
-    def pick(self, items):
+    def pick(self, items: Sequence[T]) -> T:
         return items[int(self._random() * len(items))]
 
     def chance(self, probability: float) -> bool:
@@ -223,7 +227,7 @@ def _with_look_alikes(
     free = [index for index in range(len(objects)) if index != target]
     taken = {(item.colour, item.shape) for item in objects}
 
-    def replace(matches, kinds: list[tuple[str, str]]) -> None:
+    def replace(matches: Callable[[SceneObject], bool], kinds: list[tuple[str, str]]) -> None:
         kept = next((index for index in free if matches(result[index])), None)
         if kept is not None:
             free.remove(kept)

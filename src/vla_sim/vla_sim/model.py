@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
+from PIL import Image
 
 from vla_sim import robot
 from vla_sim.graphics import mujoco
@@ -63,7 +65,10 @@ def _xml() -> str:
         f'<geom type="cylinder" size="{robot.WHEEL_RADIUS} {robot.WHEEL_WIDTH / 2}"'
         ' euler="1.570796 0 0" rgba="0.1 0.1 0.1 1" mass="0" contype="0" conaffinity="0"/>'
         '</body>'
-        for side, y in (('left', robot.WHEEL_SEPARATION / 2), ('right', -robot.WHEEL_SEPARATION / 2))
+        for side, y in (
+            ('left', robot.WHEEL_SEPARATION / 2),
+            ('right', -robot.WHEEL_SEPARATION / 2),
+        )
     )
     chassis_z = robot.CHASSIS_CLEARANCE + robot.CHASSIS_HEIGHT / 2
     return f"""
@@ -130,10 +135,6 @@ def _textures() -> dict[str, bytes]:
 
 
 def _png(pattern: np.ndarray) -> bytes:
-    import io
-
-    from PIL import Image
-
     stream = io.BytesIO()
     grey = np.rint(255 * pattern).astype(np.uint8)
     Image.fromarray(np.stack([grey] * 3, axis=-1)).save(stream, 'PNG')

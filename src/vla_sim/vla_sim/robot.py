@@ -4,7 +4,8 @@ import math
 
 # The footprint is a disc around the middle of the axle, so that the robot can turn anywhere.
 FOOTPRINT_RADIUS = 0.16
-CHASSIS_HEIGHT = 0.10
+# As high as a ball's equator, so that contact begins where the gap seen from above ends.
+CHASSIS_HEIGHT = 0.20
 CHASSIS_CLEARANCE = 0.02
 MASS = 1.8
 # TurtleBot3 Waffle: wheel radius, distance between the wheels' contact points, width.
