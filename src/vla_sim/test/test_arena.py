@@ -124,12 +124,12 @@ def test_refusals_name_what_was_wrong(arena):
     arena.reset(sample_layout(0))
     with pytest.raises(SimulationError, match='nan'):
         arena.command(math.nan, 0.0)
-    with pytest.raises(SimulationError, match='0.007'):
+    with pytest.raises(SimulationError, match=r'0\.007'):
         arena.advance(0.007)
     with pytest.raises(SimulationError, match='99'):
         arena.gap(99)
     with pytest.raises(SimulationError, match='reset'):
-        Arena().layout
+        assert Arena().layout
 
 
 def _in_new_process(program, **environment):
