@@ -13,6 +13,11 @@ setup(
         ('share/vla_core', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={
+        'vla.policies': [
+            'hold = vla_core.policy:create_hold',
+            'scripted = vla_core.scripted:create_scripted',
+        ]
+    },
     zip_safe=False,
 )

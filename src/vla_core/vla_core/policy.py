@@ -12,9 +12,35 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from vla_core.errors import CheckpointError, ConfigError
-from vla_core.types import Intent, Language, Observation, PolicySpec, Prediction
+from vla_core.types import (
+    CameraSlot,
+    Intent,
+    Language,
+    NATIVE_AXES,
+    NATIVE_UNITS,
+    Observation,
+    PolicySpec,
+    Prediction,
+)
 
 GROUP = 'vla.policies'
+
+
+def native_spec(model_id: str) -> PolicySpec:
+    """Return the contract of the built-in policies, which is that of the simulated robot's demo.
+
+    They declare a camera slot so that their chunks come with every frame, as any policy's do.
+    """
+    return PolicySpec(
+        model_id=model_id,
+        cameras=(CameraSlot('front', 192, 96, 'crop'),),
+        action_names=NATIVE_AXES,
+        action_units=NATIVE_UNITS,
+        action_scale=(1.0,) * len(NATIVE_AXES),
+        horizon=8,
+        step_dt=0.1,
+        rate=30.0,
+    )
 
 
 @runtime_checkable
@@ -59,6 +85,11 @@ class HoldPolicy:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def create_hold(checkpoint: Path | None, device: str) -> HoldPolicy:
+    """Make the policy for the entry point `hold`; it has no weights and needs no device."""
+    return HoldPolicy(native_spec('hold'))
 
 
 def policy_names() -> list[str]:
