@@ -1,6 +1,6 @@
 # Written by `make setup`. Use: . .venv/bin/vla-env (sh or bash; once per shell, again after a new package was built).
 _vla_workspace=@WORKSPACE@
-_vla_ros=@ROS_SETUP@
+_vla_ros=@ROS@
 
 _vla_prepend() {  # NAME DIRECTORY
     [ -d "$2" ] || return 0
