@@ -1,0 +1,158 @@
+"""What the monitor concludes from what it heard."""
+
+import math
+
+import numpy as np
+import pytest
+
+from vla_core.graph_health import Alarm, Beat, GraphHealth, Level, MAX_NODES, MonitorConfig
+from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, Status
+
+PERIOD_NS = 33_000_000
+
+
+def chunk(index: int, forward: float = 0.3, **changes: object) -> ActionChunk:
+    data = np.zeros((8, 7))
+    data[:, 0] = forward
+    data[:, 6] = 1.0
+    values: dict[str, object] = {
+        'stamp_ns': 1 + index * PERIOD_NS,
+        'observation_stamp_ns': 1 + index * PERIOD_NS,
+        'step_dt': 0.1,
+        'sequence': index,
+        'names': NATIVE_AXES,
+        'units': NATIVE_UNITS,
+        'data': data,
+        'status': Status.RUNNING,
+        'policy_run': 7,
+        'instruction_id': 1,
+        'inference_seconds': 0.02,
+    }
+    return ActionChunk(**(values | changes))  # type: ignore[arg-type]
+
+
+def health_of(count: int = 0, **parameters: object) -> GraphHealth:
+    """Return a graph in which all nodes live and `count` ordinary chunks were heard."""
+    health = GraphHealth(MonitorConfig(**parameters))  # type: ignore[arg-type]
+    for index in range(count):
+        now = index * 0.033
+        for name in ('gate', 'policy', 'camera/front'):
+            health.heartbeat(name, now, Beat(progress=index))
+        health.hops.image(1 + index * PERIOD_NS, now, 0.004)
+        health.chunk(chunk(index), now + 0.02)
+        health.hops.decision(1 + index * PERIOD_NS, now + 0.02, 0.025)
+    return health
+
+
+def alarms(health: GraphHealth, now: float) -> set[Alarm]:
+    return {alarm for alarm, _ in health.alarms(now)}
+
+
+def test_a_graph_of_which_nothing_was_heard_says_so() -> None:
+    report = health_of().report(0.0)
+    assert report.level == Level.ERROR
+    assert [text for _, text in report.alarms] == [
+        'gate: never heard',
+        'policy: never heard',
+        'camera/front: never heard',
+    ]
+    assert all(math.isnan(node.age) and math.isnan(node.rate) for node in report.nodes)
+    assert math.isnan(report.baseline)
+    assert report.action_names == report.action_variance == ()
+
+
+def test_living_nodes_without_chunks_are_unknown_not_ok() -> None:
+    health = health_of()
+    for name in ('gate', 'policy', 'camera/front'):
+        health.heartbeat(name, 10.0, Beat())
+    assert health.report(10.1).level == Level.UNKNOWN
+
+
+def test_an_ordinary_drive_is_ok() -> None:
+    report = health_of(100).report(99 * 0.033 + 0.03)
+    assert report.level == Level.OK
+    assert not report.alarms
+    assert report.inferences == 100
+    assert report.baseline == pytest.approx(0.02)
+    assert report.hops['camera_to_cmd_vel'].p50 == pytest.approx(0.025)
+    assert report.hops['image_to_chunk'].rate == pytest.approx(1 / 0.033)
+    assert [node.rate for node in report.nodes] == pytest.approx([1 / 0.033] * 3)
+    assert report.action_names == NATIVE_AXES
+    assert np.isfinite(report.action_variance).all()
+
+
+def test_silence_is_an_error_that_names_the_node() -> None:
+    health = health_of(30)
+    for name in ('gate', 'camera/front'):
+        health.heartbeat(name, 5.0, Beat())
+    assert [text for _, text in health.alarms(5.1)] == ['policy: last heard 4.14 s ago']
+
+
+def test_five_errors_in_a_row_are_an_alarm_with_their_reason() -> None:
+    health = health_of(30)
+    health.heartbeat('camera/front', 1.0, Beat(consecutive_errors=5, detail='step 3: expected 12'))
+    assert (Alarm.FAILING, 'camera/front: 5 errors: step 3: expected 12') in health.alarms(1.0)
+
+
+def test_slow_inference_asks_for_what_the_parameters_say() -> None:
+    health = health_of(100, on_slow='hold', on_over_limit='controlled_stop')
+    assert health.request() == ('none', '')
+    for index in range(100, 110):
+        health.chunk(chunk(index, inference_seconds=0.1), index * 0.033)
+    assert alarms(health, 3.5) >= {Alarm.SLOW}
+    assert health.request()[0] == 'hold'
+    for index in range(110, 130):
+        health.chunk(chunk(index, inference_seconds=2.0), index * 0.033)
+    assert health.request()[0] == 'controlled_stop'
+    assert 'expected at most 0.5 s' in health.request()[1]
+
+
+def test_idle_chunks_teach_nothing_about_actions() -> None:
+    health = health_of(30)
+    before = health.report(1.0).action_variance
+    for index in range(30, 90):
+        health.chunk(chunk(index, 0.0, status=Status.IDLE, inference_seconds=0.0), index * 0.033)
+    report = health.report(3.0)
+    assert report.action_variance == before
+    assert report.inferences == 30
+
+
+def test_rejected_and_jumping_chunks_become_an_alarm_and_stay_counted() -> None:
+    health = health_of(30)
+    for index in range(30, 80):
+        health.chunk(chunk(index, 0.8 * (-1) ** index), index * 0.033)
+        health.reject_chunk()
+    assert alarms(health, 3.0) >= {Alarm.ODD_ACTIONS, Alarm.DISAGREEMENT}
+    counted = health.report(3.0).anomalies
+    assert counted > 90
+    health.chunk(chunk(0, policy_run=8), 3.0)
+    assert Alarm.ODD_ACTIONS not in alarms(health, 3.0)
+    assert health.report(3.0).anomalies == counted
+
+
+def test_an_axis_at_its_end_is_an_alarm_and_a_gripper_is_not() -> None:
+    health = health_of()
+    for index in range(100):
+        health.chunk(chunk(index, 1.0), index * 0.033)
+    found = [text for alarm, text in health.alarms(3.3) if alarm is Alarm.SATURATED]
+    assert found == ['linear.x is at its end in 100% of chunks']
+
+
+def test_a_new_run_is_not_measured_by_the_old_ones_latency() -> None:
+    health = health_of(100)
+    for index in range(100):
+        health.chunk(chunk(index, policy_run=8, inference_seconds=0.1), 3.3 + index * 0.1)
+    assert Alarm.SLOW not in alarms(health, 14.0)
+
+
+def test_wrong_stamps_are_an_alarm() -> None:
+    health = health_of(30)
+    health.hops.image(5, 1.0, 3600.0)
+    assert alarms(health, 1.0) == {Alarm.STAMPS}
+
+
+def test_names_without_end_do_not_fill_the_memory() -> None:
+    health = health_of()
+    for index in range(10 * MAX_NODES):
+        health.heartbeat(f'node{index}', 0.0, Beat())
+    assert len(health.report(0.0).nodes) == MAX_NODES

@@ -1,0 +1,272 @@
+"""Health of the whole graph: who lives, how long each hop takes, what is wrong (DESIGN section 4).
+
+Times called `now` are s on the monitor's monotonic clock; ages are s on the ROS time base.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+import enum
+import math
+
+from vla_core.action_statistics import ActionLimits, ActionStatistics
+from vla_core.health import Arrivals, Hops, LatencyAlarm, MINIMUM, Summary
+from vla_core.parameters import parameter
+from vla_core.types import ActionChunk, Status
+
+REQUESTS = ('none', 'hold', 'controlled_stop')
+#: Nodes remembered at most: foreign messages must not fill the memory.
+MAX_NODES = 32
+#: Consecutive errors at which the gate latches ESTOP (SAFETY section 2).
+MAX_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class MonitorConfig:
+    """Parameters of the monitor."""
+
+    robot: str = parameter(default='sim', doc='robot file that the graph was started with')
+    clock: str = parameter(
+        default='steady', choices=('steady', 'lockstep'), doc='clock of stamps (DESIGN 1a)'
+    )
+    nodes: str = parameter(
+        default='gate policy camera/front', doc='nodes that must live, separated by blanks'
+    )
+    silence: float = parameter(
+        default=0.5, unit='s', low=0.1, high=60.0, doc='heartbeat age from which a node is silent'
+    )
+    latency_limit: float = parameter(
+        default=0.5, unit='s', low=0.01, high=60.0, doc='inference longer than this is an alarm'
+    )
+    warm_up: int = parameter(
+        default=5, low=0, high=1000, doc='first inferences of a run, left out of the baseline'
+    )
+    z_score: float = parameter(
+        default=3.0, low=1.0, high=100.0, doc='deviations from its mean at which an axis is odd'
+    )
+    sigma_floor: float = parameter(
+        default=0.2, unit='SI', low=0.001, high=100.0, doc='smallest deviation assumed of an axis'
+    )
+    jump: float = parameter(
+        default=1.0, unit='SI', low=0.001, high=100.0, doc='change between chunks that is odd'
+    )
+    saturation: float = parameter(
+        default=0.98, unit='SI', low=0.001, high=100.0, doc='where the end of an axis begins'
+    )
+    window: int = parameter(
+        default=500, low=MINIMUM, high=100_000, doc='chunks over which actions are averaged'
+    )
+    odd_share: float = parameter(
+        default=0.2, low=0.0, high=1.0, doc='share of odd chunks above which there is an alarm'
+    )
+    disagreement: float = parameter(
+        default=0.5, unit='SI', low=0.001, high=100.0, doc='overlap difference that is an alarm'
+    )
+    on_slow: str = parameter(
+        default='none', choices=REQUESTS, doc='what is asked of the gate while inference is slow'
+    )
+    on_over_limit: str = parameter(
+        default='hold', choices=REQUESTS, doc='what is asked above latency_limit'
+    )
+    on_odd_actions: str = parameter(
+        default='none', choices=REQUESTS, doc='what is asked while actions are odd'
+    )
+
+
+class Level(enum.IntEnum):
+    """How well something is; the numbers of HealthReport.LEVEL_*."""
+
+    UNKNOWN = 0
+    OK = 1
+    WARN = 2
+    ERROR = 3
+
+
+class Alarm(enum.Enum):
+    """What can be wrong."""
+
+    SLOW = 'slow'
+    OVER_LIMIT = 'over_limit'
+    ODD_ACTIONS = 'odd_actions'
+    SATURATED = 'saturated'
+    DISAGREEMENT = 'disagreement'
+    STAMPS = 'stamps'
+    SILENT = 'silent'
+    FAILING = 'failing'
+
+    @property
+    def level(self) -> Level:
+        """How bad it is by itself."""
+        grave = (Alarm.OVER_LIMIT, Alarm.SILENT, Alarm.FAILING)
+        return Level.ERROR if self in grave else Level.WARN
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a node says of itself in a heartbeat."""
+
+    state: int = 0
+    progress: int = 0
+    errors_total: int = 0
+    consecutive_errors: int = 0
+    detail: str = ''
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """One node as the monitor sees it; NaN: never, or too rarely heard."""
+
+    name: str
+    beat: Beat
+    rate: float
+    age: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known at one moment."""
+
+    level: Level
+    nodes: tuple[NodeReport, ...]
+    hops: dict[str, Summary]
+    latency: Summary
+    baseline: float
+    inferences: int
+    action_names: tuple[str, ...]
+    action_variance: tuple[float, ...]
+    anomalies: int
+    alarms: tuple[tuple[Alarm, str], ...]
+
+
+class GraphHealth:
+    """Everything the monitor knows; bounded in memory whatever is published."""
+
+    def __init__(self, config: MonitorConfig) -> None:
+        """Expect the nodes of the configuration; know nothing else."""
+        self._config = config
+        self._limits = ActionLimits(
+            config.z_score, config.sigma_floor, config.jump, config.saturation, config.window
+        )
+        self._nodes = {name: (Arrivals(), Beat()) for name in config.nodes.split()[:MAX_NODES]}
+        self.hops = Hops()
+        self._latency = LatencyAlarm(config.latency_limit, config.warm_up)
+        self._actions = ActionStatistics((), self._limits)
+        self._run = 0
+        self._inferences = 0
+        self._anomalies_before = 0
+
+    def heartbeat(self, name: str, now: float, beat: Beat) -> None:
+        """Note a sign of life; names beyond MAX_NODES are ignored."""
+        if name in self._nodes or len(self._nodes) < MAX_NODES:
+            arrivals = self._nodes[name][0] if name in self._nodes else Arrivals()
+            arrivals.record(now)
+            self._nodes[name] = arrivals, beat
+
+    def chunk(self, chunk: ActionChunk, now: float) -> None:
+        """Judge a chunk and its inference; a new policy run is judged afresh."""
+        if chunk.policy_run != self._run:
+            self._run = chunk.policy_run
+            self._latency.reset()
+            self._follow(())
+        self.hops.chunk(chunk.observation_stamp_ns, now, chunk.inference_seconds)
+        if chunk.inference_seconds > 0.0:
+            self._inferences += 1
+            self._latency.record(chunk.inference_seconds)
+        # Zeros of an idle, finished or refused instruction say nothing about the policy's habits.
+        if chunk.status == Status.RUNNING:
+            if chunk.names != self._actions.names:
+                self._follow(chunk.names)
+            self._actions.record(chunk.data, chunk.stamp_ns, chunk.step_dt)
+
+    def reject_chunk(self) -> None:
+        """Count a chunk that is not even well formed."""
+        self._actions.reject()
+
+    def alarms(self, now: float) -> tuple[tuple[Alarm, str], ...]:
+        """List what is wrong, each with its numbers, for a person."""
+        return (*self._node_alarms(now), *self._policy_alarms(), *self._stamp_alarms())
+
+    def request(self) -> tuple[str, str]:
+        """Say what to ask of the gate, one of REQUESTS, and why."""
+        wanted = {
+            Alarm.SLOW: self._config.on_slow,
+            Alarm.OVER_LIMIT: self._config.on_over_limit,
+            Alarm.ODD_ACTIONS: self._config.on_odd_actions,
+        }
+        asked = [(wanted.get(alarm, 'none'), text) for alarm, text in self._policy_alarms()]
+        return max(asked, key=lambda ask: REQUESTS.index(ask[0]), default=('none', ''))
+
+    def report(self, now: float) -> Report:
+        """Sum up."""
+        hops = self.hops.summaries(now)
+        alarms = self.alarms(now)
+        known = hops['inference'].count >= MINIMUM
+        level = max(
+            (alarm.level for alarm, _ in alarms), default=Level.OK if known else Level.UNKNOWN
+        )
+        return Report(
+            level=level,
+            nodes=tuple(
+                NodeReport(name, beat, arrivals.rate(now), arrivals.age(now))
+                for name, (arrivals, beat) in sorted(self._nodes.items())
+            ),
+            hops=hops,
+            latency=hops['inference'],
+            baseline=self._latency.baseline,
+            inferences=self._inferences,
+            action_names=self._actions.names,
+            action_variance=self._actions.variance,
+            anomalies=self._anomalies_before + self._actions.anomalies,
+            alarms=alarms,
+        )
+
+    def _follow(self, names: Sequence[str]) -> None:
+        self._anomalies_before += self._actions.anomalies
+        self._actions = ActionStatistics(names, self._limits)
+
+    def _node_alarms(self, now: float) -> list[tuple[Alarm, str]]:
+        found = []
+        for name, (arrivals, beat) in self._nodes.items():
+            age = arrivals.age(now)
+            if math.isnan(age):
+                found.append((Alarm.SILENT, f'{name}: never heard'))
+            elif not age <= self._config.silence:
+                found.append((Alarm.SILENT, f'{name}: last heard {age:.2f} s ago'))
+            elif beat.consecutive_errors >= MAX_ERRORS:
+                found.append(
+                    (Alarm.FAILING, f'{name}: {beat.consecutive_errors} errors: {beat.detail}')
+                )
+        return found
+
+    def _policy_alarms(self) -> list[tuple[Alarm, str]]:
+        config, actions, latency = self._config, self._actions, self._latency
+        found = []
+        if latency.over_limit:
+            text = (
+                f'inference takes {latency.mean:.3f} s: expected at most {config.latency_limit} s'
+            )
+            found.append((Alarm.OVER_LIMIT, text))
+        if latency.slow:
+            text = f'inference takes {latency.mean:.3f} s: expected about {latency.baseline:.3f} s'
+            found.append((Alarm.SLOW, text))
+        if actions.odd_share > config.odd_share:
+            counts = ', '.join(f'{kind} {count}' for kind, count in actions.counts.items())
+            found.append(
+                (Alarm.ODD_ACTIONS, f'{actions.odd_share:.0%} odd chunks lately ({counts})')
+            )
+        if actions.disagreement > config.disagreement:
+            text = f'chunks contradict each other by {actions.disagreement:.2f} on average'
+            found.append((Alarm.DISAGREEMENT, text))
+        for name, share in zip(actions.names, actions.saturation, strict=True):
+            # A gripper is at one of its ends nearly always.
+            if name != 'gripper' and share > 0.95:
+                found.append((Alarm.SATURATED, f'{name} is at its end in {share:.0%} of chunks'))
+        return found
+
+    def _stamp_alarms(self) -> list[tuple[Alarm, str]]:
+        return [
+            (
+                Alarm.STAMPS,
+                f'{hop} would take {seconds:.3f} s: two clocks differ, or a stamp is wrong',
+            )
+            for hop, seconds in self.hops.implausible.items()
+        ]
