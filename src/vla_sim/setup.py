@@ -13,6 +13,6 @@ setup(
         ('share/vla_sim', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={'console_scripts': ['sim = vla_sim.sim_node:main']},
     zip_safe=False,
 )

@@ -73,7 +73,7 @@ class Arena:
 
     @property
     def odometry(self) -> tuple[float, float, float]:
-        """x, y, yaw since the latest reset as the wheels count them, in the frame of the start."""
+        """x, y, yaw as the wheels count them from the true start of the latest reset on."""
         x, y, yaw = self._odometry
         return float(x), float(y), math.remainder(yaw, math.tau)
 
@@ -84,7 +84,7 @@ class Arena:
         self._layout = layout
         self._plan = layout.plan
         self._steps = 0
-        self._odometry = np.zeros(3)
+        self._odometry = np.array(layout.start, float)
         for slot, geom in enumerate(self._geoms):
             if slot >= len(layout.objects):
                 self._data.mocap_pos[slot] = (2.0 * slot, 0.0, _PARKED)
