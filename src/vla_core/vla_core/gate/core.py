@@ -1,0 +1,305 @@
+"""The gate: one step from everything that was heard to the one command that is published.
+
+Order of a step (SAFETY section 2): latch, validity of every input, human override, staleness,
+clamp of every axis, one ratio, acceleration and deceleration, final assertion. No clock is read
+and nothing is published here: the same calls give the same commands.
+"""
+
+from collections import deque
+import math
+
+from vla_core.gate.causes import Cause, MOVING, State
+from vla_core.gate.config import (
+    ARMING_SHARE,
+    ARMING_SPAN,
+    CLEAR_SPAN,
+    GREEN_SPAN,
+    HOLD_BUDGET,
+    HOLD_WINDOW,
+    REQUEST_SPAN,
+    Timing,
+)
+from vla_core.gate.hearing import Hearing, LONGEST_TEXT
+from vla_core.gate.limits import approach, clamp, holds, Limits, Vector, ZERO
+from vla_core.gate.messages import Event, EventKind, Inputs, Reply, Request, Result
+from vla_core.gate.states import Facts, transition
+from vla_core.robot import RobotConfig
+
+
+class Gate:
+    """All that lies between the policy and the robot; owned by one thread."""
+
+    def __init__(
+        self, robot: RobotConfig, timing: Timing | None = None, speed_scale: float = 1.0
+    ) -> None:
+        """Start in INIT; the first step starts the clock."""
+        self._limits = Limits.of(robot)
+        self._speed_scale = speed_scale
+        self._hearing = Hearing(robot, self._limits, timing or Timing())
+        self._state = State.INIT
+        self._cause = Cause.NONE
+        self._since = self._now = math.nan
+        self._tick = 0
+        self._published: Vector = ZERO
+        self._gripper = math.nan
+        self._self_arm = robot.self_arm
+        # When all was green (STOPPED) or clear (ESTOP) for the last time; inf: it is not.
+        self._good_since = math.inf
+        self._holds: deque[float] = deque()
+        self._warnings: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """Present state."""
+        return self._state
+
+    def step(self, now: float, inputs: Inputs) -> Result:
+        """Decide what is published now.
+
+        Args:
+            now: s on the gate's time line; one that goes back counts as standing still.
+            inputs: all that arrived since the step before, and the levels of the moment.
+
+        Returns:
+            The decision. An unexpected exception is one too: ESTOP with exact zero.
+        """
+        # The last net: whatever is wrong with the code below, the robot stops and steps go on.
+        try:
+            return self._step(now, inputs)
+        except Exception as error:
+            return self._crashed(now, error)
+
+    def _step(self, now: float, inputs: Inputs) -> Result:
+        if not math.isfinite(now):
+            raise ValueError(f'time {now}: expected a finite number')
+        if math.isnan(self._now):
+            self._now = self._since = now
+        dt, self._now = max(0.0, now - self._now), now
+        self._tick += 1
+        hearing, request = self._hearing, inputs.request
+        hearing.signals.level(now, inputs, self._published)
+        for message in inputs.messages:
+            hearing.receive(message, self._state, now)
+        if request is Request.TRIGGER_ESTOP:
+            hearing.signals.raise_momentary(Cause.ESTOP_SERVICE, now)
+        elif request is Request.DISARM and self._state in MOVING:
+            hearing.signals.raise_momentary(Cause.DISARMED, now)
+        causes = hearing.causes(self._state, self._since, now, inputs.wall)
+        blockers = self._blockers(causes, now, inputs.wall)
+        reply = self._answer(request, blockers) if request else None
+        self._change(now, causes, blockers, request)
+        causes = self._count_long_hold(now, causes)
+        return self._decide(now, inputs.wall, dt, causes, blockers, reply)
+
+    def _crashed(self, now: float, error: Exception) -> Result:
+        self._published = ZERO
+        at = now if math.isfinite(now) else self._now
+        self._hearing.internal_error(f'{type(error).__name__}: {error}', self._state, at)
+        if self._state not in (State.ESTOP, State.FAULT):
+            self._enter(State.ESTOP, Cause.INTERNAL_ERROR, at)
+        return Result(
+            tick=self._tick,
+            dt=0.0,
+            state=self._state,
+            cause=self._cause,
+            causes=(Cause.INTERNAL_ERROR,),
+            since=at - self._since,
+            gripper=self._gripper,
+            blockers=('internal error',),
+            counts=self._counts(),
+            events=self._take_events(),
+            reply=Reply(False, 'internal error'),
+        )
+
+    # -- operators ---------------------------------------------------------------------------
+
+    def _blockers(self, causes: frozenset[Cause], now: float, wall: float) -> tuple[str, ...]:
+        """Return what keeps the gate from leaving a state that waits for somebody."""
+        hearing = self._hearing
+        if self._state is State.INIT:
+            return hearing.initial_blockers(now)
+        if self._state is State.STOPPED:
+            blockers, span = hearing.arming_blockers(causes, now, wall), GREEN_SPAN
+        elif self._state is State.ESTOP:
+            blockers, span = hearing.rest_blockers(causes, now), CLEAR_SPAN
+        else:
+            return ()
+        self._good_since = math.inf if blockers else min(self._good_since, now)
+        good = now - self._good_since
+        if not blockers and good < span:
+            return (f'nothing is wrong for only {good:.2f} s: expected {span} s',)
+        return blockers
+
+    def _answer(self, request: Request, blockers: tuple[str, ...]) -> Reply:
+        state = self._state
+        if request is Request.DISARM:
+            self._self_arm = False
+            return Reply(True, 'stopping' if state in MOVING else f'not armed: {state.name}')
+        if state is State.FAULT:
+            return self._refuse(request, ('state is FAULT: restart the gate',))
+        if request is Request.TRIGGER_ESTOP:
+            return Reply(True, 'ESTOP')
+        needed = State.STOPPED if request is Request.ARM else State.ESTOP
+        if state is not needed:
+            blockers = (f'state is {state.name}: expected {needed.name}', *blockers)
+        if blockers:
+            return self._refuse(request, blockers)
+        return Reply(True, 'arming' if request is Request.ARM else 'reset; not armed')
+
+    def _refuse(self, request: Request, blockers: tuple[str, ...]) -> Reply:
+        text = '; '.join(blockers)
+        self._event(EventKind.REFUSED, f'{request.value} refused: {text}')
+        return Reply(False, text)
+
+    # -- states ------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        now: float,
+        causes: frozenset[Cause],
+        blockers: tuple[str, ...],
+        request: Request | None,
+    ) -> None:
+        signals = self._hearing.signals
+        while self._holds and now - self._holds[0] >= HOLD_WINDOW:
+            self._holds.popleft()
+        facts = Facts(
+            causes=causes,
+            initialised=self._state is State.INIT and not blockers,
+            arm=not blockers and (request is Request.ARM or self._self_arm),
+            reset=not blockers and request is Request.RESET,
+            human=signals.human_moves(now),
+            ramped=now - self._since >= ARMING_SPAN,
+            at_rest=not any(self._published) and signals.still(now),
+            holds_left=HOLD_BUDGET - len(self._holds),
+        )
+        state, cause = transition(self._state, facts)
+        if state is not self._state:
+            self._enter(state, cause, now)
+
+    def _enter(self, state: State, cause: Cause, now: float) -> None:
+        if state is State.ARMING:
+            # Whoever arms has decided that the robot may follow what is obeyed at present.
+            self._hearing.stream.stop.end()
+        if state is State.HOLD:
+            self._holds.append(now)
+        if self._state is not State.INIT or state is not State.STOPPED:
+            self._self_arm = False
+        text = f'{self._state.name} to {state.name}' + (f': {cause.name}' if cause else '')
+        self._event(EventKind.TRANSITION, text, cause, state)
+        # STOPPED goes on saying why, until somebody resets, arms or drives.
+        if state is not State.STOPPED or self._state is State.ESTOP:
+            self._cause = cause
+        self._state, self._since, self._good_since = state, now, math.inf
+
+    def _count_long_hold(self, now: float, causes: frozenset[Cause]) -> frozenset[Cause]:
+        """Count a requested hold again for every span for which it is renewed."""
+        requested = self._state is State.HOLD and Cause.HOLD_REQUESTED in causes
+        if not requested or now - self._holds[-1] < REQUEST_SPAN:
+            return causes
+        if len(self._holds) < HOLD_BUDGET:
+            self._holds.append(now)
+            return causes
+        self._enter(State.CONTROLLED_STOP, Cause.HOLD_BUDGET, now)
+        return causes | {Cause.HOLD_BUDGET}
+
+    # -- command -----------------------------------------------------------------------------
+
+    def _decide(
+        self,
+        now: float,
+        wall: float,
+        dt: float,
+        causes: frozenset[Cause],
+        blockers: tuple[str, ...],
+        reply: Reply | None,
+    ) -> Result:
+        signals, stream = self._hearing.signals, self._hearing.stream
+        due = None if stream.stop.waiting else stream.due(now)
+        wanted = due[1].velocity if due else ZERO
+        if self._state is State.MANUAL:
+            wanted = signals.human_velocity(now)
+        allowed = self._allow(wanted, now)
+        published = self._publish(allowed, dt)
+        if not holds(published, self._limits):
+            self._event(EventKind.WARNING, f'command {published} is beyond the limits')
+            self._enter(State.FAULT, Cause.ASSERTION, now)
+            causes |= {Cause.ASSERTION}
+            published = ZERO
+        self._published = published
+        if due and self._state is State.ACTIVE and not math.isnan(due[1].gripper):
+            self._gripper = due[1].gripper
+        self._warn(wall)
+        stopped_by_word = self._state is State.ACTIVE and stream.stop.waiting
+        return Result(
+            tick=self._tick,
+            dt=dt,
+            state=self._state,
+            cause=Cause.STOP_WORD if stopped_by_word else self._cause,
+            causes=tuple(sorted(causes)),
+            since=now - self._since,
+            wanted=wanted,
+            allowed=allowed,
+            published=published,
+            gripper=self._gripper,
+            speed_scale=self._speed_scale,
+            observation_ns=stream.observation_ns,
+            policy_run=max(0, stream.run),
+            sequence=due[2] if due else stream.sequence,
+            step_index=due[0] if due else -1,
+            instruction_id=stream.instruction_id,
+            chunk_status=stream.status,
+            heartbeat_age=signals.heartbeat_age(wall),
+            chunk_age=stream.chunk_age(now),
+            observation_age=stream.observation_age(now),
+            odom_age=signals.odom_age(now),
+            consecutive_errors=self._hearing.errors_in_row(wall),
+            ready_to_arm=self._state is State.STOPPED and not blockers,
+            blockers=blockers,
+            warnings=self._warnings,
+            counts=self._counts(),
+            events=self._take_events(),
+            reply=reply,
+        )
+
+    def _allow(self, wanted: Vector, now: float) -> Vector:
+        scale = 1.0
+        if self._state is State.ARMING:
+            scale = ARMING_SHARE * min(1.0, (now - self._since) / ARMING_SPAN)
+        limited = clamp(wanted, self._limits.speed, scale)
+        return tuple(value * self._speed_scale for value in limited)
+
+    def _publish(self, allowed: Vector, dt: float) -> Vector:
+        if self._state in (State.ARMING, State.ACTIVE, State.MANUAL):
+            return approach(self._published, allowed, self._limits, dt)
+        if self._state in (State.HOLD, State.CONTROLLED_STOP):
+            return approach(self._published, ZERO, self._limits, dt)
+        return ZERO
+
+    # -- for the record ----------------------------------------------------------------------
+
+    def _warn(self, wall: float) -> None:
+        warnings = self._hearing.warnings(wall)
+        for warning in warnings:
+            if warning not in self._warnings:
+                self._event(EventKind.WARNING, warning)
+        self._warnings = warnings
+
+    def _event(
+        self, kind: EventKind, text: str, cause: Cause = Cause.NONE, to: State | None = None
+    ) -> None:
+        self._hearing.events.append(
+            Event(kind, self._state, self._state if to is None else to, text[:LONGEST_TEXT], cause)
+        )
+
+    def _take_events(self) -> tuple[Event, ...]:
+        events = tuple(self._hearing.events)
+        self._hearing.events.clear()
+        return events
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            **self._hearing.stream.counts,
+            'rejected': self._hearing.chunks_rejected,
+            'errors': self._hearing.errors_total,
+        }

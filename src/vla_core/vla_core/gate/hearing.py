@@ -1,0 +1,226 @@
+"""Everything that the gate heard, checked at the door, and the causes that follow from it."""
+
+import math
+
+from vla_core.errors import VlaError
+from vla_core.gate.causes import ARMED, Cause, State
+from vla_core.gate.config import ERRORS_TO_LATCH, STOP_LIMIT, Timing
+from vla_core.gate.limits import Limits
+from vla_core.gate.messages import (
+    Beat,
+    Chunk,
+    Command,
+    Estop,
+    Event,
+    EventKind,
+    Human,
+    InternalError,
+    Message,
+    Odom,
+    Record,
+    Rejected,
+    Stop,
+    StopLevel,
+)
+from vla_core.gate.signals import Signals
+from vla_core.gate.stream import PolicyStream
+from vla_core.robot import RobotConfig
+
+_REQUESTED = {
+    StopLevel.HOLD: Cause.HOLD_REQUESTED,
+    StopLevel.CONTROLLED_STOP: Cause.STOP_REQUESTED,
+    StopLevel.ESTOP: Cause.ESTOP_REQUESTED,
+}
+#: Characters of an event's text; what came from outside may be a megabyte.
+LONGEST_TEXT = 400
+
+
+class Hearing:
+    """Take messages in the order of their arrival; judge what is wrong at any moment."""
+
+    def __init__(self, robot: RobotConfig, limits: Limits, timing: Timing) -> None:
+        """Start deaf."""
+        self.robot = robot
+        self.signals = Signals(robot, timing)
+        self.stream = PolicyStream(robot, limits, timing)
+        self.events: list[Event] = []
+        self.errors_total = 0
+        self.chunks_rejected = 0
+        # In a row, each by what it would have moved the robot with: a joystick that rests at zero
+        # must not wipe out the errors of the policy.
+        self._in_row = {'chunk': 0, 'human': 0}
+
+    def receive(self, message: Message, state: State, now: float) -> None:
+        """Take one message; a bad one is counted and reported, never an exception."""
+        try:
+            self._dispatch(message, state, now)
+        except VlaError as error:
+            self._reject(type(message).__name__.lower(), str(error), state)
+
+    def _dispatch(self, message: Message, state: State, now: float) -> None:
+        match message:
+            case Beat() | Chunk() | Record():
+                self._from_policy(message, state, now)
+            case Odom():
+                self.signals.odom(message, now)
+            case Human():
+                self.signals.human(message)
+                self._in_row['human'] = 0
+            case Command():
+                self.stream.hear_command(message)
+            case Estop():
+                self.signals.estop(message)
+            case Stop():
+                cause = _REQUESTED[message.level]
+                self.signals.raise_momentary(cause, now)
+                text = f'{message.source} asks for {message.level.name}: {message.reason}'
+                self._event(EventKind.WARNING, text, state, cause)
+            case Rejected():
+                self._reject(message.name, message.text, state)
+            case InternalError():
+                self.internal_error(message.text, state, now)
+
+    def _from_policy(self, message: Beat | Chunk | Record, state: State, now: float) -> None:
+        match message:
+            case Chunk():
+                self._meet(message.chunk.policy_run, state, now)
+                if self.stream.take(message):
+                    self._in_row['chunk'] = 0
+            case Record():
+                self._meet(message.policy_run, state, now)
+                self.stream.hear_record(message)
+            case Beat(node='policy'):
+                self._meet(message.policy_run, state, now)
+                if message.policy_run == self.stream.run:
+                    self.signals.beat(message)
+            case Beat():
+                self.signals.beat(message)
+
+    def _meet(self, run: int, state: State, now: float) -> None:
+        if self.stream.meet(run):
+            self._in_row['chunk'] = 0
+            if state in ARMED:
+                self.signals.raise_momentary(Cause.POLICY_RESTARTED, now)
+
+    def _reject(self, name: str, text: str, state: State) -> None:
+        self.errors_total += 1
+        if name in self._in_row:
+            self._in_row[name] += 1
+        if name == 'chunk':
+            self.chunks_rejected += 1
+            self.stream.void()
+        elif name == 'human':
+            self.signals.void_human()
+        self._event(EventKind.REJECTED, f'{name}: {text}', state, axis=name)
+
+    def internal_error(self, text: str, state: State, now: float) -> None:
+        """Note an unexpected exception in the gate's own process."""
+        self.errors_total += 1
+        self.signals.raise_momentary(Cause.INTERNAL_ERROR, now)
+        self._event(EventKind.WARNING, text, state, Cause.INTERNAL_ERROR)
+
+    def _event(
+        self, kind: EventKind, text: str, state: State, cause: Cause = Cause.NONE, axis: str = ''
+    ) -> None:
+        self.events.append(Event(kind, state, state, text[:LONGEST_TEXT], cause, axis))
+
+    def errors_in_row(self, wall: float) -> int:
+        """Return the largest count of consecutive errors, of the nodes and of the gate."""
+        return max(*self._in_row.values(), self.signals.node_errors(wall))
+
+    def causes(self, state: State, since: float, now: float, wall: float) -> frozenset[Cause]:
+        """Return every active cause.
+
+        What concerns the policy alone is a cause only while the policy drives or is being stopped;
+        elsewhere it is an arming check.
+
+        Args:
+            state: present state.
+            since: s, when it was entered.
+            now: s.
+            wall: s, monotonic.
+        """
+        signals = self.signals
+        active = signals.momentary(now)
+        if signals.estop_pressed():
+            active.append(Cause.ESTOP_INPUT)
+        if signals.second_writer():
+            active.append(Cause.SECOND_WRITER)
+        if self.errors_in_row(wall) >= ERRORS_TO_LATCH:
+            active.append(Cause.ERRORS_IN_ROW)
+        if state is not State.INIT:
+            if signals.estop_input_lost(now):
+                active.append(Cause.ESTOP_INPUT_LOST)
+            active.append(signals.odom_cause(now))
+        if state is State.MANUAL and signals.human_lost(now):
+            active.append(Cause.HUMAN_LOST)
+        if state in ARMED or state is State.CONTROLLED_STOP:
+            active += self._policy_causes(now, wall)
+        late = state is State.CONTROLLED_STOP and now - since >= STOP_LIMIT
+        # Without odom nobody can say that the robot is not still.
+        if late and self.robot.odom_required and not signals.still(now):
+            active.append(Cause.STOP_TIMEOUT)
+        return frozenset(active) - {Cause.NONE}
+
+    def _policy_causes(self, now: float, wall: float) -> list[Cause]:
+        active = [self.signals.heartbeat_cause(wall)]
+        if self.stream.lost(now):
+            active.append(Cause.CHUNK_LOST)
+        elif self.stream.lapsed(now):
+            active.append(Cause.CHUNK_LAPSED)
+        if self.signals.camera_frozen(now, wall):
+            active.append(Cause.CAMERA_FROZEN)
+        if self.stream.stop.waiting:
+            active.append(Cause.STOP_WORD)
+        return active
+
+    # -- what keeps the gate from going on ---------------------------------------------------
+
+    def initial_blockers(self, now: float) -> tuple[str, ...]:
+        """Return what keeps the gate in INIT."""
+        blockers = []
+        if self.signals.estop_input_lost(now):
+            blockers.append('safety/estop has no publisher: the robot file requires one')
+        if self.robot.odom_required and math.isnan(self.signals.odom_age(now)):
+            blockers.append('odom was never heard: the robot file requires it')
+        if not self.signals.settled(now):
+            blockers.append('cmd_vel: expected no other publisher for 1.0 s')
+        return tuple(blockers)
+
+    def arming_blockers(
+        self, causes: frozenset[Cause], now: float, wall: float
+    ) -> tuple[str, ...]:
+        """Return the arming checks that are not green; a WARN is green."""
+        blockers = []
+        heartbeat = self.signals.heartbeat_cause(wall)
+        if heartbeat:
+            age = self.signals.heartbeat_age(wall)
+            heard = 'never heard' if math.isnan(age) else f'heard {age:.2f} s ago'
+            blockers.append(f'policy heartbeat {heard}: {heartbeat.name}')
+        if self.stream.lapsed(now) or not self.stream.playable:
+            blockers.append('no playable action chunk')
+        errors = self.errors_in_row(wall)
+        if errors:
+            blockers.append(f'{errors} errors in a row: expected 0')
+        return (*blockers, *self.rest_blockers(causes, now))
+
+    def rest_blockers(self, causes: frozenset[Cause], now: float) -> tuple[str, ...]:
+        """Return what must be gone before arming and before a reset: causes, and movement.
+
+        A stop word does not count: arming ends its wait.
+        """
+        blockers = [f'cause {cause.name}' for cause in sorted(causes - {Cause.STOP_WORD})]
+        if not self.signals.still(now):
+            blockers.append('robot is not still')
+        return tuple(blockers)
+
+    def warnings(self, wall: float) -> tuple[str, ...]:
+        """Return what a person should know although the robot may drive."""
+        warnings = []
+        if not self.robot.estop_required:
+            warnings.append('estop: none in the robot file')
+        if not self.robot.odom_required:
+            warnings.append('odom: none in the robot file: stillness is assumed from zeros sent')
+        if self.signals.monitor_absent(wall):
+            warnings.append('no heartbeat of a monitor')
+        return tuple(warnings)

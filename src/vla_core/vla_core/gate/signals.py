@@ -1,0 +1,254 @@
+"""What the gate last heard from everybody but the policy's chunks, and how old it is."""
+
+import math
+
+from vla_core.errors import ObservationError
+from vla_core.gate.causes import Cause
+from vla_core.gate.config import (
+    BUSY_GRACE,
+    ESTOP_INPUT_TIMEOUT,
+    FREEZE_TIMEOUT,
+    HUMAN_TIMEOUT,
+    MONITOR_TIMEOUT,
+    ODOM_TIMEOUT,
+    REQUEST_SPAN,
+    SETTLE_SPAN,
+    STAMP_AHEAD,
+    STILL_ANGULAR,
+    STILL_LINEAR,
+    STILL_SPAN,
+    STILL_SPAN_BLIND,
+    Timing,
+)
+from vla_core.gate.limits import Vector, ZERO
+from vla_core.gate.messages import Beat, Estop, Human, Inputs, Odom
+from vla_core.robot import RobotConfig
+
+
+def is_moving(velocity: Vector) -> bool:
+    """Say whether a finite velocity is at or above the stillness threshold."""
+    return math.hypot(*velocity[:3]) >= STILL_LINEAR or math.hypot(*velocity[3:]) >= STILL_ANGULAR
+
+
+class Signals:
+    """Ages and levels of the inputs; every comparison is written so that NaN means "too old"."""
+
+    def __init__(self, robot: RobotConfig, timing: Timing) -> None:
+        """Start deaf: nothing was heard, nothing is known."""
+        self._robot = robot
+        self._timing = timing
+        self._beats: dict[tuple[str, str], Beat] = {}
+        self._first_wall = math.nan
+        self._momentary: dict[Cause, float] = {}
+        self._estop: dict[str, bool] = {}
+        self._estop_seen = -math.inf
+        self._writers = 0
+        self._sole_since = math.inf
+        self._odom_at = -math.inf
+        self._odom_invalid = False
+        self._moving_since: float | None = None
+        self._slow_since = math.inf
+        self._human: Vector = ZERO
+        self._human_at = -math.inf
+        self._human_moved = -math.inf
+
+    def level(self, now: float, inputs: Inputs, published: Vector) -> None:
+        """Take the levels that come with every step, before its messages.
+
+        Args:
+            now: s.
+            inputs: of this step.
+            published: command of the step before, which the robot has followed until now.
+        """
+        if math.isnan(self._first_wall):
+            self._first_wall = inputs.wall
+        if inputs.estop_publishers > 0:
+            self._estop_seen = now
+        self._writers = inputs.writers
+        if inputs.writers != 1:
+            self._sole_since = math.inf
+        elif self._sole_since == math.inf:
+            self._sole_since = now
+        if not self._robot.odom_required:
+            self._take_motion(is_moving(published), any(published), now)
+
+    def _take_motion(self, moving: bool, restless: bool, now: float) -> None:
+        if not moving:
+            self._moving_since = None
+        elif self._moving_since is None:
+            self._moving_since = now
+        if restless:
+            self._slow_since = math.inf
+        elif self._slow_since == math.inf:
+            self._slow_since = now
+
+    def beat(self, beat: Beat) -> None:
+        """Hear a heartbeat.
+
+        Raises:
+            ObservationError: if an age in it is not finite and >= 0.
+        """
+        for name in ('state_age', 'unchanged_age'):
+            if not 0.0 <= getattr(beat, name) < math.inf:
+                raise ObservationError(
+                    f'heartbeat of {beat.node}: {name} {getattr(beat, name)}: '
+                    'expected finite, >= 0'
+                )
+        self._beats[beat.node, beat.slot] = beat
+
+    def odom(self, odom: Odom, now: float) -> None:
+        """Hear the robot's speed.
+
+        Raises:
+            ObservationError: if a number is not finite, or the stamp is too far ahead.
+        """
+        if not (all(map(math.isfinite, odom.velocity)) and odom.at <= now + STAMP_AHEAD):
+            self._odom_invalid = True
+            raise ObservationError(
+                f'odom {odom.velocity}, {now - odom.at:.3f} s old: expected finite numbers, and '
+                f'a stamp at most {STAMP_AHEAD} s ahead'
+            )
+        self._odom_invalid = False
+        if not now - self._odom_at < ODOM_TIMEOUT:
+            # Nobody knows what the robot did in the gap.
+            self._take_motion(moving=False, restless=True, now=now)
+        self._odom_at = min(now, odom.at)
+        if self._robot.odom_required:
+            moving = is_moving(odom.velocity)
+            self._take_motion(moving, moving, now)
+
+    def human(self, human: Human) -> None:
+        """Hear a person's velocity.
+
+        Raises:
+            ObservationError: if a number is not finite.
+        """
+        if not all(map(math.isfinite, human.velocity)):
+            raise ObservationError(f'cmd_vel_human {human.velocity}: expected finite numbers')
+        self._human_at = human.at
+        # Axes that the robot does not have are no wish to move it.
+        self._human = tuple(
+            value if axis else 0.0
+            for value, axis in zip(human.velocity, self._robot.axes, strict=True)
+        )
+        if any(self._human):
+            self._human_moved = human.at
+
+    def void_human(self) -> None:
+        """Take the person's velocity as zero: an invalid one came, "keep last" is no answer."""
+        self._human = ZERO
+
+    def estop(self, estop: Estop) -> None:
+        """Hear the e-stop input; true on either subscription wins."""
+        self._estop[estop.subscription] = estop.pressed
+
+    def raise_momentary(self, cause: Cause, now: float) -> None:
+        """Make a cause active for REQUEST_SPAN."""
+        self._momentary[cause] = now + REQUEST_SPAN
+
+    # -- judgement ---------------------------------------------------------------------------
+
+    def heartbeat_age(self, wall: float) -> float:
+        """Return s since the policy's last heartbeat; NaN: never heard."""
+        entry = self._beats.get(('policy', ''))
+        return math.nan if entry is None else wall - entry.at
+
+    def heartbeat_cause(self, wall: float) -> Cause:
+        """Judge the policy's heartbeat: NONE, or the worst of what is wrong with it."""
+        entry = self._beats.get(('policy', ''))
+        if entry is None:
+            heard = self._first_wall if self._timing.trust_start else -math.inf
+            busy = 0.0
+        else:
+            heard = entry.at
+            busy = entry.state_age if entry.busy else 0.0
+        age = wall - heard
+        healthy = max(self._robot.max_inference, self._timing.busy_floor)
+        if not age < self._timing.heartbeat_lost:
+            return Cause.HEARTBEAT_LOST
+        if not busy < healthy + BUSY_GRACE:
+            return Cause.POLICY_HUNG
+        if not age < self._timing.heartbeat_late:
+            return Cause.HEARTBEAT_LATE
+        if not busy <= healthy:
+            return Cause.BUSY_TOO_LONG
+        return Cause.NONE
+
+    def node_errors(self, wall: float) -> int:
+        """Return the largest count of consecutive errors among living policy and camera nodes."""
+        return max(
+            (
+                beat.consecutive_errors
+                for beat in self._beats.values()
+                if beat.node in ('policy', 'camera')
+                and wall - beat.at < self._timing.heartbeat_lost
+            ),
+            default=0,
+        )
+
+    def camera_frozen(self, now: float, wall: float) -> bool:
+        """Say whether a camera showed one picture all the while the robot was moving."""
+        if self._moving_since is None or now - self._moving_since < FREEZE_TIMEOUT:
+            return False
+        return any(
+            beat.unchanged_age >= FREEZE_TIMEOUT
+            for beat in self._beats.values()
+            if beat.node == 'camera' and wall - beat.at < self._timing.heartbeat_lost
+        )
+
+    def monitor_absent(self, wall: float) -> bool:
+        """Say whether the monitor's heartbeat is missing: a warning only."""
+        entry = self._beats.get(('monitor', ''))
+        limit = max(MONITOR_TIMEOUT, self._timing.heartbeat_lost)
+        return entry is None or not wall - entry.at < limit
+
+    def odom_age(self, now: float) -> float:
+        """Return s; NaN: never heard."""
+        return math.nan if self._odom_at == -math.inf else now - self._odom_at
+
+    def odom_cause(self, now: float) -> Cause:
+        """Judge odom where the robot requires it."""
+        if not self._robot.odom_required or now - self._odom_at < ODOM_TIMEOUT:
+            return Cause.NONE
+        return Cause.ODOM_INVALID if self._odom_invalid else Cause.ODOM_LOST
+
+    def estop_input_lost(self, now: float) -> bool:
+        """Say whether a required e-stop input has been without publisher for too long."""
+        return self._robot.estop_required and not now - self._estop_seen < ESTOP_INPUT_TIMEOUT
+
+    def estop_pressed(self) -> bool:
+        """Say whether the input is true."""
+        return any(self._estop.values())
+
+    def second_writer(self) -> bool:
+        """Say whether somebody else publishes on cmd_vel too."""
+        return self._writers > 1
+
+    def settled(self, now: float) -> bool:
+        """Say whether the gate has been the sole writer long enough to have heard of others."""
+        return now - self._sole_since >= SETTLE_SPAN
+
+    def momentary(self, now: float) -> list[Cause]:
+        """Return the causes raised less than REQUEST_SPAN ago."""
+        if not self._momentary:
+            return []
+        self._momentary = {cause: end for cause, end in self._momentary.items() if now < end}
+        return list(self._momentary)
+
+    def still(self, now: float) -> bool:
+        """Say whether the robot stands: by fresh odom, or, without odom, by the zeros sent."""
+        if self._robot.odom_required:
+            return now - self._odom_at < ODOM_TIMEOUT and now - self._slow_since >= STILL_SPAN
+        return now - self._slow_since >= STILL_SPAN_BLIND
+
+    def human_velocity(self, now: float) -> Vector:
+        """Return the person's velocity, zero when it is not fresh."""
+        return self._human if now - self._human_at < HUMAN_TIMEOUT else ZERO
+
+    def human_moves(self, now: float) -> bool:
+        """Say whether a person wants to move the robot now."""
+        return any(self.human_velocity(now))
+
+    def human_lost(self, now: float) -> bool:
+        """Say whether the person has been silent, or sent zeros, for too long."""
+        return not now - self._human_moved < HUMAN_TIMEOUT

@@ -1,0 +1,191 @@
+"""Robot file: what one robot can do and what the gate must see before it may move.
+
+A robot file is mandatory in its limits: each is a finite number, and 0, `none` or infinity never
+mean "unlimited". Everything is checked here, before a node publishes anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_core.errors import ConfigError
+from vla_core.parameters import build, load_yaml, parameter
+
+#: The six axes of a Twist, in the order of every velocity vector of the gate.
+AXES = ('linear.x', 'linear.y', 'linear.z', 'angular.x', 'angular.y', 'angular.z')
+#: SI unit of each axis.
+AXIS_UNITS = ('m/s', 'm/s', 'm/s', 'rad/s', 'rad/s', 'rad/s')
+#: s; with 0.5 s of stillness and the lag of a base on top, a longer stop would end in ESTOP.
+LONGEST_STOP = 1.2
+
+
+@dataclass(frozen=True)
+class AxisConfig:
+    """One axis that the robot has: where its command comes from and how far it may go."""
+
+    max_speed: float = parameter(
+        doc='largest speed, both directions', unit='m/s or rad/s', low=0.001, high=10.0
+    )
+    max_accel: float = parameter(
+        doc='largest growth of the speed', unit='m/s^2 or rad/s^2', low=0.001, high=100.0
+    )
+    max_decel: float = parameter(
+        doc='largest decline of the speed, stops included',
+        unit='m/s^2 or rad/s^2',
+        low=0.001,
+        high=100.0,
+    )
+    source: str = parameter(doc='axis of the chunk; empty: the same name', default='')
+    flip: bool = parameter(doc='reverse the sign', default=False)
+
+
+@dataclass(frozen=True)
+class GripperConfig:
+    """The gripper, 0 open to 1 closed."""
+
+    source: str = parameter(doc='axis of the chunk', default='gripper')
+
+
+@dataclass(frozen=True)
+class _Basics:
+    """Keys of a robot file beside its axes and gripper."""
+
+    estop: str = parameter(
+        doc='whether a publisher of safety/estop must be there; none is a standing warning',
+        choices=('required', 'none'),
+    )
+    odom: str = parameter(
+        doc='whether odom must be there; none: stillness is only assumed',
+        choices=('required', 'none'),
+    )
+    discovery: str = parameter(
+        doc='ROS_AUTOMATIC_DISCOVERY_RANGE that belongs to this robot',
+        choices=('LOCALHOST', 'SUBNET'),
+    )
+    simulated: bool = parameter(
+        doc='no real robot: self_arm and the lock-step clock are allowed', default=False
+    )
+    self_arm: bool = parameter(
+        doc='arm once, when everything is ready at the start', default=False
+    )
+    max_inference: float = parameter(
+        doc='longest healthy inference; the policy may promise less',
+        default=0.2,
+        unit='s',
+        low=0.02,
+        high=2.0,
+    )
+    max_observation_age: float = parameter(
+        doc='age of a frame up to which its chunk may be played; the policy may promise less',
+        default=0.6,
+        unit='s',
+        low=0.05,
+        high=2.0,
+    )
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """A checked robot file.
+
+    Attributes:
+        name: stem of the file.
+        axes: one entry per axis of AXES; None: the robot does not have it, its command is zero.
+        gripper: chunk axis of the gripper; None: no gripper.
+        estop_required: a publisher of safety/estop must be there.
+        odom_required: odom must be there.
+        discovery: LOCALHOST or SUBNET.
+        simulated: no real robot.
+        self_arm: arm once at the start.
+        max_inference: s.
+        max_observation_age: s.
+    """
+
+    name: str
+    axes: tuple[AxisConfig | None, ...]
+    estop_required: bool
+    odom_required: bool
+    discovery: str
+    simulated: bool = False
+    self_arm: bool = False
+    gripper: str | None = None
+    max_inference: float = 0.2
+    max_observation_age: float = 0.6
+
+
+def _section(values: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(values, dict):
+        raise ConfigError(f'{where} is {values!r}: expected a mapping')
+    return values
+
+
+def _axis(name: str, values: Any, where: str) -> AxisConfig:
+    axis = build(AxisConfig, _section(values, where), where)
+    stop = axis.max_speed / axis.max_decel
+    if stop > LONGEST_STOP:
+        raise ConfigError(
+            f'{where}: max_speed / max_decel is {stop:.3g} s: expected at most '
+            f'{LONGEST_STOP} s, or every controlled stop would end in ESTOP; '
+            f'max_decel of at least {axis.max_speed / LONGEST_STOP:.3g} would do'
+        )
+    return AxisConfig(
+        axis.max_speed, axis.max_accel, axis.max_decel, axis.source or name, axis.flip
+    )
+
+
+def _axes(values: Any, where: str) -> tuple[AxisConfig | None, ...]:
+    section = _section(values, where)
+    unknown = [name for name in section if name not in AXES]
+    if unknown:
+        raise ConfigError(f'{where}: unknown axis {unknown[0]!r}: expected some of {list(AXES)}')
+    if not section:
+        raise ConfigError(f'{where} is empty: expected at least one of {list(AXES)}')
+    axes = tuple(
+        _axis(name, section[name], f'{where}.{name}') if name in section else None for name in AXES
+    )
+    sources = [axis.source for axis in axes if axis]
+    twice = [source for source in sources if sources.count(source) > 1]
+    if twice:
+        raise ConfigError(f'{where}: source {twice[0]!r} drives two axes: expected one')
+    return axes
+
+
+def load_robot(path: Path) -> RobotConfig:
+    """Read and check a robot file.
+
+    Raises:
+        ConfigError: if the file cannot be read, a key is unknown, missing or not allowed, an axis
+            could not stop within LONGEST_STOP, or the file contradicts itself.
+    """
+    values = load_yaml(path)
+    where = str(path)
+    if 'axes' not in values:
+        raise ConfigError(f'{where}: axes is missing: expected some of {list(AXES)}')
+    axes = _axes(values.pop('axes'), f'{where}: axes')
+    gripper = None
+    if 'gripper' in values:
+        there = f'{where}: gripper'
+        gripper = build(GripperConfig, _section(values.pop('gripper'), there), there).source
+    basics = build(_Basics, values, where)
+    if basics.self_arm and not basics.simulated:
+        raise ConfigError(
+            f'{where}: self_arm is true: expected false, a real robot is armed by a person'
+        )
+    if basics.simulated and basics.discovery != 'LOCALHOST':
+        raise ConfigError(
+            f'{where}: discovery is {basics.discovery}: expected LOCALHOST, a simulated cmd_vel '
+            'must never reach a real robot'
+        )
+    return RobotConfig(
+        name=path.stem,
+        axes=axes,
+        estop_required=basics.estop == 'required',
+        odom_required=basics.odom == 'required',
+        discovery=basics.discovery,
+        simulated=basics.simulated,
+        self_arm=basics.self_arm,
+        gripper=gripper,
+        max_inference=basics.max_inference,
+        max_observation_age=basics.max_observation_age,
+    )
