@@ -158,6 +158,11 @@ def test_unknown_parameter_is_refused_by_name(context):
         SimNode(context=context, parameter_overrides=[Parameter('sead', value=3)])
 
 
+def test_simulated_time_is_refused(context):
+    with pytest.raises(ConfigError, match='use_sim_time'):
+        SimNode(context=context, parameter_overrides=[Parameter('use_sim_time', value=True)])
+
+
 def test_optical_frame_looks_forward():
     rotation = messages._OPTICAL
     x, y, z, w = rotation.x, rotation.y, rotation.z, rotation.w

@@ -13,13 +13,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
+from vla_core.errors import ConfigError
 from vla_interfaces.msg import SceneTruth
 from vla_interfaces.srv import ResetSimulation
 from vla_ros import qos
 from vla_ros.conversion import to_time
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
-from vla_ros.parameters import declare
+from vla_ros.parameters import declare, use_sim_time
 from vla_ros.running import run
 from vla_sim import messages
 from vla_sim.arena import Arena
@@ -38,6 +39,8 @@ class SimNode(Node):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('sim', **kwargs)
         self._config = declare(self, SimConfig)
+        if use_sim_time(self):
+            raise ConfigError('sim: use_sim_time is true: expected false, it keeps real time')
         self._errors = 0
         self._steps = 0
         self._images = self.create_publisher(Image, 'camera/color/image_raw', qos.SENSOR)
