@@ -1,5 +1,6 @@
 """Layout distribution v1 keeps its promises and never changes."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -19,22 +20,23 @@ GOLDEN_NAMES = [
     'red ball',
 ]
 GOLDEN_START = (2.6743593769366836, 1.1938345295321446, -2.67009638891603)
-GOLDEN_HASH = '65e1eb1a89d899cc708df400186f9b29a0a2c6718ef2e90a54e6cde81cee900c'
+GOLDEN_HASH = '1941b20d44ab5006c79528e58a712123aa0393cb053215c9b106e6aeafcb0e23'
 SAMPLE = [sample_layout(seed) for seed in range(1000)]
+
+
+def _as_text(value):
+    """Nine digits of every number: the last ones may differ between math libraries."""
+    if dataclasses.is_dataclass(value):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if isinstance(value, (list, tuple)):
+        return '(' + ' '.join(_as_text(part) for part in value) + ')'
+    return f'{value:.9f}' if isinstance(value, float) else str(value)
 
 
 def test_frozen():
     """A change of these values is layout version 2, and needs a decision record."""
-    text = ';'.join(
-        f'{layout.target} '
-        + ' '.join(f'{value:.6f}' for value in layout.start)
-        + ' '
-        + ' '.join(
-            f'{item.name} {item.x:.6f} {item.y:.6f} {item.yaw:.6f} {item.size:.6f}'
-            for item in layout.objects
-        )
-        + f' {layout.appearance}'
-        for layout in (sample_layout(seed) for seed in (0, 1, 2, 499_999, 500_000, 1_000_001))
+    text = ''.join(
+        _as_text(sample_layout(seed)) for seed in (0, 1, 2, 499_999, 500_000, 1_000_001)
     )
     layout = sample_layout(1_000_001)
     assert [item.name for item in layout.objects] == GOLDEN_NAMES
