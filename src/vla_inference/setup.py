@@ -13,6 +13,6 @@ setup(
         ('share/vla_inference', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={'console_scripts': ['policy = vla_inference.policy_node:main']},
     zip_safe=False,
 )

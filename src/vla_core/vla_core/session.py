@@ -157,6 +157,11 @@ class Session:
         return self._pending.id if self._pending is not None else 0
 
     @property
+    def pending_text(self) -> str:
+        """The text that waits; empty if none does."""
+        return self._pending.text if self._pending is not None else ''
+
+    @property
     def text(self) -> str:
         """What the chunks obey; empty before any text."""
         return self._current.text if self._current is not None else ''

@@ -1,0 +1,114 @@
+"""Find the policy that the parameters name, and refuse what does not fit the robot."""
+
+from vla_core.errors import CheckpointError, ConfigError
+from vla_core.manifest import load_manifest
+from vla_core.policy import create_policy, Policy, policy_names
+from vla_core.robot import AXIS_UNITS, RobotConfig
+from vla_core.types import PolicySpec, Representation
+from vla_inference.config import PolicyConfig
+from vla_inference.runner import Runner
+from vla_ros.files import checkpoint_path
+
+#: Built-in policies that know the simulated world and nothing else.
+ONLY_SIMULATED = ('scripted',)
+
+
+def load_policy(name: str, device: str) -> Policy:
+    """Make the policy of an entry point, or of a checkpoint by name or path.
+
+    Raises:
+        ConfigError: if there is neither.
+        CheckpointError: if the checkpoint's files do not match its manifest.
+    """
+    if name in policy_names():
+        return create_policy(name, None, device)
+    try:
+        folder = checkpoint_path(name)
+    except ConfigError as error:
+        raise ConfigError(f'{error}, or a policy of {policy_names()}') from error
+    return create_policy(load_manifest(folder).policy, folder, device)
+
+
+class Loader:
+    """Factory of the worker: called in the thread that will own the policy."""
+
+    def __init__(self, config: PolicyConfig, robot: RobotConfig) -> None:
+        """Remember what to load, for which robot."""
+        self._config = config
+        self._robot = robot
+        self._spec: PolicySpec | None = None
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Contract of the policy that was loaded.
+
+        Raises:
+            CheckpointError: if none was.
+        """
+        if self._spec is None:
+            raise CheckpointError(f'{self._config.checkpoint} is not loaded')
+        return self._spec
+
+    def __call__(self) -> Runner:
+        """Load, verify and warm up the policy, and its fallback if one is named.
+
+        Raises:
+            ConfigError: if something is unknown, or must not be run on this robot.
+            CheckpointError: if files are damaged, or the policy does not fit the robot.
+        """
+        config, robot = self._config, self._robot
+        for label, name in (('checkpoint', config.checkpoint), ('fallback', config.fallback)):
+            if name in ONLY_SIMULATED and not robot.simulated:
+                raise ConfigError(
+                    f'{label} is {name}, which knows only the simulated world, and robot is '
+                    f'{robot.name}: expected a simulated robot, or another policy'
+                )
+        policy = load_policy(config.checkpoint, config.device)
+        check_fit(policy.spec, robot)
+        fallback = None
+        if config.fallback != 'hold':
+            fallback = load_policy(config.fallback, config.device)
+        runner = Runner(policy, fallback, config.ablate_language)
+        self._spec = policy.spec
+        return runner
+
+
+def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
+    """Compare a policy's actions with what the robot takes.
+
+    Raises:
+        CheckpointError: if an axis has no action, or one in another unit or meaning.
+    """
+    if spec.representation is not Representation.VELOCITY:
+        raise CheckpointError(
+            f'{spec.model_id} gives {spec.representation.name}: robot {robot.name} takes VELOCITY'
+        )
+    units = dict(zip(spec.action_names, spec.action_units, strict=True))
+    wanted = {
+        axis.source: unit
+        for axis, unit in zip(robot.axes, AXIS_UNITS, strict=True)
+        if axis is not None
+    }
+    if robot.gripper is not None:
+        wanted[robot.gripper] = '1'
+    for source, unit in wanted.items():
+        if units.get(source) != unit:
+            raise CheckpointError(
+                f'robot {robot.name} takes {source} in {unit}: {spec.model_id} gives {units}'
+            )
+
+
+def check_modes(config: PolicyConfig, robot: RobotConfig) -> None:
+    """Refuse what only evaluations may do.
+
+    Raises:
+        ConfigError: if lock-step is asked for on a real robot, or a blind run on the steady clock.
+    """
+    if config.clock == 'lockstep' and not robot.simulated:
+        raise ConfigError(
+            f'clock is lockstep and robot is {robot.name}: expected a simulated robot'
+        )
+    if config.ablate_language and config.clock != 'lockstep':
+        raise ConfigError(
+            f'ablate_language is true and clock is {config.clock}: expected clock lockstep'
+        )

@@ -1,0 +1,219 @@
+"""The node `policy`: frames and texts in, action chunks out; owns no policy logic."""
+
+from collections import deque
+from collections.abc import Callable
+import sys
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from vla_core.errors import ConfigError
+from vla_core.image import decode_raw
+from vla_core.robot import load_robot
+from vla_core.session import Record, Session, Source, Times
+from vla_core.types import ActionChunk
+from vla_core.worker import Activity as WorkerActivity
+from vla_core.worker import LatestWorker, Outcome
+from vla_inference.config import PolicyConfig
+from vla_inference.goals import Goals
+from vla_inference.loading import check_modes, Loader
+from vla_inference.pilot import Pilot
+from vla_inference.runner import Answer, Job
+from vla_interfaces.msg import ActionChunk as ActionChunkMsg
+from vla_interfaces.msg import Instruction
+from vla_ros import qos
+from vla_ros.clock import ProcessClock, STEADY
+from vla_ros.conversion import chunk_to_msg, to_ns, to_time
+from vla_ros.files import robot_path
+from vla_ros.guard import guarded
+from vla_ros.heartbeat import Activity, HeartbeatPublisher, RUN, Vitals
+from vla_ros.parameters import declare
+from vla_ros.running import run
+
+#: s between two looks at the worker and at what is overdue.
+SUPERVISION_PERIOD = 0.05
+
+
+class PolicyNode(LifecycleNode):
+    """Obey texts with one policy: configure loads it, activate publishes its chunks."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Read the parameters; the policy is loaded later.
+
+        Raises:
+            ConfigError: if a parameter is wrong, or is not for this robot.
+        """
+        super().__init__('policy', **kwargs)
+        self._config = config = declare(self, PolicyConfig)
+        self._robot = load_robot(robot_path(config.robot))
+        check_modes(config, self._robot)
+        self._time = ProcessClock(self, config.clock)
+        self._loader = Loader(config, self._robot)
+        self._worker: LatestWorker[Job, Answer] = LatestWorker(
+            self._loader,
+            self._deliver,
+            every_item=self._time.lockstep,
+            hang_timeout=config.hang_timeout,
+            load_timeout=config.load_timeout,
+        )
+        times = Times(config.instruction_timeout, config.motion_timeout, config.search_timeout)
+        self._pilot = Pilot(
+            Session(times), self._worker, self._time, RUN, self, config.slot_tolerance
+        )
+        self._trouble = ''
+        self._outcomes: deque[Outcome[Job, Answer]] = deque()
+        self._take_outcome = self._guarded(self._pilot.outcome)
+        self._wake = self.create_guard_condition(self._take_outcomes)
+        # Not managed: what becomes of a text is told in every state, and zeros before silence.
+        self._instructions = self.create_publisher(Instruction, 'vla/instruction', qos.INSTRUCTION)
+        self._by_spec: list[Any] = []
+        self._chunks: Any = None
+        self._goals = Goals(self, self._pilot)
+        self._heartbeat = HeartbeatPublisher(self, 'policy', self._vitals)
+        self.create_timer(SUPERVISION_PERIOD, self._guarded(self._pilot.supervise), clock=STEADY)
+        self.create_subscription(String, 'command', self._guarded(self._on_text), qos.COMMAND)
+        self.create_subscription(
+            Odometry, 'odom', self._guarded(self._on_odometry), qos.odom(self._time.lockstep)
+        )
+
+    def start(self) -> None:
+        """Configure and activate, unless a lifecycle manager does.
+
+        Raises:
+            ConfigError: if the policy cannot be loaded.
+        """
+        done = TransitionCallbackReturn.SUCCESS
+        if self._config.autostart and not (
+            self.trigger_configure() == done and self.trigger_activate() == done
+        ):
+            raise ConfigError(self._trouble)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load, verify and warm up the policy; open what its contract asks for."""
+        try:
+            self._worker.start()
+            spec = self._loader.spec
+            self._pilot.fit(spec)
+        except Exception as error:  # rclpy would swallow it, whatever it is
+            self._trouble = f'{self._config.checkpoint}: {type(error).__name__}: {error}'
+            self.get_logger().error(self._trouble)
+            self._worker.close()
+            return TransitionCallbackReturn.FAILURE
+        lockstep = self._time.lockstep
+        validity = min(spec.max_observation_age, self._robot.max_observation_age)
+        self._chunks = self.create_lifecycle_publisher(
+            ActionChunkMsg, 'vla/action_chunk', qos.chunk(lockstep, validity)
+        )
+        for slot in spec.cameras:
+            take = self._guarded(self._image_taker(slot.name))
+            self._by_spec.append(
+                self.create_subscription(
+                    Image, f'vla/image/{slot.name}', take, qos.image(lockstep)
+                )
+            )
+        self.get_logger().info(f'{spec.model_id} is ready for robot {self._robot.name}')
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Obey texts and publish chunks."""
+        result = super().on_activate(state)
+        self._pilot.activate()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish zeros while the publisher still works, then fall silent."""
+        self._pilot.deactivate('the policy is deactivated')
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the policy and what its contract asked for."""
+        self._worker.close()
+        for subscription in self._by_spec:
+            self.destroy_subscription(subscription)
+        self._by_spec.clear()
+        self.destroy_lifecycle_publisher(self._chunks)
+        return super().on_cleanup(state)
+
+    def close(self) -> None:
+        """Send zeros a last time and end the worker's thread."""
+        self._pilot.deactivate('the policy is shut down')
+        if not self._worker.close():
+            self.get_logger().error('the policy does not return: its thread is left behind')
+
+    def record(self, record: Record) -> None:
+        """Publish what became of a text, and tell whoever waits for it."""
+        msg = Instruction(
+            source_stamp=record.source_stamp,
+            policy_run=RUN,
+            id=record.id,
+            text=record.text,
+            source=int(record.source),
+            status=int(record.fate),
+            reason=record.reason,
+        )
+        msg.header.stamp = to_time(self._time.stamp_ns())
+        self._instructions.publish(msg)
+        self._goals.record(record)
+        self.get_logger().info(f'instruction {record.id} {record.fate.name}')
+
+    def chunk(self, chunk: ActionChunk) -> None:
+        """Publish actions."""
+        self._chunks.publish(chunk_to_msg(chunk))
+
+    def report(self, text: str, severe: bool) -> None:
+        """Log a failure."""
+        if severe:
+            self.get_logger().error(text)
+        else:
+            self.get_logger().warning(text, throttle_duration_sec=5.0)
+
+    def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        return guarded(self, callback, self._pilot.count)
+
+    def _deliver(self, outcome: Outcome[Job, Answer]) -> None:
+        """Bring an outcome from the worker's thread into the executor's."""
+        self._outcomes.append(outcome)
+        self._wake.trigger()
+
+    def _take_outcomes(self) -> None:
+        while self._outcomes:
+            self._take_outcome(self._outcomes.popleft())
+
+    def _on_text(self, msg: String, info: dict[str, int]) -> None:
+        self._pilot.hear(msg.data, Source.TOPIC, info['source_timestamp'])
+
+    def _on_odometry(self, msg: Odometry) -> None:
+        twist = msg.twist.twist
+        self._pilot.odometry(to_ns(msg.header.stamp), twist.linear.x, twist.angular.z)
+
+    def _image_taker(self, slot: str) -> Callable[[Image], None]:
+        def take(msg: Image) -> None:
+            pixels = decode_raw(msg.data, msg.encoding, msg.width, msg.height, msg.step)
+            self._pilot.image(slot, pixels, to_ns(msg.header.stamp))
+
+        return take
+
+    def _vitals(self) -> Vitals:
+        activity, engaged, age = self._pilot.state()
+        state = Activity.WAITING if engaged else Activity.IDLE
+        if activity is WorkerActivity.BUSY:
+            state = Activity.BUSY
+        tally = self._pilot.tally
+        return Vitals(
+            state, age, self._pilot.progress, tally.total, tally.consecutive, 0.0, tally.detail
+        )
+
+
+def make_node() -> PolicyNode:
+    """Make the node and, unless a manager does, bring it to life."""
+    node = PolicyNode()
+    node.start()
+    return node
+
+
+def main() -> None:
+    """Run the executable `policy`."""
+    sys.exit(run(make_node))
