@@ -1,9 +1,10 @@
-"""Start everything: `ros2 launch vla_bringup robot.launch.py`. The graph itself is robot.launch.xml."""
+"""Start everything: `ros2 launch vla_bringup robot.launch.py`; the graph is robot.launch.xml."""
 
 from ament_index_python.packages import get_package_share_path
-from launch import LaunchDescription
 from launch.actions import IncludeLaunchDescription
 from launch_xml.launch_description_sources import XMLLaunchDescriptionSource
+
+from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,0 +1,147 @@
+"""Reads a launch file into elements that know their place; refuses what is not played here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.parsers import expat
+
+from vla_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a launch file."""
+
+    tag: str
+    attributes: dict[str, str]
+    children: tuple[Element, ...]
+    file: Path
+    line: int
+
+    def error(self, what: str) -> LaunchFileError:
+        """Make the error that names this element's place."""
+        return LaunchFileError(self.file, self.line, f'<{self.tag}>: {what}')
+
+
+class LaunchFileError(ConfigError):
+    """A launch file cannot be played; the message starts with file and line."""
+
+    def __init__(self, file: Path, line: int, what: str) -> None:
+        super().__init__(f'{file}:{line}: {what}')
+
+
+@dataclass(frozen=True)
+class _Rule:
+    required: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    children: frozenset[str] = frozenset()
+
+
+def _rule(required: str = '', optional: str = '', children: str = '') -> _Rule:
+    return _Rule(*(frozenset(words.split()) for words in (required, optional, children)))
+
+
+_ACTIONS = 'arg let include group push_ros_namespace set_env set_parameter executable node'
+_PROCESS = 'if unless args output respawn respawn_delay respawn_max_retries on_exit'
+# <arg> and <include> hold different things inside <include>; `inside` below keeps them apart.
+_RULES = {
+    'launch': _rule(optional='version', children=_ACTIONS),
+    'group': _rule(optional='scoped if unless', children=_ACTIONS),
+    'arg': _rule('name', 'default description if unless', 'choice'),
+    'include/arg': _rule('name value'),
+    'choice': _rule('value'),
+    'let': _rule('name value', 'if unless'),
+    'include': _rule('file', 'if unless', 'arg'),
+    'push_ros_namespace': _rule('namespace', 'if unless'),
+    'set_env': _rule('name value', 'if unless'),
+    'set_parameter': _rule('name value', 'if unless'),
+    'env': _rule('name value'),
+    'executable': _rule('cmd', f'name {_PROCESS}'.replace(' args', ''), 'env'),
+    'node': _rule('pkg exec', f'name namespace {_PROCESS}', 'param remap env'),
+    'param': _rule(optional='name value type from'),
+    'remap': _rule('from to'),
+}
+
+
+def read(path: Path) -> Element:
+    """Read a launch file and check every element and attribute of it.
+
+    Args:
+        path: XML file whose root is <launch>.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        LaunchFileError: it is not well-formed, or holds something that is not played here.
+    """
+    try:
+        root = _parse(path, path.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f'launch file {path}: {error.strerror}; expected a readable file'
+        ) from error
+    if root.tag != 'launch':
+        raise root.error('unexpected root element; expected <launch>')
+    _check(root, 'launch')
+    return root
+
+
+def _check(element: Element, kind: str) -> None:
+    rule = _RULES[kind]
+    given = set(element.attributes)
+    if missing := rule.required - given:
+        raise element.error(f'missing attribute {_listed(missing)}')
+    if unknown := given - rule.required - rule.optional:
+        allowed = _listed(rule.required | rule.optional) or 'none'
+        raise element.error(f'unknown attribute {_listed(unknown)}; expected one of {allowed}')
+    if {'if', 'unless'} <= given:
+        raise element.error('has both if and unless; expected one of them')
+    for child in element.children:
+        if child.tag not in rule.children:
+            allowed = _listed(rule.children) or 'no elements'
+            raise child.error(f'not possible inside <{element.tag}>; expected {allowed}')
+        nested = f'{element.tag}/{child.tag}'
+        _check(child, nested if nested in _RULES else child.tag)
+
+
+def _listed(words: set[str] | frozenset[str]) -> str:
+    return ', '.join(sorted(words))
+
+
+@dataclass
+class _Open:
+    tag: str
+    attributes: dict[str, str]
+    line: int
+    children: list[Element]
+
+
+def _parse(path: Path, text: bytes) -> Element:
+    parser = expat.ParserCreate()
+    stack = [_Open('', {}, 0, [])]
+
+    def refuse_doctype(*_: object) -> None:
+        raise LaunchFileError(path, parser.CurrentLineNumber, 'has a DOCTYPE; expected plain XML')
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        stack.append(_Open(tag, attributes, parser.CurrentLineNumber, []))
+
+    def end(_: str) -> None:
+        done = stack.pop()
+        element = Element(done.tag, done.attributes, tuple(done.children), path, done.line)
+        stack[-1].children.append(element)
+
+    def characters(data: str) -> None:
+        if data.strip():
+            what = f'stray text {data.strip()!r}; expected elements only'
+            raise LaunchFileError(path, parser.CurrentLineNumber, what)
+
+    parser.StartDoctypeDeclHandler = refuse_doctype
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = characters
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise LaunchFileError(path, error.lineno, f'not well-formed XML: {error}') from error
+    return stack[0].children[0]
