@@ -13,6 +13,6 @@ setup(
         ('share/vla_camera', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={'console_scripts': ['camera = vla_camera.camera_node:main']},
     zip_safe=False,
 )

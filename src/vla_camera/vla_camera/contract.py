@@ -1,0 +1,48 @@
+"""What the checkpoint wants to see, and what the robot file allows; no model is loaded."""
+
+from vla_core.camera import CameraConfig
+from vla_core.errors import ConfigError
+from vla_core.manifest import load_manifest
+from vla_core.policy import create_policy, policy_names
+from vla_core.robot import load_robot, RobotConfig
+from vla_core.types import CameraSlot, PolicySpec
+from vla_ros.files import checkpoint_path, robot_path
+
+
+def find_spec(checkpoint: str) -> PolicySpec:
+    """Return the contract of a built-in policy or of a checkpoint.
+
+    Raises:
+        ConfigError: if there is neither.
+        CheckpointError: if the folder does not match its manifest.
+    """
+    if checkpoint in policy_names():
+        return create_policy(checkpoint, None).spec
+    return load_manifest(checkpoint_path(checkpoint)).spec
+
+
+def find_slot(config: CameraConfig) -> CameraSlot:
+    """Return the camera slot of the checkpoint that the node fills.
+
+    Raises:
+        ConfigError: if the checkpoint has no such slot; the message lists those that it has.
+        CheckpointError: see `find_spec`.
+    """
+    spec = find_spec(config.checkpoint)
+    for slot in spec.cameras:
+        if slot.name == config.slot:
+            return slot
+    known = [slot.name for slot in spec.cameras]
+    raise ConfigError(f'slot {config.slot!r} of {spec.model_id}: expected one of {known}')
+
+
+def find_robot(config: CameraConfig) -> RobotConfig:
+    """Return the robot file.
+
+    Raises:
+        ConfigError: if it is missing or wrong, or a real robot is to run in lock-step.
+    """
+    robot = load_robot(robot_path(config.robot))
+    if config.clock == 'lockstep' and not robot.simulated:
+        raise ConfigError(f'clock lockstep: robot {robot.name} is real: expected steady')
+    return robot
