@@ -13,6 +13,6 @@ setup(
         ('share/vla_safety', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={'console_scripts': ['gate = vla_safety.gate_node:main']},
     zip_safe=False,
 )

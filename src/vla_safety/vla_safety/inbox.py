@@ -1,0 +1,144 @@
+"""Subscriptions of the gate: a message becomes one value of the gate's core, or a rejection."""
+
+from collections.abc import Callable
+import enum
+import time
+from typing import Any
+
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from std_msgs.msg import Bool, String
+
+from vla_core.errors import ActionRejected
+from vla_core.gate.config import GateConfig
+from vla_core.gate.messages import (
+    Beat,
+    Chunk,
+    Command,
+    Estop,
+    Human,
+    Message,
+    Odom,
+    Record,
+    Rejected,
+    Stop,
+    StopLevel,
+)
+from vla_core.robot import RobotConfig
+from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction, StopRequest
+from vla_ros import qos
+from vla_ros.clock import ProcessClock
+from vla_ros.conversion import chunk_from_msg, to_ns, twist_from_msg
+
+
+class Urgency(enum.Enum):
+    """When a message wants a step of the gate."""
+
+    NEXT = 'with the next tick'
+    SOON = 'on arrival, at most every 5 ms'
+    NOW = 'on arrival'
+
+
+class Inbox:
+    """Turn messages into values on the gate's time line and hand them on."""
+
+    def __init__(
+        self,
+        node: Node,
+        robot: RobotConfig,
+        config: GateConfig,
+        clock: ProcessClock,
+        deliver: Callable[[Message, Urgency], None],
+        guard: Callable[[Callable[..., Any]], Callable[..., Any]],
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node.
+            robot: says whether odom is heard.
+            config: says whether people send stamped velocities.
+            clock: of the process.
+            deliver: takes a value and its urgency.
+            guard: wraps every callback.
+        """
+        self._clock = clock
+        self._deliver = deliver
+        human = TwistStamped if config.enable_stamped_cmd_vel_human else Twist
+        chunk = qos.chunk(clock.lockstep, robot.max_observation_age)
+        wanted = [
+            (Heartbeat, 'vla/heartbeat', self._beat, qos.HEARTBEAT),
+            (ActionChunk, 'vla/action_chunk', self._chunk, chunk),
+            (Instruction, 'vla/instruction', self._record, qos.INSTRUCTION),
+            (String, 'command', self._command, qos.COMMAND),
+            (human, 'cmd_vel_human', self._human, qos.VELOCITY),
+            # A default publisher does not match the first, a pressed button's last word only it.
+            (Bool, 'safety/estop', self._estop_latched, qos.ESTOP_LATCHED),
+            (Bool, 'safety/estop', self._estop_plain, qos.ESTOP_PLAIN),
+            (StopRequest, 'safety/request', self._stop, qos.REQUEST),
+        ]
+        if robot.odom_required:
+            wanted.append((Odometry, 'odom', self._odom, qos.odom(clock.lockstep)))
+        for kind, topic, callback, profile in wanted:
+            node.create_subscription(kind, topic, guard(callback), profile)
+
+    def _at(self, stamp: Any) -> float:
+        """Return a stamp on the gate's time line."""
+        return self._clock.now() - self._clock.stamp_age(to_ns(stamp))
+
+    def _beat(self, msg: Heartbeat) -> None:
+        if msg.node == 'gate':
+            return
+        beat = Beat(
+            node=msg.node,
+            at=time.monotonic(),
+            slot=msg.slot,
+            policy_run=msg.policy_run,
+            busy=msg.state == Heartbeat.STATE_BUSY,
+            state_age=msg.state_age,
+            consecutive_errors=msg.consecutive_errors,
+            unchanged_age=msg.unchanged_age,
+        )
+        self._deliver(beat, Urgency.NEXT)
+
+    def _chunk(self, msg: ActionChunk) -> None:
+        try:
+            chunk = chunk_from_msg(msg)
+        except ActionRejected as error:
+            self._deliver(Rejected('chunk', str(error)), Urgency.SOON)
+            return
+        message = Chunk(
+            chunk, self._clock.now(), self._at(msg.header.stamp), self._at(msg.observation_stamp)
+        )
+        self._deliver(message, Urgency.SOON)
+
+    def _record(self, msg: Instruction) -> None:
+        record = Record(msg.text, msg.source_stamp, msg.policy_run, msg.id)
+        self._deliver(record, Urgency.SOON)
+
+    def _command(self, msg: String, info: dict[str, Any]) -> None:
+        self._deliver(Command(msg.data, info['source_timestamp']), Urgency.SOON)
+
+    def _human(self, msg: Twist | TwistStamped) -> None:
+        twist = msg.twist if isinstance(msg, TwistStamped) else msg
+        self._deliver(Human(twist_from_msg(twist), self._clock.now()), Urgency.NEXT)
+
+    def _odom(self, msg: Odometry) -> None:
+        odom = Odom(twist_from_msg(msg.twist.twist), self._at(msg.header.stamp))
+        self._deliver(odom, Urgency.NEXT)
+
+    def _estop_latched(self, msg: Bool) -> None:
+        self._estop(msg.data, 'latched')
+
+    def _estop_plain(self, msg: Bool) -> None:
+        self._estop(msg.data, 'plain')
+
+    def _estop(self, pressed: bool, subscription: str) -> None:
+        self._deliver(Estop(pressed, subscription), Urgency.NOW if pressed else Urgency.NEXT)
+
+    def _stop(self, msg: StopRequest) -> None:
+        known = msg.level in tuple(StopLevel)
+        # Somebody wants a stop and says it wrongly: the strongest one is the answer.
+        level = StopLevel(msg.level) if known else StopLevel.ESTOP
+        reason = msg.reason if known else f'unknown level {msg.level}; {msg.reason}'
+        self._deliver(Stop(level, msg.source, reason), Urgency.NOW)
