@@ -1,7 +1,7 @@
-"""Stage the workspace's launch/ and config/ into this package, then install them with its checkpoints.
+"""Stage the workspace's launch/ and config/ in this package, install them with its checkpoints.
 
-The root's folders are the only place where these files are edited (DESIGN section 3). They are staged as
-relative links inside this package, ignored by git, so that nothing is ever written outside of it: not with
+The files are edited in the root's folders alone. They are staged as relative links
+inside this package, ignored by git, so that nothing is ever written outside of it: not with
 --symlink-install, and not when the workspace lies inside a larger one.
 """
 
@@ -23,10 +23,12 @@ def stage(folder: str) -> None:
     link, source = PACKAGE / folder, PACKAGE.parents[1] / folder
     if not source.is_dir():
         if not link.is_dir():
-            raise SystemExit(f'{NAME}: the workspace has no {folder}/; expected it at {source}')
+            raise FileNotFoundError(
+                f'{NAME}: the workspace has no {folder}/; expected it at {source}'
+            )
         return
     target = os.path.relpath(source, PACKAGE)
-    if link.is_symlink() and os.readlink(link) == target:
+    if link.is_symlink() and str(link.readlink()) == target:
         return
     if link.is_symlink():
         link.unlink()

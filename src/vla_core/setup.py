@@ -3,7 +3,7 @@ from setuptools import find_packages, setup
 setup(
     name='vla_core',
     version='0.1.0',
-    description='Types, policy protocol, gate rules, chunk player, image operations and errors; numpy and Pillow only',
+    description='Types, policy protocol, gate rules, chunk player, image operations, errors',
     license='Apache-2.0',
     maintainer='VLA workspace maintainers',
     maintainer_email='maintainers@example.org',

@@ -3,7 +3,7 @@ from setuptools import find_packages, setup
 setup(
     name='vla_learning',
     version='0.1.0',
-    description='Model, data, training, evaluation and export of the learned policy (needs the train extra)',
+    description='Model, data, training, evaluation and export of the learned policy',
     license='Apache-2.0',
     maintainer='VLA workspace maintainers',
     maintainer_email='maintainers@example.org',

@@ -3,7 +3,7 @@ from setuptools import find_packages, setup
 setup(
     name='vla_monitor',
     version='0.1.0',
-    description='Monitor node: rates, ages and latencies of every hop, /diagnostics and vla/health',
+    description='Monitor node: rates, ages and latencies of every hop',
     license='Apache-2.0',
     maintainer='VLA workspace maintainers',
     maintainer_email='maintainers@example.org',
