@@ -1,5 +1,8 @@
 # `make help` lists the targets. Everything is made inside this folder: .venv, build, install, log.
-PYTHON ?= python3
+# The interpreter that .venv was made with, until another one is named: make setup PYTHON=python3.12
+ifndef PYTHON
+PYTHON := $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
+endif
 EPISODES ?= 50
 SEED ?= $(if $(FINAL),1000001,500000)
 TORCH ?= cpu

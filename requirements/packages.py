@@ -88,7 +88,13 @@ def install_cpu_torch(requirement: str) -> None:
 
 
 def create_venv() -> None:
-    """Make .venv; one that another interpreter or another ROS made is replaced."""
+    """Make .venv; one that another interpreter made is replaced."""
+    origin = ROS_DISTRO or 'wheels'
+    if read_stamp('origin') not in ('', origin):
+        raise BootstrapError(
+            f'.venv was made for ROS from {read_stamp("origin")}, this shell has {origin}; '
+            'run it in a shell like the one before, or remove .venv to change over'
+        )
     if read_stamp('interpreter') == interpreter():
         return
     say(f'setup: creating .venv with Python {sys.version.split()[0]}')
@@ -103,6 +109,7 @@ def create_venv() -> None:
         last = (done.stdout + done.stderr).strip().splitlines()[-1:]
         raise BootstrapError(f'cannot create {VENV}: {"".join(last)}')
     write_stamp('interpreter', interpreter())
+    write_stamp('origin', origin)
 
 
 def pinned(lock: Path) -> int:

@@ -72,7 +72,8 @@ def can_render() -> bool:
 
 def apt_command(packages: Sequence[str]) -> str:
     """Return the command that a person would type."""
-    return f'sudo apt-get install -y {" ".join(packages)}'
+    elsewhere = '' if shutil.which('apt-get') else ' (or what your system calls them)'
+    return f'sudo apt-get install -y {" ".join(packages)}{elsewhere}'
 
 
 def apt_install(packages: Sequence[str]) -> bool:

@@ -93,6 +93,15 @@ def test_unknown_interpreter_is_refused_by_make():
     assert done.stderr.startswith('setup: no no-such-python in PATH')
 
 
+def test_environment_of_wheels_is_not_replaced_because_a_ros_was_sourced(bootstrap, tmp_path):
+    workspace, packages = bootstrap('workspace'), bootstrap('packages')
+    workspace.VENV = tmp_path
+    workspace.write_stamp('origin', 'wheels')
+    packages.ROS_DISTRO = 'jazzy'
+    with pytest.raises(workspace.BootstrapError, match='made for ROS from wheels.*has jazzy'):
+        packages.create_venv()
+
+
 def test_closed_registry_is_told_from_a_bad_requirement(bootstrap):
     explain = bootstrap('packages').explain
     closed = (
