@@ -98,7 +98,7 @@ def test_environment_of_wheels_is_not_replaced_because_a_ros_was_sourced(bootstr
     workspace.VENV = tmp_path
     workspace.write_stamp('origin', 'wheels')
     packages.ROS_DISTRO = 'jazzy'
-    with pytest.raises(workspace.BootstrapError, match='made for ROS from wheels.*has jazzy'):
+    with pytest.raises(workspace.BootstrapError, match=r'made for ROS from wheels.*has jazzy'):
         packages.create_venv()
 
 
