@@ -12,6 +12,8 @@ from vla_ros.clock import STEADY
 
 #: s between two feedbacks.
 FEEDBACK_PERIOD = 0.2
+#: Callbacks that may still run when the node closes: one per open goal, and a few frames.
+_LAST_SPINS = 10
 #: Fates after which nobody has to wait any longer; IDLE: a stop word was the goal.
 _ENDS = frozenset(Fate) - {Fate.RUNNING}
 
@@ -25,6 +27,7 @@ class Goals:
 
     def __init__(self, node: Node, pilot: Pilot) -> None:
         """Offer the action on `node`."""
+        self._node = node
         self._pilot = pilot
         self._open: dict[int, tuple[Any, float]] = {}
         self._clock = STEADY
@@ -44,8 +47,11 @@ class Goals:
             goal, began = self._open.pop(record.id)
             self._finish(goal, record, began)
 
-    def destroy(self) -> None:
-        """Withdraw the action; goals that are still open are forgotten."""
+    def close(self) -> None:
+        """Let the results of goals that have just ended leave, then withdraw the action."""
+        if self._node.executor is not None:
+            for _ in range(_LAST_SPINS):
+                self._node.executor.spin_once(timeout_sec=0.0)
         self._server.destroy()
 
     def _now(self) -> float:

@@ -140,6 +140,7 @@ class PolicyNode(LifecycleNode):
     def close(self) -> None:
         """Send zeros a last time and end the worker's thread."""
         self._pilot.deactivate('the policy is shut down')
+        self._goals.close()
         if not self._worker.close():
             self.get_logger().error('the policy does not return: its thread is left behind')
 

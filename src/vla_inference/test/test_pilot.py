@@ -1,0 +1,356 @@
+"""Texts and frames in, records and chunks out, with the worker run by hand."""
+
+from dataclasses import replace
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from vla_core.errors import ActionRejected, CheckpointError, ObservationError
+from vla_core.session import Fate, Session, Source
+from vla_core.types import Prediction, Status
+from vla_core.worker import Activity, Incident, Outcome
+from vla_inference.pilot import Pilot
+from vla_inference.runner import Encode, Runner
+
+S = 1_000_000_000
+IMAGE = np.full((96, 192, 3), 90, np.uint8)
+NAN = ActionRejected('actions are not finite')
+
+
+class HandWorker:
+    """Does its jobs when the test says so, in the test's thread."""
+
+    def __init__(self, runner):
+        self.runner = runner
+        self.jobs = []
+        self.incidents = []
+
+    def submit(self, item, lane=''):
+        self.jobs.append(item)
+
+    def activity(self):
+        return Activity.WAITING, 0.0
+
+    def supervise(self):
+        return self.incidents.pop(0) if self.incidents else None
+
+
+class Time:
+    """A clock that the test sets; ROS time and ages agree."""
+
+    def __init__(self, lockstep=False):
+        self.lockstep = lockstep
+        self.seconds = 0.0
+
+    def now(self):
+        assert not self.lockstep, 'in lock-step only stamps may count'
+        return self.seconds
+
+    def stamp_age(self, stamp_ns):
+        return self.seconds - stamp_ns * 1e-9
+
+
+class Flight:
+    """A pilot with its surroundings, and what came out of it."""
+
+    def __init__(self, policy, lockstep=False):
+        self.records, self.chunks, self.reports = [], [], []
+        self.worker = HandWorker(Runner(policy))
+        self.time = Time(lockstep)
+        self.stamps = itertools.count(1)
+        self.pilot = Pilot(Session(), self.worker, self.time, 77, self)
+        self.pilot.fit(policy.spec)
+        self.pilot.activate()
+
+    def record(self, record):
+        self.records.append((record.id, record.fate))
+
+    def chunk(self, chunk):
+        self.chunks.append(chunk)
+
+    def report(self, text, severe):
+        self.reports.append((text, severe))
+
+    def work(self):
+        while self.worker.jobs:
+            job = self.worker.jobs.pop(0)
+            result = error = None
+            try:
+                result = self.worker.runner.handle(job)
+            except Exception as raised:
+                error = raised
+            self.pilot.outcome(Outcome(job, result, error, 0.01))
+
+    def say(self, text, **options):
+        heard = self.pilot.hear(text, Source.TOPIC, **options)
+        self.work()
+        return heard.id
+
+    def frame(self, after=0.1, speed=0.0, work=True):
+        """Let time pass, bring odometry and a frame; return the newest chunk."""
+        self.time.seconds += after
+        stamp = round(self.time.seconds * S)
+        self.pilot.odometry(stamp, speed, 0.0)
+        self.pilot.image('front', IMAGE, stamp)
+        if work:
+            self.work()
+        return self.chunks[-1] if self.chunks else None
+
+
+@pytest.fixture
+def flight(fake):
+    return Flight(fake)
+
+
+def test_chunks_are_idle_zeros_before_any_text(flight):
+    chunk = flight.frame()
+    assert (chunk.status, chunk.instruction_id, chunk.policy_run) == (Status.IDLE, 0, 77)
+    assert not chunk.data.any()
+    assert chunk.stamp_ns == chunk.observation_stamp_ns == S // 10
+
+
+def test_text_becomes_a_record_and_then_chunks(flight):
+    flight.frame()
+    assert flight.say('go to the red box', source_stamp=5) == 1
+    assert flight.records == [(1, Fate.RUNNING)]
+    chunk = flight.frame()
+    assert (chunk.status, chunk.instruction_id, chunk.inference_seconds) == (
+        Status.RUNNING,
+        1,
+        0.01,
+    )
+    assert (chunk.data[:, 0] == 0.5).all()
+    assert [chunk.sequence for chunk in flight.chunks] == [1, 2]
+
+
+def test_every_frame_gets_one_chunk_with_growing_sequence(flight):
+    for text in ('go', 'stop', 'nonsense', 'move on'):
+        flight.say(text)
+        for _ in range(5):
+            flight.frame()
+    assert len(flight.chunks) == 20
+    assert [chunk.sequence for chunk in flight.chunks] == list(range(1, 21))
+    for chunk in flight.chunks:
+        assert chunk.data.any() == (chunk.status is Status.RUNNING)
+
+
+def test_refused_text_gives_refused_zeros(flight):
+    flight.say('nonsense')
+    chunk = flight.frame()
+    assert (chunk.status, chunk.instruction_id) == (Status.REFUSED, 1)
+    assert not chunk.data.any()
+
+
+def test_stop_overtakes_the_frame_that_is_being_inferred(flight):
+    flight.say('go')
+    flight.frame()
+    count = len(flight.chunks)
+    flight.frame(work=False)
+    flight.pilot.hear('stop', Source.TOPIC)
+    flight.work()
+    assert len(flight.chunks) == count
+    chunk = flight.frame()
+    assert (chunk.status, chunk.instruction_id, chunk.data.any()) == (Status.IDLE, 2, False)
+
+
+def test_nothing_is_sent_for_the_old_text_while_a_new_one_waits(flight):
+    flight.say('go')
+    flight.frame(work=False)
+    flight.pilot.hear('go elsewhere', Source.TOPIC)
+    flight.work()
+    assert flight.chunks == []
+    assert flight.records == [(1, Fate.RUNNING), (1, Fate.REPLACED), (2, Fate.RUNNING)]
+    assert flight.frame().instruction_id == 2
+
+
+def test_done_is_zero_at_once_and_recorded_at_rest(flight, fake):
+    flight.say('go')
+    flight.frame(speed=0.4)
+    fake.done = 0.9
+    chunk = flight.frame(speed=0.4)
+    assert (chunk.status, chunk.data.any()) == (Status.RUNNING, False)
+    for _ in range(7):
+        chunk = flight.frame(speed=0.0)
+    assert chunk.status is Status.DONE
+    assert flight.records[-1] == (1, Fate.DONE)
+
+
+def test_infinite_patience_ends_without_frames(flight):
+    flight.say('go')
+    flight.time.seconds += 121.0
+    flight.pilot.supervise()
+    assert flight.records[-1] == (1, Fate.TIMED_OUT)
+
+
+def test_failed_frame_is_counted_and_stands_still(flight, fake):
+    flight.say('go')
+    fake.next = [NAN, NAN]
+    chunk = flight.frame()
+    assert (chunk.status, chunk.data.any()) == (Status.RUNNING, False)
+    assert (flight.pilot.tally.total, flight.pilot.tally.consecutive) == (1, 1)
+    assert 'not finite' in flight.pilot.tally.detail
+    chunk = flight.frame()
+    assert chunk.data.any()
+    assert (flight.pilot.tally.total, flight.pilot.tally.consecutive) == (1, 0)
+
+
+def test_failures_in_a_row_are_counted(flight, fake):
+    flight.say('go')
+    fake.next = [NAN] * 10
+    for _ in range(5):
+        flight.frame()
+    assert flight.pilot.tally.consecutive == 5
+
+
+def test_cured_frames_are_counted_apart(flight, fake):
+    flight.say('go')
+    fake.next = [NAN]
+    assert flight.frame().data.any()
+    tally = flight.pilot.tally
+    assert (tally.total, tally.consecutive, tally.cured) == (0, 0, 1)
+    assert 'second attempt' in flight.reports[-1][0]
+
+
+def test_small_excess_is_clipped_and_counted(flight, fake):
+    flight.say('go')
+    fake.action = 1.5
+    assert flight.frame().data[0, 0] == 1.0
+    assert flight.pilot.tally.clipped == 8
+    fake.action = 11.0
+    assert not flight.frame().data.any()
+    assert flight.pilot.tally.total == 1
+
+
+def test_clean_numbers_only_ever_leave(flight, fake):
+    flight.say('go')
+    bad = Prediction(np.zeros((8, 7)))
+    bad.actions[2, 3] = math.nan
+    fake.next = [bad, bad]
+    flight.frame()
+    assert all(np.isfinite(chunk.data).all() for chunk in flight.chunks)
+    assert flight.pilot.tally.total == 1
+
+
+def test_wrong_picture_is_refused_whatever_is_going_on(flight):
+    small = np.zeros((96, 96, 3), np.uint8)
+    for text in ('nonsense', 'go'):
+        flight.say(text)
+        with pytest.raises(ObservationError, match='96x96'):
+            flight.pilot.image('front', small, 0)
+    assert flight.chunks == []
+
+
+def test_frame_from_the_future_is_refused(flight):
+    with pytest.raises(ObservationError, match='ahead'):
+        flight.pilot.image('front', IMAGE, S)
+
+
+def test_malformed_text_is_counted_but_never_in_a_row(flight):
+    for _ in range(10):
+        flight.say('')
+    assert set(flight.records) == {(0, Fate.MALFORMED)}
+    assert (flight.pilot.tally.total, flight.pilot.tally.consecutive) == (10, 0)
+
+
+def test_text_that_the_policy_cannot_encode_is_refused_and_counted(flight):
+    flight.say('fail')
+    assert flight.records == [(1, Fate.REFUSED)]
+    assert flight.pilot.tally.total == 1
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_odometry_must_be_finite(flight, value):
+    with pytest.raises(ObservationError):
+        flight.pilot.odometry(0, value, 0.0)
+
+
+def test_state_vector_comes_from_fresh_odometry(fake):
+    fake.spec = replace(fake.spec, state_names=('odom.w', 'odom.v'))
+    flight = Flight(fake)
+    flight.say('go')
+    with pytest.raises(ObservationError, match='odometry'):
+        flight.pilot.image('front', IMAGE, 0)
+    flight.frame(speed=0.3)
+    np.testing.assert_array_equal(fake.seen[-1][0].state, [0.0, 0.3])
+    flight.time.seconds += 0.6
+    with pytest.raises(ObservationError, match='old'):
+        flight.pilot.image('front', IMAGE, 0)
+
+
+def test_unknown_state_is_refused(fake):
+    fake.spec = replace(fake.spec, state_names=('gps.lat',))
+    with pytest.raises(CheckpointError, match=r'gps\.lat'):
+        Flight(fake)
+
+
+def test_restarted_worker_is_told_the_text_again(flight):
+    flight.say('go')
+    flight.worker.incidents = [Incident.HUNG, Incident.RESTARTED]
+    flight.pilot.supervise()
+    flight.pilot.supervise()
+    assert flight.worker.jobs == [Encode(1, 'go')]
+    assert flight.pilot.tally.total == 1
+    flight.work()
+    assert flight.records == [(1, Fate.RUNNING)]
+    assert flight.frame().data.any()
+
+
+def test_text_that_waited_for_a_hung_worker_is_encoded_by_the_next(flight):
+    flight.pilot.hear('go', Source.TOPIC)
+    flight.worker.jobs.clear()
+    flight.worker.incidents = [Incident.RESTARTED]
+    flight.pilot.supervise()
+    flight.work()
+    assert flight.records == [(1, Fate.RUNNING)]
+
+
+def test_giving_up_is_reported_as_severe(flight):
+    flight.worker.incidents = [Incident.GAVE_UP]
+    flight.pilot.supervise()
+    assert flight.reports[-1][1] is True
+
+
+def test_deactivation_sends_a_last_zero(flight):
+    flight.say('go')
+    flight.frame()
+    flight.pilot.deactivate('bye')
+    assert flight.records[-1] == (1, Fate.STOPPED)
+    assert not flight.chunks[-1].data.any()
+    count = len(flight.chunks)
+    flight.frame()
+    flight.say('go')
+    assert len(flight.chunks) == count
+    assert flight.records[-1] == (2, Fate.REFUSED)
+
+
+def fly_lockstep(policy, odometry_first):
+    """Turn on the spot for 24 s of simulated time; return everything that came out."""
+    flight = Flight(policy, lockstep=True)
+    flight.say('move')
+    for tick in range(1, 1200):
+        stamp = tick * S // 50
+        if tick == 600:
+            flight.say('go')
+        if odometry_first:
+            flight.pilot.odometry(stamp, 0.0, 1.2)
+        if tick % 2 == 0:
+            flight.pilot.image('front', IMAGE, stamp)
+        if not odometry_first:
+            flight.pilot.odometry(stamp, 0.0, 1.2)
+        flight.work()
+    assert len(flight.chunks) == 599
+    return flight.records, [(one.sequence, one.stamp_ns, one.status) for one in flight.chunks]
+
+
+def test_lockstep_does_not_depend_on_when_things_arrive(fake):
+    """The same texts, frames and odometry in two orders of arrival give the same output."""
+    outputs = [fly_lockstep(fake, odometry_first) for odometry_first in (True, False)]
+    assert outputs[0] == outputs[1]
+    assert [fate for _, fate in outputs[0][0]] == [
+        Fate.RUNNING,
+        Fate.DONE,
+        Fate.RUNNING,
+        Fate.NOT_FOUND,
+    ]
