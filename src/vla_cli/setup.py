@@ -13,6 +13,6 @@ setup(
         ('share/vla_cli', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': ['vla_up = vla_cli.up:main']},
+    entry_points={'console_scripts': ['vla = vla_cli.main:main', 'vla_up = vla_cli.up:main']},
     zip_safe=False,
 )

@@ -1,0 +1,115 @@
+"""A short-lived ROS node of the `vla` command: finds the graph, waits for things, minds Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+import os
+import signal
+import time
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from vla_core.errors import VlaError
+
+# How long a graph that is running may take to be discovered, s.
+DISCOVERY = 4.0
+# How long a service of the gate may take to answer, s.
+ANSWER = 4.0
+_SLICE = 0.05
+
+
+class NoGraphError(VlaError):
+    """Nobody is there who could do what was asked."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C while waiting."""
+
+
+class Connection:
+    """A node in the robot's namespace, spun only while something is waited for."""
+
+    def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
+        self.node = node
+        self._executor = executor
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """Note a Ctrl-C; the wait in progress, or the next one, raises it."""
+        self._interrupted = True
+
+    def wait(self, condition: Callable[[], bool], timeout: float = float('inf')) -> bool:
+        """Spin until `condition` holds; return whether it did within `timeout` s.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed.
+        """
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if self._interrupted:
+                self._interrupted = False
+                raise Interrupted
+            if time.monotonic() > deadline:
+                return False
+            self._executor.spin_once(timeout_sec=_SLICE)
+        return True
+
+    def find(self, ready: Callable[[], bool], what: str, who: str) -> None:
+        """Wait until somebody offers what is needed.
+
+        Args:
+            ready: whether it is there.
+            what: the name that is looked for.
+            who: the node that offers it.
+
+        Raises:
+            NoGraphError: nobody does within DISCOVERY s; the message says what to check.
+        """
+        if self.wait(ready, DISCOVERY):
+            return
+        name = self.node.resolve_service_name(what)
+        domain = os.environ.get('ROS_DOMAIN_ID', '0')
+        raise NoGraphError(
+            f'no {who}: nobody offers {name} in ROS domain {domain}; expected a running robot '
+            '(vla_up robot.launch.xml) with the same --namespace and ROS_DOMAIN_ID'
+        )
+
+    def call(self, service: str) -> tuple[bool, str]:
+        """Call a Trigger service of the gate; return whether it accepted, and what it said.
+
+        Raises:
+            NoGraphError: there is no gate, or it does not answer.
+        """
+        client = self.node.create_client(Trigger, service)
+        self.find(client.service_is_ready, service, 'gate')
+        future = client.call_async(Trigger.Request())
+        if not self.wait(future.done, ANSWER):
+            raise NoGraphError(f'the gate does not answer {service} within {ANSWER} s')
+        answer: Any = future.result()
+        return answer.success, answer.message
+
+
+@contextmanager
+def connect(namespace: str) -> Iterator[Connection]:
+    """Open a connection in `namespace`, with Ctrl-C noted rather than raised."""
+    context = rclpy.Context()
+    # rclpy's handlers would end the context at Ctrl-C, before a last "stop" could leave.
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node(f'vla_cli_{os.getpid()}', namespace=namespace, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    connection = Connection(node, executor)
+    previous = signal.signal(signal.SIGINT, lambda *_: connection.interrupt())
+    try:
+        yield connection
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)

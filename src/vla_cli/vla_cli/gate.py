@@ -1,0 +1,116 @@
+"""`vla arm|disarm|stop|reset|estop`: what an operator asks of the gate."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from std_msgs.msg import String
+
+from vla_cli.connection import connect, Connection
+from vla_core.gate.causes import State
+from vla_interfaces.msg import Decision, SafetyState
+from vla_ros import qos
+
+SERVICES = {
+    'arm': 'safety/arm',
+    'disarm': 'safety/disarm',
+    'reset': 'safety/reset',
+    'estop': 'safety/trigger_estop',
+}
+# The gate's ramp from ARMING to ACTIVE takes 1 s.
+ARMED_TIMEOUT = 3.0
+# A stop from full speed, with room, s.
+STILL_TIMEOUT = 5.0
+# Zero must have been published for this long to count as still, s.
+STILL_FOR = 0.3
+
+
+def ask(request: str, namespace: str) -> int:
+    """Ask the gate for `request`, a key of SERVICES; return the exit status."""
+    with connect(namespace) as connection:
+        accepted, message = connection.call(SERVICES[request])
+        if not accepted:
+            print(f'{request} refused:', file=sys.stderr)
+            for blocker in message.split('; '):
+                print(f'  - {blocker}', file=sys.stderr)
+            return 1
+        if request == 'arm':
+            return _follow_arming(connection)
+        print(message)
+        return 0
+
+
+def stop(namespace: str) -> int:
+    """Publish the word "stop" and wait until the gate commands zero; return the exit status."""
+    with connect(namespace) as connection:
+        stillness = Stillness(connection)
+        commands = connection.node.create_publisher(String, 'command', qos.COMMAND)
+        connection.find(stillness.heard, SERVICES['arm'], 'gate')
+        connection.find(lambda: commands.get_subscription_count() > 0, 'command', 'gate')
+        commands.publish(String(data='stop'))
+        return report_still(stillness)
+
+
+def report_still(stillness: Stillness) -> int:
+    """Wait for the robot to be still and say so; return the exit status."""
+    if stillness.wait():
+        print('still')
+        return 0
+    print(
+        f'the gate still commands motion after {STILL_TIMEOUT} s; expected zero: `vla estop`',
+        file=sys.stderr,
+    )
+    return 1
+
+
+class Stillness:
+    """Listens to what the gate publishes on cmd_vel."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._zero_since: float | None = None
+        self._heard = False
+        self._subscription = connection.node.create_subscription(
+            Decision, 'safety/decision', self._on_decision, qos.DECISION
+        )
+
+    def heard(self) -> bool:
+        """Return whether there is a gate at all."""
+        return self._heard
+
+    def wait(self) -> bool:
+        """Wait until the gate has published zero for a while; return whether it did."""
+        # Only what it publishes from now on counts.
+        self._zero_since = None
+        return self._connection.wait(self._still, STILL_TIMEOUT)
+
+    def _still(self) -> bool:
+        return self._zero_since is not None and time.monotonic() - self._zero_since >= STILL_FOR
+
+    def _on_decision(self, decision: Decision) -> None:
+        self._heard = True
+        linear, angular = decision.published.linear, decision.published.angular
+        if any((linear.x, linear.y, linear.z, angular.x, angular.y, angular.z)):
+            self._zero_since = None
+        elif self._zero_since is None:
+            self._zero_since = time.monotonic()
+
+
+def _follow_arming(connection: Connection) -> int:
+    states: list[SafetyState] = []
+    connection.node.create_subscription(SafetyState, 'safety/state', states.append, qos.STATE)
+
+    def settled() -> bool:
+        return bool(states) and states[-1].state != State.ARMING
+
+    connection.wait(settled, ARMED_TIMEOUT)
+    if states and states[-1].state in (State.ACTIVE, State.MANUAL):
+        print('armed')
+        return 0
+    state = State(states[-1].state).name if states else 'unknown'
+    print(
+        f'armed, but the gate is now {state}; expected ACTIVE (`vla top` says why)',
+        file=sys.stderr,
+    )
+    return 1

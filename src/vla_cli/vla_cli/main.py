@@ -1,0 +1,109 @@
+"""The command `vla`: only the subcommand that needs ROS imports it, so `vla --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import tyro
+
+from vla_core.errors import VlaError
+
+Text = tyro.conf.Positional[tuple[str, ...]]
+Namespace = Annotated[str, tyro.conf.arg(help='namespace of the robot, as given to vla_up')]
+
+
+def say(text: Text, *, deadline: float = 0.0, namespace: Namespace = '') -> int:
+    """Give the robot an instruction and follow it to its end. Ctrl-C stops the robot.
+
+    Exit status: 0 done, 130 after Ctrl-C, else 1.
+
+    Args:
+        text: the instruction, with or without quotes.
+        deadline: seconds after which the policy gives up; 0: the policy's own limit.
+        namespace: namespace of the robot, as given to vla_up.
+    """
+    from vla_cli.say import say as follow
+
+    return follow(' '.join(text), deadline, namespace)
+
+
+def arm(*, namespace: Namespace = '') -> int:
+    """Let the policy move the robot; prints what keeps the gate from it."""
+    return _ask('arm', namespace)
+
+
+def disarm(*, namespace: Namespace = '') -> int:
+    """Stop the robot and take the policy's leave to move it."""
+    return _ask('disarm', namespace)
+
+
+def stop(*, namespace: Namespace = '') -> int:
+    """Stop the robot until its next instruction, and wait until it is still."""
+    from vla_cli.gate import stop as stop_robot
+
+    return stop_robot(namespace)
+
+
+def reset(*, namespace: Namespace = '') -> int:
+    """Release a latched emergency stop. The robot stays disarmed."""
+    return _ask('reset', namespace)
+
+
+def estop(*, namespace: Namespace = '') -> int:
+    """Stop the robot at once and latch the stop until `vla reset`."""
+    return _ask('estop', namespace)
+
+
+def top(*, namespace: Namespace = '') -> int:
+    """Show nodes, rates, ages, latencies and velocities, live."""
+    from vla_cli.top import show
+
+    return show(namespace)
+
+
+def doctor(*, checkpoint: str = 'demo') -> int:
+    """Check what the robot needs on this machine; every line says what to do about it.
+
+    Args:
+        checkpoint: name or path of the checkpoint to verify.
+    """
+    from vla_cli.doctor import examine
+
+    return examine(checkpoint)
+
+
+def _ask(request: str, namespace: str) -> int:
+    from vla_cli.gate import ask
+
+    return ask(request, namespace)
+
+
+COMMANDS = {
+    'say': say,
+    'top': top,
+    'arm': arm,
+    'disarm': disarm,
+    'stop': stop,
+    'reset': reset,
+    'estop': estop,
+    'doctor': doctor,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    try:
+        return tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog='vla',
+            description='Command a robot and look at it.',
+            args=arguments,
+        )
+    except VlaError as error:
+        print(f'vla: {error}', file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
