@@ -13,6 +13,6 @@ setup(
         ('share/vla_monitor', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': []},
+    entry_points={'console_scripts': ['monitor = vla_monitor.monitor_node:main']},
     zip_safe=False,
 )

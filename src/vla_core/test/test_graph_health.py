@@ -33,7 +33,7 @@ def chunk(index: int, forward: float = 0.3, **changes: object) -> ActionChunk:
 
 def health_of(count: int = 0, **parameters: object) -> GraphHealth:
     """Return a graph in which all nodes live and `count` ordinary chunks were heard."""
-    health = GraphHealth(MonitorConfig(**parameters))  # type: ignore[arg-type]
+    health = GraphHealth(MonitorConfig(robot='sim', **parameters))  # type: ignore[arg-type]
     for index in range(count):
         now = index * 0.033
         for name in ('gate', 'policy', 'camera/front'):
@@ -105,6 +105,16 @@ def test_slow_inference_asks_for_what_the_parameters_say() -> None:
         health.chunk(chunk(index, inference_seconds=2.0), index * 0.033)
     assert health.request()[0] == 'controlled_stop'
     assert 'expected at most 0.5 s' in health.request()[1]
+
+
+def test_in_lock_step_nothing_is_asked_and_silence_is_longer() -> None:
+    health = health_of(30, clock='lockstep', on_over_limit='controlled_stop')
+    for index in range(30, 60):
+        health.chunk(chunk(index, inference_seconds=2.0), index * 0.033)
+    assert Alarm.OVER_LIMIT in alarms(health, 2.0)
+    assert health.request() == ('none', '')
+    assert Alarm.SILENT not in alarms(health, 5.0)
+    assert Alarm.SILENT in alarms(health, 7.0)
 
 
 def test_idle_chunks_teach_nothing_about_actions() -> None:

@@ -16,6 +16,8 @@ from vla_core.types import ActionChunk, Status
 REQUESTS = ('none', 'hold', 'controlled_stop')
 #: Nodes remembered at most: foreign messages must not fill the memory.
 MAX_NODES = 32
+#: s, heartbeat age that is healthy in lock-step (DESIGN section 1a).
+LOCKSTEP_SILENCE = 5.0
 #: Consecutive errors at which the gate latches ESTOP (SAFETY section 2).
 MAX_ERRORS = 5
 
@@ -24,9 +26,11 @@ MAX_ERRORS = 5
 class MonitorConfig:
     """Parameters of the monitor."""
 
-    robot: str = parameter(default='sim', doc='robot file that the graph was started with')
+    robot: str = parameter(doc='robot file: a name from config/robots, or a path')
     clock: str = parameter(
-        default='steady', choices=('steady', 'lockstep'), doc='clock of stamps (DESIGN 1a)'
+        default='steady',
+        choices=('steady', 'lockstep'),
+        doc='steady for robots, lockstep for evaluation and replay',
     )
     nodes: str = parameter(
         default='gate policy camera/front', doc='nodes that must live, separated by blanks'
@@ -135,6 +139,7 @@ class Report:
     action_variance: tuple[float, ...]
     anomalies: int
     alarms: tuple[tuple[Alarm, str], ...]
+    instruction: str
 
 
 class GraphHealth:
@@ -146,8 +151,13 @@ class GraphHealth:
         self._limits = ActionLimits(
             config.z_score, config.sigma_floor, config.jump, config.saturation, config.window
         )
+        # In lock-step a beat only shows that a process lives: it may wait for a slow simulator.
+        floor = LOCKSTEP_SILENCE if config.clock == 'lockstep' else 0.0
+        self._silence = max(config.silence, floor)
         self._nodes = {name: (Arrivals(), Beat()) for name in config.nodes.split()[:MAX_NODES]}
         self.hops = Hops()
+        #: Newest record of an instruction, for a person.
+        self.instruction = 'none'
         self._latency = LatencyAlarm(config.latency_limit, config.warm_up)
         self._actions = ActionStatistics((), self._limits)
         self._run = 0
@@ -186,7 +196,12 @@ class GraphHealth:
         return (*self._node_alarms(now), *self._policy_alarms(), *self._stamp_alarms())
 
     def request(self) -> tuple[str, str]:
-        """Say what to ask of the gate, one of REQUESTS, and why."""
+        """Say what to ask of the gate, one of REQUESTS, and why.
+
+        Nothing in lock-step: wall-clock latencies must not change a run that is to be repeatable.
+        """
+        if self._config.clock == 'lockstep':
+            return 'none', ''
         wanted = {
             Alarm.SLOW: self._config.on_slow,
             Alarm.OVER_LIMIT: self._config.on_over_limit,
@@ -217,6 +232,7 @@ class GraphHealth:
             action_variance=self._actions.variance,
             anomalies=self._anomalies_before + self._actions.anomalies,
             alarms=alarms,
+            instruction=self.instruction,
         )
 
     def _follow(self, names: Sequence[str]) -> None:
@@ -229,7 +245,7 @@ class GraphHealth:
             age = arrivals.age(now)
             if math.isnan(age):
                 found.append((Alarm.SILENT, f'{name}: never heard'))
-            elif not age <= self._config.silence:
+            elif not age <= self._silence:
                 found.append((Alarm.SILENT, f'{name}: last heard {age:.2f} s ago'))
             elif beat.consecutive_errors >= MAX_ERRORS:
                 found.append(

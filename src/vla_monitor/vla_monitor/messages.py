@@ -1,0 +1,170 @@
+"""What the monitor concluded, as messages."""
+
+from collections.abc import Iterable, Mapping
+import math
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from vla_core.graph_health import Alarm, Beat, Level, NodeReport, Report
+from vla_core.health import Summary
+from vla_interfaces.msg import (
+    HealthReport,
+    Heartbeat,
+    HopLatency,
+    Instruction,
+    NodeHealth,
+    StopRequest,
+)
+
+#: Characters of foreign texts that are passed on.
+LONGEST_NAME, LONGEST_TEXT = 64, 200
+#: Names of Instruction.STATUS_*.
+_STATUSES = (
+    *('idle', 'running', 'done', 'not found', 'refused', 'timed out', 'malformed', 'replaced'),
+    'stopped',
+)
+#: Unknown is no fault: nothing has been seen that would be one.
+_LEVELS = {
+    Level.UNKNOWN: DiagnosticStatus.OK,
+    Level.OK: DiagnosticStatus.OK,
+    Level.WARN: DiagnosticStatus.WARN,
+    Level.ERROR: DiagnosticStatus.ERROR,
+}
+
+
+def name_of(msg: Heartbeat) -> str:
+    """Return the node's name, with the slot for cameras."""
+    return (f'{msg.node}/{msg.slot}' if msg.slot else msg.node)[:LONGEST_NAME]
+
+
+def beat_from_msg(msg: Heartbeat) -> Beat:
+    """Return what a node says of itself."""
+    return Beat(
+        msg.state,
+        msg.progress,
+        msg.errors_total,
+        msg.consecutive_errors,
+        msg.detail[:LONGEST_TEXT],
+    )
+
+
+def describe(msg: Instruction) -> str:
+    """Say in a few words what became of a text."""
+    status = _STATUSES[msg.status] if msg.status < len(_STATUSES) else 'unknown'
+    return f'{msg.id} {msg.text[:LONGEST_TEXT]!r}: {status}'
+
+
+def request_to_msg(wanted: str, reason: str, header: Header) -> StopRequest:
+    """Return the request for a stop, one of vla_core.graph_health.REQUESTS but `none`."""
+    level = StopRequest.HOLD if wanted == 'hold' else StopRequest.CONTROLLED_STOP
+    return StopRequest(header=header, level=level, source='monitor', reason=reason)
+
+
+def health_to_msg(report: Report, header: Header) -> HealthReport:
+    """Return the message of a report."""
+    return HealthReport(
+        header=header,
+        level=int(report.level),
+        nodes=[
+            NodeHealth(
+                name=node.name,
+                state=node.beat.state,
+                heartbeat_rate=node.rate,
+                heartbeat_age=node.age,
+                progress=node.beat.progress,
+                errors_total=node.beat.errors_total,
+                consecutive_errors=node.beat.consecutive_errors,
+                detail=node.beat.detail,
+            )
+            for node in report.nodes
+        ],
+        hops=[
+            HopLatency(
+                name=name,
+                count=hop.count,
+                mean=hop.mean,
+                std=hop.std,
+                p50=hop.p50,
+                p95=hop.p95,
+                p99=hop.p99,
+                max=hop.maximum,
+                rate=hop.rate,
+            )
+            for name, hop in report.hops.items()
+        ],
+        latency_mean=report.latency.mean,
+        latency_std=report.latency.std,
+        latency_baseline=report.baseline,
+        inference_count=report.inferences,
+        action_names=list(report.action_names),
+        action_variance=list(report.action_variance),
+        anomalies=report.anomalies,
+        alarms=[text for _, text in report.alarms],
+    )
+
+
+def diagnostics_to_msg(report: Report, header: Header, namespace: str) -> DiagnosticArray:
+    """Return the report for the tools that read /diagnostics, whatever robot it is about."""
+    root = f'{namespace.strip("/")}/vla'.lstrip('/')
+    statuses = [_overall(report), *(_node(node, report.alarms) for node in report.nodes)]
+    statuses += [_hop(name, hop) for name, hop in report.hops.items()]
+    for status in statuses:
+        status.name = f'{root}{status.name}'
+        status.hardware_id = namespace
+    return DiagnosticArray(header=header, status=statuses)
+
+
+def _overall(report: Report) -> DiagnosticStatus:
+    alarms = '; '.join(text for _, text in report.alarms)
+    values = {
+        'instruction': report.instruction,
+        'inferences': report.inferences,
+        'inference baseline [s]': report.baseline,
+        'anomalies': report.anomalies,
+    }
+    for name, variance in zip(report.action_names, report.action_variance, strict=True):
+        values[f'variance of {name}'] = variance
+    healthy = 'unknown' if report.level == Level.UNKNOWN else 'ok'
+    return _status('', report.level, alarms or healthy, values)
+
+
+def _node(node: NodeReport, alarms: Iterable[tuple[Alarm, str]]) -> DiagnosticStatus:
+    own = [(alarm, text) for alarm, text in alarms if text.startswith(f'{node.name}: ')]
+    level = max((alarm.level for alarm, _ in own), default=Level.OK)
+    message = '; '.join(text for _, text in own) or node.beat.detail or 'alive'
+    values = {
+        'rate [Hz]': node.rate,
+        'age [s]': node.age,
+        'progress': node.beat.progress,
+        'errors': node.beat.errors_total,
+        'errors in a row': node.beat.consecutive_errors,
+    }
+    return _status(f'/node/{node.name}', level, message, values)
+
+
+def _hop(name: str, hop: Summary) -> DiagnosticStatus:
+    known = not math.isnan(hop.p50)
+    message = f'p50 {hop.p50 * 1e3:.1f} ms, p99 {hop.p99 * 1e3:.1f} ms' if known else 'unknown'
+    values = {
+        'samples': hop.count,
+        'p50 [s]': hop.p50,
+        'p95 [s]': hop.p95,
+        'p99 [s]': hop.p99,
+        'max [s]': hop.maximum,
+        'rate [Hz]': hop.rate,
+    }
+    return _status(f'/hop/{name}', Level.OK, message, values)
+
+
+def _status(
+    name: str, level: Level, message: str, values: Mapping[str, str | float]
+) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=_LEVELS[level], message=message, values=pairs)
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, float):
+        return 'unknown' if math.isnan(value) else f'{value:.6g}'
+    return str(value)
