@@ -40,6 +40,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
             'robot': 'turtlebot3',
             'policy': 'hold',
             'camera_topic': 'front/image',
+            'camera_info_topic': 'front/camera_info',
             'log_level': 'debug',
         },
     ),
