@@ -13,6 +13,9 @@ setup(
         ('share/vla_inference', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': ['policy = vla_inference.policy_node:main']},
+    entry_points={
+        'console_scripts': ['policy = vla_inference.policy_node:main'],
+        'vla.policies': ['onnx = vla_inference.onnx_policy:create'],
+    },
     zip_safe=False,
 )

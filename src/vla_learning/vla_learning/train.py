@@ -100,7 +100,7 @@ class Trainer:
         shown: dict[str, float] = {}
         bar = tqdm(total=until, initial=self.step, desc='training', mininterval=5)
         while self.step < until:
-            for name, value in self._step(sampler).items():
+            for name, value in self.train_step(sampler).items():
                 shown[name] = (
                     value if self.step == 1 else 0.98 * shown.get(name, value) + 0.02 * value
                 )
@@ -115,7 +115,8 @@ class Trainer:
         bar.close()
         self.save()
 
-    def _step(self, sampler: Sampler) -> dict[str, float]:
+    def train_step(self, sampler: Sampler) -> dict[str, float]:
+        """Take one step; returns the weighted losses by name."""
         config = self.config
         random = np.random.default_rng((config.seed, self.step))
         # Dropout draws from torch's own stream.

@@ -1,0 +1,154 @@
+import hashlib
+
+import pytest
+import yaml
+
+from vla_core.errors import CheckpointError
+from vla_core.manifest import load_manifest
+from vla_core.types import CameraSlot, Representation
+
+CONTRACT = {
+    'cameras': [{'name': 'front', 'width': 192, 'height': 96, 'mode': 'crop'}],
+    'state_names': ['odom.v'],
+    'action_names': ['linear.x', 'angular.z'],
+    'action_units': ['m/s', 'rad/s'],
+    'action_scale': [1.0, 2.0],
+    'representation': 'VELOCITY',
+    'horizon': 8,
+    'step_dt': 0.1,
+    'rate': 30.0,
+    'max_inference': 0.2,
+    'max_observation_age': 0.6,
+}
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / 'small'
+    folder.mkdir()
+    (folder / 'weights.bin').write_bytes(b'weights')
+    (folder / 'tokenizer.json').write_text('{}')
+    write(folder)
+    return folder
+
+
+def write(folder, **changes):
+    manifest = {
+        'schema_version': 1,
+        'model_id': 'small',
+        'policy': 'onnx',
+        'contract': CONTRACT,
+        'language': {
+            'package': 'words',
+            'version': '1.0',
+            'module': 'words',
+            'file': 'model.onnx',
+            'sha256': 64 * '0',
+            'max_tokens': 64,
+            'tokenizer': 'tokenizer.json',
+        },
+        'files': {name: digest(folder / name) for name in ('weights.bin', 'tokenizer.json')},
+        'training': {'revision': 'abc'},
+        'parity': {'actions': 1e-6},
+    }
+    manifest = {key: value for key, value in (manifest | changes).items() if value is not None}
+    (folder / 'manifest.yaml').write_text(yaml.safe_dump(manifest))
+
+
+def test_contract_becomes_the_policy_spec(checkpoint):
+    manifest = load_manifest(checkpoint)
+    spec = manifest.spec
+    assert spec.cameras == (CameraSlot('front', 192, 96, 'crop'),)
+    assert spec.action_scale == (1.0, 2.0)
+    assert spec.state_names == ('odom.v',)
+    assert spec.representation is Representation.VELOCITY
+    assert (spec.horizon, spec.step_dt, spec.rate) == (8, 0.1, 30.0)
+    assert spec.model_sha256 == digest(checkpoint / 'manifest.yaml')
+    assert manifest.policy == 'onnx'
+    assert manifest.language.package == 'words'
+
+
+def test_altered_file_is_refused_with_both_hashes(checkpoint):
+    before = digest(checkpoint / 'weights.bin')
+    (checkpoint / 'weights.bin').write_bytes(b'Weights')
+    with pytest.raises(CheckpointError) as caught:
+        load_manifest(checkpoint)
+    message = str(caught.value)
+    assert 'weights.bin' in message
+    assert before in message
+    assert digest(checkpoint / 'weights.bin') in message
+
+
+def test_missing_file_is_refused(checkpoint):
+    (checkpoint / 'weights.bin').unlink()
+    with pytest.raises(CheckpointError, match=r'weights\.bin is missing'):
+        load_manifest(checkpoint)
+
+
+@pytest.mark.parametrize('name', ['more.onnx', 'deep/more.onnx'])
+def test_file_that_is_not_listed_is_refused(checkpoint, name):
+    (checkpoint / name).parent.mkdir(exist_ok=True)
+    (checkpoint / name).write_bytes(b'?')
+    with pytest.raises(CheckpointError, match=r'more\.onnx is not listed'):
+        load_manifest(checkpoint)
+
+
+def test_folder_without_manifest_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r'manifest\.yaml'):
+        load_manifest(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('version', [0, 2, '1', True, 1.5])
+def test_other_schema_version_is_refused(checkpoint, version):
+    write(checkpoint, schema_version=version)
+    with pytest.raises(CheckpointError, match='schema_version'):
+        load_manifest(checkpoint)
+
+
+@pytest.mark.parametrize('section', ['contract', 'files', 'language', 'policy', 'training'])
+def test_missing_section_is_named(checkpoint, section):
+    write(checkpoint, **{section: None})
+    with pytest.raises(CheckpointError, match=f"'{section}' is missing"):
+        load_manifest(checkpoint)
+
+
+def test_unknown_section_is_named(checkpoint):
+    write(checkpoint, extra=1)
+    with pytest.raises(CheckpointError, match="'extra' is unknown"):
+        load_manifest(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('horizon', 0),
+        ('horizon', 8.0),
+        ('step_dt', 0.0),
+        ('step_dt', float('nan')),
+        ('rate', 'fast'),
+        ('action_scale', [1.0]),
+        ('action_scale', 1.0),
+        ('action_names', ['linear.x', 'linear.x']),
+        ('representation', 'SIDEWAYS'),
+        ('cameras', [{'name': 'front', 'width': 192, 'height': 96}]),
+        ('cameras', [{'name': 'front', 'width': 192, 'height': 96, 'mode': 'squash'}]),
+        ('cameras', [{'name': 'front', 'width': '192', 'height': 96, 'mode': 'crop'}]),
+    ],
+)
+def test_impossible_contract_is_refused(checkpoint, key, value):
+    write(checkpoint, contract=CONTRACT | {key: value})
+    with pytest.raises(CheckpointError):
+        load_manifest(checkpoint)
+
+
+def test_tokenizer_must_be_one_of_the_files(checkpoint):
+    (checkpoint / 'tokenizer.json').unlink()
+    write_without_tokenizer = {'files': {'weights.bin': digest(checkpoint / 'weights.bin')}}
+    manifest = yaml.safe_load((checkpoint / 'manifest.yaml').read_text())
+    (checkpoint / 'manifest.yaml').write_text(yaml.safe_dump(manifest | write_without_tokenizer))
+    with pytest.raises(CheckpointError, match='tokenizer'):
+        load_manifest(checkpoint)

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+pytest.importorskip('tqdm', reason='comes with the train extra')
+
+from vla_learning.frames import (
+    collect,
+    GRID,
+    HORIZON,
+    KINDS,
+    label,
+    load,
+    render_shard,
+    sample_pose,
+    SLOT,
+    token_masks,
+)
+from vla_sim.arena import Arena
+from vla_sim.expert import Expert
+from vla_sim.layout import sample_layout
+
+
+@pytest.fixture(scope='module')
+def shard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('frames') / 'shard_0000'
+    render_shard(folder, 30, frames=10)
+    return folder
+
+
+def test_poses_are_inside_and_touch_nothing():
+    random = np.random.default_rng(0)
+    layout = sample_layout(7)
+    poses = np.array([sample_pose(random, layout) for _ in range(300)])
+    assert np.abs(poses[:, :2]).max() < 3.5
+    assert layout.plan.gaps(poses[:, :2]).min() >= 0.0
+
+
+def test_masks_agree_with_a_segmentation_render():
+    arena, random = Arena(), np.random.default_rng(1)
+    overlap = []
+    for seed in range(6):
+        layout = sample_layout(seed)
+        arena.reset(layout)
+        pose = sample_pose(random, layout)
+        arena.place(*pose)
+        # The slot's crop: the middle 320 of 480 rows.
+        truth = arena.segmentation()[80:400].repeat(3, axis=0).repeat(3, axis=1)
+        masks = token_masks(layout, np.array([pose]))[0].reshape(-1, *GRID)
+        for item in range(len(layout.objects)):
+            cells = (truth == item).reshape(GRID[0], -1, GRID[1], 1920 // GRID[1]).mean((1, 3))
+            seen = masks[item] / (96 // GRID[0] * 8)
+            if cells.sum() > 0.1:
+                overlap.append(np.minimum(cells, seen).sum() / np.maximum(cells, seen).sum())
+    arena.close()
+    assert len(overlap) >= 4
+    assert np.mean(overlap) > 0.6
+
+
+def test_labels_are_the_experts(shard):
+    frames = load([shard])
+    seeds, poses = np.load(shard / 'seeds.npy'), np.load(shard / 'poses.npy')
+    assert len(frames) == 10
+    assert frames.images.shape == (10, SLOT.height, SLOT.width, 3)
+    for row in (0, 5, 9):
+        layout = sample_layout(int(seeds[row]))
+        for item, thing in enumerate(layout.objects):
+            assert KINDS[frames.kinds[row, item]] == (thing.colour, thing.shape)
+            commands, done = Expert(layout).chunk(tuple(poses[row]), item, HORIZON, 0.1)
+            np.testing.assert_allclose(frames.actions[row, item], commands, atol=1e-3)
+            assert frames.done[row, item] == done
+        assert (frames.kinds[row, len(layout.objects) :] == -1).all()
+
+
+def test_unseen_objects_have_no_mask():
+    layout = sample_layout(11)
+    x, y, _ = layout.start
+    target = layout.objects[layout.target]
+    away = np.arctan2(y - target.y, x - target.x)
+    labels = label(layout, np.array([[x, y, away]]))
+    assert not labels['seen'][0, layout.target]
+    assert labels['mask'][0, layout.target].sum() == 0
+
+
+def test_shards_are_equal_and_kept(shard, tmp_path):
+    render_shard(tmp_path / 'again', 30, frames=10)
+    for name in ('seeds', 'poses', 'images'):
+        one, other = (np.load(folder / f'{name}.npy') for folder in (shard, tmp_path / 'again'))
+        np.testing.assert_array_equal(one, other)
+
+
+def test_collecting_again_renders_nothing(tmp_path):
+    folder = tmp_path / 'shard_0000'
+    folder.mkdir()
+    collect(tmp_path, 1)
+    assert list(folder.iterdir()) == []

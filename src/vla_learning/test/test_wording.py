@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+from vla_learning.nonsense import EVALUATION_NONSENSE, training_nonsense
+from vla_learning.wording import (
+    COLOURS,
+    held_out_sayings,
+    HELD_OUT_TEMPLATES,
+    MOTIONS,
+    NOUNS,
+    TRAIN_MOTIONS,
+    training_sayings,
+)
+
+
+def test_held_out_sentences_are_never_trained_on():
+    trained = {saying.text.lower() for saying in training_sayings()}
+    assert not trained & {saying.text.lower() for saying in held_out_sayings()}
+
+
+def test_evaluation_nonsense_is_never_trained_on():
+    trained = set(training_nonsense(5000)) | {saying.text for saying in training_sayings()}
+    assert not trained & set(EVALUATION_NONSENSE)
+
+
+def test_no_sentence_is_both_instruction_and_nonsense():
+    instructions = {saying.text for saying in training_sayings()}
+    instructions |= {saying.text for saying in held_out_sayings()}
+    assert not instructions & set(training_nonsense(5000))
+
+
+def test_there_are_one_hundred_different_nonsense_sentences():
+    assert len(set(EVALUATION_NONSENSE)) == 100
+
+
+def test_every_sentence_names_what_it_means():
+    for saying in (*training_sayings(), *held_out_sayings()):
+        if saying.motion:
+            assert saying.motion in MOTIONS
+        else:
+            assert saying.colour in saying.text
+            assert any(noun in saying.text for noun in NOUNS[saying.shape])
+
+
+def test_every_object_and_motion_is_trained():
+    sayings = list(training_sayings())
+    assert {(s.colour, s.shape) for s in sayings if not s.motion} == {
+        (colour, shape) for colour in COLOURS for shape in NOUNS
+    }
+    assert {s.motion for s in sayings if s.motion} == set(TRAIN_MOTIONS) == set(MOTIONS)
+
+
+def test_same_seed_gives_the_same_sentences():
+    assert list(training_sayings(3)) == list(training_sayings(3))
+    assert training_nonsense(50, 3) == training_nonsense(50, 3)
+
+
+def test_wordings_need_no_third_party_package():
+    program = (
+        'import sys; import vla_learning.wording, vla_learning.nonsense; '
+        "print(sorted({'torch', 'numpy', 'onnxruntime'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == '[]'
+
+
+def test_held_out_templates_have_places_for_colour_and_noun():
+    for template in HELD_OUT_TEMPLATES:
+        assert '{o}' in template or ('{c}' in template and '{n}' in template)

@@ -1,0 +1,117 @@
+"""What the evaluation asks for: which text in which layout, and what counts as success.
+
+Every task follows from category, first seed and number alone: a run of 10 episodes is the start of
+a run of 100, whatever machine or number of jobs does it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import math
+import random
+
+import numpy as np
+
+from vla_learning.nonsense import EVALUATION_NONSENSE
+from vla_learning.wording import (
+    fill,
+    HELD_OUT_MOTIONS,
+    held_out_sayings,
+    HELD_OUT_TEMPLATES,
+    MOTIONS,
+    NOUNS,
+    TRAIN_MOTIONS,
+    TRAIN_TEMPLATES,
+)
+from vla_sim.geometry import Plan
+from vla_sim.layout import ARENA_HALF_WIDTH, sample_layout
+
+GO_TO, MOTION, SWAPPED, BLIND = 'go_to', 'motion', 'swapped', 'blind'
+HELD_OUT_WORDINGS, NONSENSE = 'held_out_wordings', 'nonsense'
+#: Categories in which the robot drives.
+DRIVEN = (GO_TO, MOTION, SWAPPED, BLIND)
+#: Every so-manieth of the held-out sentences is said: all wordings, 244 of 976 sentences.
+WORDING_STRIDE = 4
+#: m of free floor before and behind the robot where it is told to move or turn.
+_RUNWAY = 1.3
+_RUNWAY_GAP = 0.10
+_WALL_GAP = 0.4
+
+
+@dataclass(frozen=True)
+class Task:
+    """One episode.
+
+    Attributes:
+        category: one of DRIVEN.
+        seed: of the layout.
+        text: what is said.
+        held_out: whether the wording was kept from training.
+        target: index of the object that counts; -1 for motions.
+        motion: one of MOTIONS; empty for goals.
+        start: x, y, yaw; None: the layout's own.
+    """
+
+    category: str
+    seed: int
+    text: str
+    held_out: bool
+    target: int = -1
+    motion: str = ''
+    start: tuple[float, float, float] | None = None
+
+
+def task(category: str, first_seed: int, number: int) -> Task:
+    """Make the episode of a category that has this number, from 0."""
+    seed = first_seed + number
+    draw = random.Random(f'{category} {seed}')
+    if category == MOTION:
+        motion = MOTIONS[number % len(MOTIONS)]
+        held_out = (number + number // len(MOTIONS)) % 2 == 1
+        text = draw.choice((HELD_OUT_MOTIONS if held_out else TRAIN_MOTIONS)[motion])
+        start = _runway(sample_layout(seed).plan, draw)
+        return Task(category, seed, text, held_out, motion=motion, start=start)
+    layout = sample_layout(seed)
+    named = layout.target
+    if category == SWAPPED:
+        named = draw.choice([i for i in range(len(layout.objects)) if i != layout.target])
+    held_out = number % 2 == 1
+    template = draw.choice(HELD_OUT_TEMPLATES if held_out else TRAIN_TEMPLATES)
+    item = layout.objects[named]
+    text = fill(template, item.colour, draw.choice(NOUNS[item.shape]))
+    return Task(category, seed, text, held_out, layout.target)
+
+
+def wordings(category: str) -> list[str]:
+    """Return the sentences whose understanding alone is judged."""
+    if category == NONSENSE:
+        return list(EVALUATION_NONSENSE)
+    return [saying.text for saying in held_out_sayings()][::WORDING_STRIDE]
+
+
+def motion_fulfilled(motion: str, forward: float, sideways: float, turn: float) -> bool:
+    """Judge 3 s of a motion (LEARNING.md).
+
+    Args:
+        motion: one of MOTIONS.
+        forward: m along the heading of the start.
+        sideways: m across it.
+        turn: rad, counter-clockwise.
+    """
+    if motion in ('move forward', 'move back'):
+        way = forward if motion == 'move forward' else -forward
+        return way >= 0.5 and abs(turn) <= math.radians(10.0)
+    angle = turn if motion == 'turn left' else -turn
+    return angle >= math.radians(30.0) and math.hypot(forward, sideways) <= 0.15
+
+
+def _runway(plan: Plan, draw: random.Random) -> tuple[float, float, float]:
+    """Find a pose with free floor before and behind it."""
+    limit = ARENA_HALF_WIDTH - _WALL_GAP
+    along = np.linspace(-_RUNWAY, _RUNWAY, 27)
+    while True:
+        x, y = draw.uniform(-limit, limit), draw.uniform(-limit, limit)
+        yaw = draw.uniform(-math.pi, math.pi)
+        way = np.stack([x + along * math.cos(yaw), y + along * math.sin(yaw)], axis=-1)
+        if np.abs(way).max() <= limit and plan.gaps(way).min() >= _RUNWAY_GAP:
+            return x, y, yaw
