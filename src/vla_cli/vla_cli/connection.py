@@ -10,12 +10,14 @@ import time
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_namespace import validate_namespace
 from std_srvs.srv import Trigger
 
-from vla_core.errors import VlaError
+from vla_core.errors import ConfigError, VlaError
 
 # How long a graph that is running may take to be discovered, s.
 DISCOVERY = 4.0
@@ -97,7 +99,17 @@ class Connection:
 
 @contextmanager
 def connect(namespace: str) -> Iterator[Connection]:
-    """Open a connection in `namespace`, with Ctrl-C noted rather than raised."""
+    """Open a connection in `namespace`, with Ctrl-C noted rather than raised.
+
+    Raises:
+        ConfigError: `namespace` is no valid name.
+    """
+    try:
+        validate_namespace(f'/{namespace.strip("/")}')
+    except InvalidNamespaceException as error:
+        raise ConfigError(
+            f'namespace {namespace!r} is invalid; expected letters, digits and _, parted by /'
+        ) from error
     context = rclpy.Context()
     # rclpy's handlers would end the context at Ctrl-C, before a last "stop" could leave.
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)

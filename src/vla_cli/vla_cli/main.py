@@ -103,6 +103,9 @@ def main(arguments: list[str] | None = None) -> int:
     except VlaError as error:
         print(f'vla: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # Ctrl-C before the subcommand had begun to mind it.
+        return 130
 
 
 if __name__ == '__main__':

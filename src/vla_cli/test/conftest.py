@@ -1,0 +1,116 @@
+"""A robot that the command `vla` can talk to: of a gate and a policy, as little as it takes."""
+
+from collections.abc import Callable, Iterator
+import threading
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_core.gate.causes import State
+from vla_core.session import Fate
+from vla_interfaces.action import FollowInstruction
+from vla_interfaces.msg import Decision, SafetyState
+from vla_ros import qos
+
+DOMAIN = 43
+
+
+class Robot:
+    """Answers as its attributes say, notes what it is asked, and drives until it hears "stop"."""
+
+    def __init__(self, node: Node) -> None:
+        self.accepts, self.answer = True, 'as you wish'
+        self.state = State.ACTIVE
+        self.outcome: Fate | None = None
+        self.on_running: Callable[[], None] = lambda: None
+        self.asked: list[str] = []
+        self.texts: list[str] = []
+        self.goals: list[str] = []
+        self.cancelled = False
+        self._goal: Any = None
+        for name in ('arm', 'disarm', 'reset', 'trigger_estop'):
+            node.create_service(Trigger, f'safety/{name}', self._service(name))
+        node.create_subscription(String, 'command', self._hear, qos.COMMAND)
+        self._decisions = node.create_publisher(Decision, 'safety/decision', qos.DECISION)
+        self._states = node.create_publisher(SafetyState, 'safety/state', qos.STATE)
+        self._server = ActionServer(
+            node,
+            FollowInstruction,
+            'vla/follow_instruction',
+            execute_callback=lambda goal: FollowInstruction.Result(),
+            handle_accepted_callback=self._accept,
+            cancel_callback=self._cancel,
+        )
+        node.create_timer(0.02, self._tick)
+
+    def _service(self, name: str) -> Callable[..., Trigger.Response]:
+        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            self.asked.append(name)
+            response.success, response.message = self.accepts, self.answer
+            return response
+
+        return answer
+
+    def _hear(self, message: String) -> None:
+        self.texts.append(message.data)
+
+    def _accept(self, goal: Any) -> None:
+        self._goal = goal
+        self.goals.append(goal.request.text)
+        goal.publish_feedback(FollowInstruction.Feedback(state=int(Fate.RUNNING), elapsed=0.5))
+        if self.outcome is not None:
+            goal.execute(self._finish)
+        else:
+            self.on_running()
+
+    def _finish(self, goal: Any) -> FollowInstruction.Result:
+        goal.canceled() if self.cancelled else goal.succeed()
+        fate = Fate.STOPPED if self.cancelled else self.outcome
+        return FollowInstruction.Result(result=int(fate), reason='because', elapsed=2.0)
+
+    def _cancel(self, _: Any) -> CancelResponse:
+        self.cancelled = True
+        return CancelResponse.ACCEPT
+
+    def _tick(self) -> None:
+        decision = Decision()
+        decision.published.linear.x = 0.0 if 'stop' in self.texts else 0.5
+        self._decisions.publish(decision)
+        self._states.publish(SafetyState(state=int(self.state), blockers=['e-stop is pressed']))
+
+
+@pytest.fixture(autouse=True)
+def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(DOMAIN))
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+
+
+@pytest.fixture
+def robot(request: pytest.FixtureRequest, own_domain: None) -> Iterator[Robot]:
+    """Yield a running robot, in the namespace that the test's parameter names."""
+    context = rclpy.Context()
+    rclpy.init(context=context, args=[])
+    node = rclpy.create_node('robot', namespace=getattr(request, 'param', ''), context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    ended = threading.Event()
+
+    def spin() -> None:
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.02)
+
+    robot = Robot(node)
+    thread = threading.Thread(target=spin)
+    thread.start()
+    yield robot
+    ended.set()
+    thread.join()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
