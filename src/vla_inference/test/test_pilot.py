@@ -285,6 +285,12 @@ def test_unknown_state_is_refused(fake):
         Flight(fake)
 
 
+def test_policy_without_a_camera_is_refused(fake):
+    fake.spec = replace(fake.spec, cameras=())
+    with pytest.raises(CheckpointError, match='no camera slot'):
+        Flight(fake)
+
+
 def test_restarted_worker_is_told_the_text_again(flight):
     flight.say('go')
     flight.worker.incidents = [Incident.HUNG, Incident.RESTARTED]

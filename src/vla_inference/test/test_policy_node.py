@@ -412,6 +412,8 @@ def test_policy_that_cannot_be_loaded_is_named(make_stage, monkeypatch):
         ({'instruction_timeout': math.nan}, 'instruction_timeout'),
         ({'robot': '/nowhere/robot.yaml'}, 'nowhere'),
         ({'clock': 'lockstep'}, 'use_sim_time'),
+        ({'motion_timeout': 10}, 'decimal point'),
+        ({'checkpoint': 3}, 'checkpoint'),
         ({'ablate_language': True}, 'ablate_language'),
     ],
 )

@@ -9,6 +9,7 @@ from vla_core.session import Fate, Record, Source
 from vla_inference.pilot import Pilot
 from vla_interfaces.action import FollowInstruction
 from vla_ros.clock import STEADY
+from vla_ros.guard import guarded
 
 #: s between two feedbacks.
 FEEDBACK_PERIOD = 0.2
@@ -36,10 +37,11 @@ class Goals:
             FollowInstruction,
             'vla/follow_instruction',
             execute_callback=lambda goal: FollowInstruction.Result(),
-            handle_accepted_callback=self._accept,
-            cancel_callback=self._cancel,
+            handle_accepted_callback=guarded(node, self._accept, pilot.count),
+            cancel_callback=guarded(node, self._cancel, pilot.count),
         )
-        node.create_timer(FEEDBACK_PERIOD, self._give_feedback, clock=STEADY)
+        feed_back = guarded(node, self._give_feedback, pilot.count)
+        node.create_timer(FEEDBACK_PERIOD, feed_back, clock=STEADY)
 
     def record(self, record: Record) -> None:
         """End the goal that a record speaks of, if it is over."""

@@ -118,8 +118,11 @@ class Pilot:
         """Take over the contract of the policy that the worker has loaded.
 
         Raises:
-            CheckpointError: if it wants a state that nobody provides.
+            CheckpointError: if it wants a state that nobody provides, or no camera: its chunks
+                come with the frames.
         """
+        if not spec.cameras:
+            raise CheckpointError(f'{spec.model_id}: no camera slot: expected at least one')
         unknown = sorted(set(spec.state_names) - set(STATE_NAMES))
         if unknown:
             raise CheckpointError(
@@ -286,16 +289,16 @@ class Pilot:
 
     def _succeeded(self, actions: Actions | None) -> None:
         self._good_frames += 1
-        tally = replace(self._tally, consecutive=0, detail='')
-        if actions is not None:
-            tally = replace(
-                tally,
-                cured=tally.cured + bool(actions.cured),
-                clipped=tally.clipped + actions.clipped,
-            )
-            if actions.cured:
-                self._sink.report(actions.cured, severe=False)
-        self._tally = tally
+        cured = actions.cured if actions is not None else ''
+        self._tally = replace(
+            self._tally,
+            consecutive=0,
+            cured=self._tally.cured + bool(cured),
+            clipped=self._tally.clipped + (actions.clipped if actions is not None else 0),
+            detail=cured,
+        )
+        if cured:
+            self._sink.report(cured, severe=False)
 
     def _planar(self, data: np.ndarray) -> tuple[float, float]:
         """Return the first step's m/s and rad/s; 0 for an axis that the policy does not have."""
