@@ -3,10 +3,12 @@
 import array
 from collections.abc import Callable
 import io
+from pathlib import Path
 import struct
 from typing import Any
 import zlib
 
+from ament_index_python.packages import get_package_share_directory
 import numpy as np
 from PIL import Image as PillowImage
 import pytest
@@ -14,7 +16,9 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vla_camera.camera_node import CameraNode
+from vla_core.camera import CameraConfig
 from vla_core.errors import ConfigError
+from vla_core.parameters import build, load_yaml
 from vla_core.preprocess import resize, scale_intrinsics
 from vla_core.types import CameraSlot
 from vla_ros.conversion import to_time
@@ -230,6 +234,26 @@ def test_the_quality_of_service_of_frames_can_be_overridden(bench: Callable[...,
     rig = bench(**{name: 'reliable'})
     endpoint = rig.peer.get_subscriptions_info_by_topic('/camera/color/image_raw')[0]
     assert endpoint.qos_profile.reliability.name == 'RELIABLE'
+
+
+def test_in_lock_step_every_frame_passes_whatever_its_stamp(bench: Callable[..., Any]) -> None:
+    rig = bench(clock='lockstep', use_sim_time=True)
+    stamps = []
+    for number in range(1, 11):
+        sent = raw(rig, picture())
+        sent.header.stamp = to_time(number * 40_000_000)
+        stamps.append(sent.header.stamp)
+        rig.say(RAW, sent)
+        assert rig.until(lambda expected=number: len(rig.images) == expected)
+    assert [image.header.stamp for image in rig.images] == stamps
+
+
+def test_the_shipped_parameters_are_all_of_them_and_allowed() -> None:
+    share = Path(get_package_share_directory('vla_bringup'))
+    values = load_yaml(share / 'config/camera.yaml')['/**/camera']['ros__parameters']
+    by_launch = {'checkpoint': 'hold', 'robot': 'sim', 'slot': 'front'}
+    config = build(CameraConfig, values | by_launch, 'camera.yaml')
+    assert set(vars(config)) == set(values) | set(by_launch)
 
 
 @pytest.mark.parametrize(

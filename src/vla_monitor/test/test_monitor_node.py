@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 import math
+from pathlib import Path
 import time
 from typing import Any
 
+from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import pytest
 import rclpy
@@ -16,6 +18,8 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 
 from vla_core.errors import ConfigError
+from vla_core.graph_health import MonitorConfig
+from vla_core.parameters import build, load_yaml
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_interfaces.msg import (
     ActionChunk,
@@ -269,6 +273,14 @@ def test_nonsense_from_every_side_is_survived(bench: Callable[..., Bench]) -> No
     assert max(len(node.name) for node in report.nodes) <= 64
     assert rig.until(lambda: bool(rig.beats))
     assert rig.beats[-1].errors_total == 0
+
+
+def test_the_shipped_parameters_are_all_of_them_and_allowed() -> None:
+    share = Path(get_package_share_directory('vla_bringup'))
+    values = load_yaml(share / 'config/monitor.yaml')['/**/monitor']['ros__parameters']
+    config = build(MonitorConfig, values | {'robot': 'sim'}, 'monitor.yaml')
+    assert set(vars(config)) == {*values, 'robot'}
+    assert config == MonitorConfig(robot='sim'), 'defaults and shipped values differ'
 
 
 @pytest.mark.parametrize(
