@@ -40,23 +40,38 @@ def locate(language: LanguageReference) -> Path:
     return path
 
 
-def open_session(model: Path | bytes) -> onnxruntime.InferenceSession:
-    """Open an ONNX model on one thread that sleeps, not spins, while it waits."""
+def open_session(model: Path) -> onnxruntime.InferenceSession:
+    """Open an ONNX model on one thread that sleeps, not spins, while it waits.
+
+    Raises:
+        CheckpointError: if onnxruntime cannot load it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
-    source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=['CPUExecutionProvider'])
+    try:
+        return onnxruntime.InferenceSession(
+            str(model), options, providers=['CPUExecutionProvider']
+        )
+    except Exception as error:  # onnxruntime's errors have no base of their own
+        raise CheckpointError(f'{model.parent.name}/{model.name}: {error}') from error
 
 
 class TokenEncoder:
     """Text in, token embeddings out; owned by one thread."""
 
     def __init__(self, model: Path, tokenizer: Path, max_tokens: int) -> None:
-        """Open the encoder `model` (ONNX) with `tokenizer` (JSON)."""
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        """Open the encoder `model` (ONNX) with `tokenizer` (JSON).
+
+        Raises:
+            CheckpointError: if one of them cannot be read.
+        """
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        except Exception as error:  # tokenizers raises nothing more special
+            raise CheckpointError(f'{tokenizer.parent.name}/{tokenizer.name}: {error}') from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._session = open_session(model)

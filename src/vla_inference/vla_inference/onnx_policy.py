@@ -46,17 +46,13 @@ class OnnxPolicy:
         manifest = load_manifest(checkpoint)
         self.spec = manifest.spec
         self._slot = _only_slot(manifest)
-        try:
-            self._encoder = TokenEncoder(
-                locate(manifest.language),
-                checkpoint / manifest.language.tokenizer,
-                manifest.language.max_tokens,
-            )
-            self._language = open_session(checkpoint / LANGUAGE_FILE)
-            self._policy = open_session(checkpoint / POLICY_FILE)
-            self._mean = _read_mean(checkpoint / MEAN_FILE)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f'checkpoint {checkpoint.name}: {error}') from error
+        language = manifest.language
+        self._encoder = TokenEncoder(
+            locate(language), checkpoint / language.tokenizer, language.max_tokens
+        )
+        self._language = open_session(checkpoint / LANGUAGE_FILE)
+        self._policy = open_session(checkpoint / POLICY_FILE)
+        self._mean = _read_mean(checkpoint / MEAN_FILE)
         self.attention = np.zeros((0, 0), np.float32)
         self._warm_up()
 
@@ -139,5 +135,8 @@ def _only_slot(manifest: Manifest) -> str:
 
 
 def _read_mean(path: Path) -> WordFeatures:
-    with np.load(path, allow_pickle=False) as arrays:
-        return WordFeatures(arrays['tokens'], arrays['pooled'])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return WordFeatures(arrays['tokens'], arrays['pooled'])
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f'{path.parent.name}/{path.name}: {error}') from error

@@ -60,6 +60,19 @@ _SENTENCES = (
     *('go to the object', 'drive to the thing', 'go there', 'come here', 'follow me', 'go'),
     *('faster', 'slower', 'speed up', 'slow down', 'drive in a circle', 'drive a figure eight'),
     *('open the red box', 'put the ball into the box', 'roll the ball', 'write a poem'),
+    *('left and right', 'the right answer', 'turn the key', 'turn over a new leaf', 'move on'),
+    *(
+        'straight talk',
+        'forward thinking people',
+        'back pain',
+        'reverse the decision',
+        'all right',
+    ),
+    *('move to another city', 'advance payment', 'go figure', 'drive me crazy', 'right now'),
+    *('left handed people', 'he went back home', 'send the letter by post', 'the way back'),
+    *('turn this sentence around', 'is it left', 'which way is right', 'forward and backward'),
+    *('look on the bright side', 'it is my turn', 'the ball is in your court', 'out of the blue'),
+    *('a green card', 'red wine please', 'an orange juice please', 'the yellow pages'),
     *('import numpy as np', 'select star from users', 'error 404 not found', 'lorem ipsum dolor'),
     *('asdf', 'qwerty', 'xyzzy', 'blah blah blah', 'foo bar', '12345', '3.14', '???', 'a', 'the'),
     *('the quick brown fox jumps over the lazy dog', 'to be or not to be', 'once upon a time'),
@@ -128,6 +141,7 @@ _KINDS = (
     ),
     lambda draw: ' '.join(draw.choices(_WORDS, k=draw.randint(2, 5))),
     _gibberish,
+    lambda draw: str(draw.randrange(10 ** draw.randint(1, 5))),
 )
 
 #: 100 sentences, written before anything was trained, never trained on.

@@ -47,6 +47,10 @@ TRAIN_TEMPLATES = (
     *('robot go to the {o}', 'hey robot, find the {o}', 'ok, drive to the {o}', 'roll to the {o}'),
     *('go and stand by the {o}', 'wait at the {o}', 'try to find the {o}', 'try to reach the {o}'),
     *("let's go to the {o}", 'there is a {o}, go to it', 'do you see the {o}? go there'),
+    *('go forward to the {o}', 'move forward to the {o}', 'drive straight to the {o}'),
+    *('continue to the {o}', 'keep going until you get to the {o}', 'keep driving to the {o}'),
+    *('turn to the {o} and go there', 'go back to the {o}', 'move until you are at the {o}'),
+    *('turn around until you see the {o}', 'set course for the {o}', 'i am looking for the {o}'),
     *('go to the {n} that is {c}', 'find the {n} that is {c}', 'drive to the {c} coloured {n}'),
     *('go to the {n} with the color {c}', 'find the {c} colored {n}', 'get close to the {c} {n}'),
 )

@@ -10,10 +10,9 @@ import math
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_interfaces.msg import Decision
+from vla_learning.evaluation.tasks import motion_fulfilled, Task
 from vla_ros.conversion import to_ns, twist_from_msg
 from vla_sim.errors import SimulationError
-from vla_learning.evaluation.tasks import motion_fulfilled, Task
-from vla_sim.layout import sample_layout
 from vla_sim.lockstep import LockstepDriver, TICK
 
 #: s of simulated time for a goal, and for a motion.
@@ -141,7 +140,7 @@ def play(driver: LockstepDriver, task: Task) -> Outcome:
     Raises:
         SimulationError: if a hop is missing, or the gate cannot be armed again.
     """
-    driver.reset(sample_layout(task.seed), task.start)
+    driver.reset(task.layout, task.start)
     driver.tick(round(SETTLE / TICK))
     before = driver.arena.odometry
     instruction = driver.say(task.text)

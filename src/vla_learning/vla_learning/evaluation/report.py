@@ -16,7 +16,7 @@ from rich.table import Table
 from vla_core.machine import describe
 from vla_learning.evaluation.episodes import Outcome
 from vla_learning.evaluation.tasks import DRIVEN, GO_TO, HELD_OUT_WORDINGS, NONSENSE
-from vla_sim.layout import LAYOUT_VERSION, sample_layout
+from vla_sim.layout import LAYOUT_VERSION
 from vla_sim.picture import draw_map
 
 #: Category of the JSON -> what is wanted of it.
@@ -147,8 +147,8 @@ def draw(results: Results, path: Path) -> None:
     pen = ImageDraw.Draw(picture)
     for number, outcome in enumerate(shown):
         left, top = number % _COLUMNS * _MAP, number // _COLUMNS * (_MAP + _LINE)
-        layout = sample_layout(outcome.task.seed)
-        picture.paste(draw_map(layout, outcome.poses, _MAP), (left, top))
+        drawn = draw_map(outcome.task.layout, outcome.poses, _MAP)
+        picture.paste(drawn, (left, top))
         lines = (
             outcome.task.text,
             f'{"reached" if outcome.success else "failed"}: {outcome.end.lower()}, '

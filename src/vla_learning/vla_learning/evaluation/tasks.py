@@ -24,7 +24,7 @@ from vla_learning.wording import (
     TRAIN_TEMPLATES,
 )
 from vla_sim.geometry import Plan
-from vla_sim.layout import ARENA_HALF_WIDTH, sample_layout
+from vla_sim.layout import ARENA_HALF_WIDTH, Layout, sample_layout
 
 GO_TO, MOTION, SWAPPED, BLIND = 'go_to', 'motion', 'swapped', 'blind'
 HELD_OUT_WORDINGS, NONSENSE = 'held_out_wordings', 'nonsense'
@@ -59,6 +59,11 @@ class Task:
     target: int = -1
     motion: str = ''
     start: tuple[float, float, float] | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Where things stand."""
+        return sample_layout(self.seed)
 
 
 def task(category: str, first_seed: int, number: int) -> Task:
