@@ -395,6 +395,15 @@ def test_deactivation_sends_zeros_before_silence_and_a_new_life_goes_on(stage, f
     assert stage.record(Instruction.STATUS_RUNNING).id == 2
 
 
+def test_shutdown_transition_sends_zeros_and_releases_the_policy(stage, fake):
+    stage.say('go')
+    before = stage.chunk(lambda c: c.status == ActionChunk.STATUS_RUNNING, 'RUNNING')
+    assert stage.node.trigger_shutdown() == OK
+    stage.until(lambda: not any(stage.chunks[-1].data), 'zeros')
+    assert stage.chunks[-1].sequence > before.sequence
+    assert fake.closed
+
+
 def test_policy_that_cannot_be_loaded_is_named(make_stage, monkeypatch):
     def fail(name, device):
         raise ConfigError('no such thing')

@@ -137,6 +137,12 @@ class PolicyNode(LifecycleNode):
         self.destroy_lifecycle_publisher(self._chunks)
         return super().on_cleanup(state)
 
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publish zeros while the publisher still works, then release the policy."""
+        self._pilot.deactivate('the policy is shut down')
+        self._worker.close()
+        return super().on_shutdown(state)
+
     def close(self) -> None:
         """Send zeros a last time and end the worker's thread."""
         self._pilot.deactivate('the policy is shut down')
