@@ -71,7 +71,8 @@ def approach(previous: Vector, target: Vector, limits: Limits, dt: float) -> Vec
     accel_dt = min(dt, LONGEST_ACCEL_STEP)
     result = []
     for now, goal, accel, decel in zip(previous, target, limits.accel, limits.decel, strict=True):
-        aim = 0.0 if now * goal < 0.0 else goal
+        # Not now * goal < 0: that product may underflow.
+        aim = 0.0 if now > 0.0 > goal or now < 0.0 < goal else goal
         rate = accel * accel_dt if abs(aim) > abs(now) else decel * dt
         if aim > now + rate:
             result.append(now + rate)

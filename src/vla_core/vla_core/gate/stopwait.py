@@ -24,13 +24,13 @@ class StopWait:
     def clear(self) -> None:
         """Forget everything: a new policy run counts its ids afresh."""
         self.end()
-        self._last_id = -1
         self._records.clear()
 
     def end(self) -> None:
-        """End the wait: the robot was armed, or a newer instruction moves it."""
+        """End the wait, whatever is being obeyed: somebody armed the robot."""
         self.waiting = False
         self._unrecorded = None
+        self._last_id = -1
 
     def word(self, source_stamp: int, held_id: int) -> None:
         """Hear a stop word on `command`.
@@ -66,12 +66,10 @@ class StopWait:
             self.waiting = True
 
     def admits(self, instruction_id: int) -> bool:
-        """Say whether a chunk of this instruction may move the robot."""
-        if not self.waiting:
-            return True
+        """Say whether a chunk of this instruction may move the robot: one after the last stop."""
         return self._unrecorded is None and instruction_id > self._last_id
 
     def accepted(self, instruction_id: int) -> None:
         """Note that a chunk of this instruction was accepted."""
-        if self.waiting and self._unrecorded is None and instruction_id > self._last_id:
-            self.end()
+        if self.admits(instruction_id):
+            self.waiting = False
