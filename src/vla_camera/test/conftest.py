@@ -1,6 +1,7 @@
 """A camera node, and somebody to talk to it, in a context of their own."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 import time
 from typing import Any
 
@@ -11,20 +12,29 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vla_camera.camera_node import CameraNode
 from vla_interfaces.msg import Heartbeat
 
 DOMAIN = 46
+#: Patient with old stamps: a busy machine may take a second for one frame.
+ROBOT = """
+simulated: true
+estop: none
+odom: required
+discovery: LOCALHOST
+max_observation_age: 2.0
+axes:
+  linear.x: {max_speed: 0.5, max_accel: 1.0, max_decel: 1.0}
+"""
 
 
 class Bench:
     """One camera node between a publisher of anything and subscriptions to what comes out."""
 
     def __init__(self, context: Context, **parameters: Any) -> None:
-        self._context = context
-        values = {'checkpoint': 'hold', 'robot': 'sim'} | parameters
+        values = {'checkpoint': 'hold'} | parameters
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.camera = CameraNode(context=context, parameter_overrides=overrides)
         self.peer = Node('peer', context=context)
@@ -38,18 +48,24 @@ class Bench:
         self.hear(Image, 'vla/image/front', self.images.append, out)
         self.hear(CameraInfo, 'vla/image/front/camera_info', self.infos.append, out)
         self.hear(Heartbeat, 'vla/heartbeat', self._on_beat, 5)
-        self._publishers: dict[str, Any] = {}
+        raw = values.get('transport', 'raw') == 'raw'
+        frames = 'camera/color/image_raw' if raw else 'camera/color/image_raw/compressed'
+        self._publishers = {
+            'camera/color/camera_info': self.peer.create_publisher(
+                CameraInfo, 'camera/color/camera_info', 10
+            ),
+            frames: self.peer.create_publisher(Image if raw else CompressedImage, frames, 10),
+        }
+        # Before a frame is stamped: discovery on a busy machine takes longer than a frame may.
+        everybody = self._publishers.values()
+        assert self.until(lambda: all(one.get_subscription_count() for one in everybody))
 
     def hear(self, kind: type, topic: str, callback: Callable[[Any], None], profile: Any) -> None:
         self.peer.create_subscription(kind, topic, callback, profile)
 
     def say(self, topic: str, msg: Any) -> None:
-        """Publish once the camera listens."""
-        if topic not in self._publishers:
-            self._publishers[topic] = self.peer.create_publisher(type(msg), topic, 10)
-        publisher = self._publishers[topic]
-        assert self.until(lambda: publisher.get_subscription_count() > 0), f'nobody hears {topic}'
-        publisher.publish(msg)
+        """Publish to the camera."""
+        self._publishers[topic].publish(msg)
 
     def until(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
         """Spin until the condition holds; return whether it came to hold in time."""
@@ -76,15 +92,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Make benches on a domain of their own, heard by nobody outside this machine."""
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    robot = tmp_path / 'robot.yaml'
+    robot.write_text(ROBOT)
     context = Context()
     rclpy.init(args=[], context=context, domain_id=DOMAIN)
     made: list[Bench] = []
 
     def make(**parameters: Any) -> Bench:
-        made.append(Bench(context, **parameters))
+        made.append(Bench(context, **({'robot': str(robot)} | parameters)))
         return made[-1]
 
     yield make
