@@ -38,7 +38,7 @@ test-long: build ## the tests marked slow as well
 	@$(ENV) exec python -m pytest -m 'not gpu'
 
 evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a release)
-	@$(ENV) exec python -m vla_sim.evaluate
+	@$(ENV) exec python -m vla_learning.evaluation
 
 bench: build ## measure latencies and the gate, write build/bench.json
 	@$(ENV) exec vla bench
@@ -47,9 +47,9 @@ policy: setup-train build ## train the demo policy and write its checkpoint
 	@$(ENV) exec vla-learn demo
 
 lint: setup ## ruff and mypy
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
+	@.venv/bin/python -m ruff check
+	@.venv/bin/python -m ruff format --check
+	@.venv/bin/python -m mypy
 
 clean: ## remove what build and the tests made, keep .venv
 	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv/build.stamp
