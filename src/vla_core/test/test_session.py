@@ -8,6 +8,7 @@ import pytest
 
 from vla_core.errors import ObservationError
 from vla_core.session import Fate, Session, Source
+from vla_core.text import is_stop_word
 from vla_core.types import Intent, Language, Status
 
 
@@ -198,10 +199,16 @@ def test_drift_while_turning_is_no_driving():
     assert records == [(1, Fate.NOT_FOUND)]
 
 
-def test_a_minute_without_driving_is_not_found():
-    records, when = run(running(), 0.0, 100.0)
+def test_a_minute_of_search_is_not_found():
+    records, when = run(running(), 0.0, 100.0, turn_rate=0.15)
     assert records == [(1, Fate.NOT_FOUND)]
     assert when == pytest.approx(60.0, abs=0.2)
+
+
+def test_standing_still_is_no_search():
+    records, when = run(running(), 0.0, 200.0)
+    assert records == [(1, Fate.TIMED_OUT)]
+    assert when == pytest.approx(120.0, abs=0.2)
 
 
 def test_goal_times_out_after_two_minutes():
@@ -357,3 +364,18 @@ def test_every_life_is_lawful(events):
         life.note(getattr(life, kind)(value))
         life.note(life.session.advance(life.now))
         life.check()
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ['stop', 'STOP', 'please', ' ', '\t', '!', '.', 'now', '\x1c', '\x00', "'"]
+        )
+    )
+)
+def test_what_the_gate_takes_for_a_stop_word_stops_the_session_too(parts):
+    """The gate judges the text as it came, the session after cleaning."""
+    raw = ''.join(parts)
+    heard = active().hear(0.0, raw)
+    if is_stop_word(raw):
+        assert fates(heard.records) == [(1, Fate.IDLE)]

@@ -100,10 +100,10 @@ class _Instruction:
 
 
 class _Search:
-    """How far the robot turned, and for how long, since it last drove anywhere."""
+    """How far the robot turned, and for how long it did, since it last drove anywhere."""
 
     def __init__(self, now: float) -> None:
-        self.since = now
+        self.seconds = 0.0
         self._then = now
         self._yaw = self._least = self._most = self._driven = 0.0
 
@@ -118,10 +118,13 @@ class _Search:
         self._then = now
         self._yaw += turn_rate * span
         self._least, self._most = min(self._least, self._yaw), max(self._most, self._yaw)
+        # A robot that stands still, unarmed perhaps, does not search.
+        if abs(turn_rate) >= STILL_TURN_RATE:
+            self.seconds += span
         if abs(speed) >= DRIVING_SPEED:
             self._driven += abs(speed) * span
         if self._driven >= DRIVING_DISTANCE:
-            self.since = now
+            self.seconds = 0.0
             self._yaw = self._least = self._most = self._driven = 0.0
 
 
@@ -306,8 +309,8 @@ class Session:
         if self._search.turned >= times.search_angle:
             reason = f'not seen in {self._search.turned:.1f} rad of turning'
             return self._end(Fate.NOT_FOUND, reason, Status.NOT_FOUND)
-        if now - self._search.since >= times.search and self._done_since is None:
-            reason = f'not reached in {times.search:g} s without driving'
+        if self._search.seconds >= times.search:
+            reason = f'not seen in {times.search:g} s of searching'
             return self._end(Fate.NOT_FOUND, reason, Status.NOT_FOUND)
         return ()
 

@@ -51,7 +51,7 @@ class PolicyConfig:
         high=600.0,
     )
     search_timeout: float = parameter(
-        doc='time without driving after which the named object counts as not found',
+        doc='time of turning without driving after which the named object counts as not found',
         default=60.0,
         unit='s',
         low=1.0,

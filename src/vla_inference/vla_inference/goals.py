@@ -32,6 +32,7 @@ class Goals:
         self._pilot = pilot
         self._open: dict[int, tuple[Any, float]] = {}
         self._clock = STEADY
+        pilot.follow(self._follow)
         self._server = ActionServer(
             node,
             FollowInstruction,
@@ -43,7 +44,7 @@ class Goals:
         feed_back = guarded(node, self._give_feedback, pilot.count)
         node.create_timer(FEEDBACK_PERIOD, feed_back, clock=STEADY)
 
-    def record(self, record: Record) -> None:
+    def _follow(self, record: Record) -> None:
         """End the goal that a record speaks of, if it is over."""
         if record.fate in _ENDS and record.id in self._open:
             goal, began = self._open.pop(record.id)

@@ -4,6 +4,7 @@ One thread calls it; only the worker's runner lives in another. Failures of a fr
 they are counted, and the frame's chunk stands still or stays away.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 import itertools
 import math
@@ -95,6 +96,7 @@ class Pilot:
         self._tolerance = slot_tolerance
         self._spec: PolicySpec | None = None
         self._assembler = Assembler((), time.lockstep)
+        self._followers: list[Callable[[Record], None]] = []
         self._sequence = itertools.count(1)
         self._tally = Tally()
         self._active = False
@@ -113,6 +115,10 @@ class Pilot:
     def progress(self) -> int:
         """Frames and texts finished so far, well or badly."""
         return self._good_frames + self._tally.total
+
+    def follow(self, follower: Callable[[Record], None]) -> None:
+        """Call somebody with every record, after it was published."""
+        self._followers.append(follower)
 
     def fit(self, spec: PolicySpec) -> None:
         """Take over the contract of the policy that the worker has loaded.
@@ -213,7 +219,7 @@ class Pilot:
         """Watch the worker and the clock; call it often, by wall time."""
         incident = self._worker.supervise()
         if incident is Incident.HUNG:
-            self._failed(VlaError('the policy hangs: its worker is restarted'))
+            self._failed(VlaError('the policy hangs: its worker is restarted'), severe=True)
         elif incident is Incident.GAVE_UP:
             self._failed(VlaError('the policy hangs again: restart the process'), severe=True)
         elif incident is Incident.RESTARTED:
@@ -312,6 +318,8 @@ class Pilot:
                 tally = self._tally
                 self._tally = replace(tally, total=tally.total + 1, detail=record.reason)
             self._sink.record(record)
+            for follower in self._followers:
+                follower(record)
 
     def _send(self, stamp_ns: int, data: np.ndarray | None, seconds: float = 0.0) -> None:
         """Send a chunk; zeros where there are no actions."""

@@ -13,23 +13,20 @@ from std_msgs.msg import String
 from vla_core.errors import ConfigError
 from vla_core.image import decode_raw
 from vla_core.robot import load_robot
-from vla_core.session import Record, Session, Source, Times
-from vla_core.types import ActionChunk
-from vla_core.worker import Activity as WorkerActivity
+from vla_core.session import Session, Source, Times
 from vla_core.worker import LatestWorker, Outcome
 from vla_inference.config import PolicyConfig
 from vla_inference.goals import Goals
 from vla_inference.loading import check_modes, Loader
+from vla_inference.outbox import Outbox, vitals
 from vla_inference.pilot import Pilot
 from vla_inference.runner import Answer, Job
-from vla_interfaces.msg import ActionChunk as ActionChunkMsg
-from vla_interfaces.msg import Instruction
 from vla_ros import qos
 from vla_ros.clock import ProcessClock, STEADY
-from vla_ros.conversion import chunk_to_msg, to_ns, to_time
+from vla_ros.conversion import to_ns
 from vla_ros.files import robot_path
 from vla_ros.guard import guarded
-from vla_ros.heartbeat import Activity, HeartbeatPublisher, RUN, Vitals
+from vla_ros.heartbeat import HeartbeatPublisher, RUN
 from vla_ros.parameters import declare
 from vla_ros.running import run
 
@@ -60,19 +57,17 @@ class PolicyNode(LifecycleNode):
             load_timeout=config.load_timeout,
         )
         times = Times(config.instruction_timeout, config.motion_timeout, config.search_timeout)
+        self._outbox = Outbox(self, self._time)
         self._pilot = Pilot(
-            Session(times), self._worker, self._time, RUN, self, config.slot_tolerance
+            Session(times), self._worker, self._time, RUN, self._outbox, config.slot_tolerance
         )
+        self._goals = Goals(self, self._pilot)
+        self._heartbeat = HeartbeatPublisher(self, 'policy', lambda: vitals(self._pilot))
+        self._images: list[Any] = []
         self._trouble = ''
         self._outcomes: deque[Outcome[Job, Answer]] = deque()
         self._take_outcome = self._guarded(self._pilot.outcome)
         self._wake = self.create_guard_condition(self._take_outcomes)
-        # Not managed: what becomes of a text is told in every state, and zeros before silence.
-        self._instructions = self.create_publisher(Instruction, 'vla/instruction', qos.INSTRUCTION)
-        self._by_spec: list[Any] = []
-        self._chunks: Any = None
-        self._goals = Goals(self, self._pilot)
-        self._heartbeat = HeartbeatPublisher(self, 'policy', self._vitals)
         self.create_timer(SUPERVISION_PERIOD, self._guarded(self._pilot.supervise), clock=STEADY)
         self.create_subscription(String, 'command', self._guarded(self._on_text), qos.COMMAND)
         self.create_subscription(
@@ -102,18 +97,12 @@ class PolicyNode(LifecycleNode):
             self.get_logger().error(self._trouble)
             self._worker.close()
             return TransitionCallbackReturn.FAILURE
-        lockstep = self._time.lockstep
-        validity = min(spec.max_observation_age, self._robot.max_observation_age)
-        self._chunks = self.create_lifecycle_publisher(
-            ActionChunkMsg, 'vla/action_chunk', qos.chunk(lockstep, validity)
-        )
+        self._outbox.open(spec, self._robot.max_observation_age)
+        image_qos = qos.image(self._time.lockstep)
         for slot in spec.cameras:
             take = self._guarded(self._image_taker(slot.name))
-            self._by_spec.append(
-                self.create_subscription(
-                    Image, f'vla/image/{slot.name}', take, qos.image(lockstep)
-                )
-            )
+            topic = f'vla/image/{slot.name}'
+            self._images.append(self.create_subscription(Image, topic, take, image_qos))
         self.get_logger().info(f'{spec.model_id} is ready for robot {self._robot.name}')
         return super().on_configure(state)
 
@@ -131,10 +120,9 @@ class PolicyNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the policy and what its contract asked for."""
         self._worker.close()
-        for subscription in self._by_spec:
-            self.destroy_subscription(subscription)
-        self._by_spec.clear()
-        self.destroy_lifecycle_publisher(self._chunks)
+        while self._images:
+            self.destroy_subscription(self._images.pop())
+        self._outbox.close()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -149,33 +137,6 @@ class PolicyNode(LifecycleNode):
         self._goals.close()
         if not self._worker.close():
             self.get_logger().error('the policy does not return: its thread is left behind')
-
-    def record(self, record: Record) -> None:
-        """Publish what became of a text, and tell whoever waits for it."""
-        msg = Instruction(
-            source_stamp=record.source_stamp,
-            policy_run=RUN,
-            id=record.id,
-            text=record.text,
-            source=int(record.source),
-            status=int(record.fate),
-            reason=record.reason,
-        )
-        msg.header.stamp = to_time(self._time.stamp_ns())
-        self._instructions.publish(msg)
-        self._goals.record(record)
-        self.get_logger().info(f'instruction {record.id} {record.fate.name}')
-
-    def chunk(self, chunk: ActionChunk) -> None:
-        """Publish actions."""
-        self._chunks.publish(chunk_to_msg(chunk))
-
-    def report(self, text: str, severe: bool) -> None:
-        """Log a failure."""
-        if severe:
-            self.get_logger().error(text)
-        else:
-            self.get_logger().warning(text, throttle_duration_sec=5.0)
 
     def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         return guarded(self, callback, self._pilot.count)
@@ -202,16 +163,6 @@ class PolicyNode(LifecycleNode):
             self._pilot.image(slot, pixels, to_ns(msg.header.stamp))
 
         return take
-
-    def _vitals(self) -> Vitals:
-        activity, engaged, age = self._pilot.state()
-        state = Activity.WAITING if engaged else Activity.IDLE
-        if activity is WorkerActivity.BUSY:
-            state = Activity.BUSY
-        tally = self._pilot.tally
-        return Vitals(
-            state, age, self._pilot.progress, tally.total, tally.consecutive, 0.0, tally.detail
-        )
 
 
 def make_node() -> PolicyNode:
