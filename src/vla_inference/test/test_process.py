@@ -9,6 +9,7 @@ import sys
 import pytest
 
 SIM = str(Path(__file__).parents[3] / 'config' / 'robots' / 'sim.yaml')
+DEMO = str(Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo')
 REAL = str(Path(__file__).parents[3] / 'config' / 'robots' / 'turtlebot3.yaml')
 MAIN = 'from vla_inference.policy_node import main; main()'
 #: Imports fail as if torch were not installed, and everything that the demo's policy needs works.
@@ -43,7 +44,7 @@ def run(arguments):
 
 
 @pytest.mark.parametrize(
-    ('checkpoint', 'number'), [('hold', signal.SIGTERM), ('scripted', signal.SIGINT)]
+    ('checkpoint', 'number'), [('hold', signal.SIGINT), (DEMO, signal.SIGTERM)]
 )
 def test_starts_without_torch_and_ends_in_order(checkpoint, number):
     process = subprocess.Popen(
