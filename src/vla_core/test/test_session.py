@@ -355,7 +355,7 @@ class Life:
         assert session.instruction_id <= self.newest
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(EVENTS, max_size=60))
 def test_every_life_is_lawful(events):
     life = Life()

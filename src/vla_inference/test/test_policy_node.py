@@ -215,6 +215,18 @@ def test_malformed_text_changes_nothing(stage, text):
     assert stage.beat(lambda b: b.errors_total, 'count').consecutive_errors == 0
 
 
+def test_flood_of_texts_ends_with_the_stop_that_ends_it(stage):
+    for index in range(300):
+        stage.say(f'go {index}')
+    stage.say('stop')
+    stop = stage.record(Instruction.STATUS_IDLE)
+    chunk = stage.chunk(lambda c: c.instruction_id == stop.id, 'the id of the stop')
+    assert not any(chunk.data)
+    ids = [record.id for record in stage.records]
+    assert ids == sorted(ids)
+    assert stage.beat(lambda b: b.errors_total == 0, 'no error')
+
+
 def test_refused_text_gives_zeros(stage):
     stage.say('nonsense')
     assert stage.record(Instruction.STATUS_REFUSED).id == 1

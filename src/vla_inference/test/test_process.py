@@ -44,7 +44,9 @@ def run(arguments):
 
 
 @pytest.mark.parametrize(
-    ('checkpoint', 'number'), [('hold', signal.SIGINT), (DEMO, signal.SIGTERM)]
+    ('checkpoint', 'number'),
+    [('hold', signal.SIGINT), (DEMO, signal.SIGTERM)],
+    ids=['hold', 'demo'],
 )
 def test_starts_without_torch_and_ends_in_order(checkpoint, number):
     process = subprocess.Popen(
