@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from vla_learning.wording import COLOURS, fill, MOTIONS, NOUNS, TRAIN_TEMPLATES
+from vla_learning.wording import COLOURS, decorate, draw_template, fill, MOTIONS, NOUNS
 
 _DRIVE = ('go to', 'find', 'drive to', 'move to', 'approach', 'head to', 'look for', 'reach')
 _STRANGE_COLOURS = (
@@ -103,7 +103,7 @@ def training_nonsense(count: int, seed: int = 0) -> list[str]:
     excluded = set(EVALUATION_NONSENSE)
     result: list[str] = []
     while len(result) < count:
-        text = _KINDS[draw.randrange(len(_KINDS))](draw)
+        text = decorate(draw.choice(_KINDS)(draw), draw)
         if text not in excluded:
             result.append(text)
     return result
@@ -126,8 +126,8 @@ def _gibberish(draw: random.Random) -> str:
 _KINDS = (
     lambda draw: draw.choice(_SENTENCES),
     lambda draw: draw.choice(_SENTENCES),
-    lambda draw: fill(draw.choice(TRAIN_TEMPLATES), draw.choice(_STRANGE_COLOURS), _noun(draw)),
-    lambda draw: fill(draw.choice(TRAIN_TEMPLATES), draw.choice(COLOURS), draw.choice(_THINGS)),
+    lambda draw: fill(draw_template(draw), draw.choice(_STRANGE_COLOURS), _noun(draw)),
+    lambda draw: fill(draw_template(draw), draw.choice(COLOURS), draw.choice(_THINGS)),
     lambda draw: f'{draw.choice(_DRIVE)} the {draw.choice(_PLACES + _THINGS)}',
     lambda draw: (
         f'{draw.choice(_DRIVE)} the {draw.choice(_STRANGE_COLOURS)} {draw.choice(_THINGS)}'

@@ -114,7 +114,7 @@ def embed(texts: list[str], meanings: list[int], encoder: TokenEncoder) -> Sente
 
 def training_sentences(cache: Path, nonsense: int, seed: int) -> Sentences:
     """Embed all training sentences, or read them back from `cache` (.npz)."""
-    sayings = list(training_sayings(seed))
+    sayings = training_sayings(seed)
     texts = [saying.text for saying in sayings] + sorted(set(training_nonsense(nonsense, seed)))
     meanings = [meaning(saying) for saying in sayings]
     meanings += [NONSENSE] * (len(texts) - len(meanings))

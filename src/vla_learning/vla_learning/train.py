@@ -34,6 +34,7 @@ class TrainConfig:
         images: pictures per step.
         instructions: sentences per picture.
         intents: sentences per step for the intent head.
+        blur: deviation of the noise on the intent head's embeddings.
         learning_rate: peak of AdamW's.
         weight_decay: of AdamW.
         warmup: steps until the peak.
@@ -47,6 +48,7 @@ class TrainConfig:
     images: int = 64
     instructions: int = 4
     intents: int = 96
+    blur: float = 0.3
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 200
@@ -129,9 +131,13 @@ class Trainer:
         with torch.autocast('cpu', torch.bfloat16):
             words = self.model.language(batch.embeddings, batch.padding)
             output = self.model(batch.image.float(), words)
-            intent = self.model.language.intents(*intents[:2])
+            # Noise, because a few thousand sentences are soon known by heart.
+            blurred = intents[0] + config.blur * torch.randn_like(intents[0])
+            intent = self.model.language.intents(blurred, intents[1])
         losses = policy_losses(output, batch, self.model.config.grounded_heads)
-        losses['intent'] = 0.3 * functional.cross_entropy(intent.float(), intents[2])
+        losses['intent'] = 0.3 * functional.cross_entropy(
+            intent.float(), intents[2], label_smoothing=0.05
+        )
         total = torch.stack(list(losses.values())).sum()
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -111,15 +111,70 @@ HELD_OUT_MOTIONS = {
     LEFT: ('pivot left', 'swing to the left', 'take a left turn', 'make a turn to the left'),
     RIGHT: ('pivot right', 'swing to the right', 'take a right turn', 'make a turn to the right'),
 }
-_DECORATIONS = (
-    '{}.',
-    '{}!',
-    'please {}',
-    '{} please',
-    '{} now',
-    'robot, {}',
-    'ok {}',
-    '{}, please.',
+#: "go" + "over to" + "the {o}": many wordings matter more than many words.
+_VERBS = ('go', 'drive', 'move', 'head', 'travel', 'walk', 'roll', 'hurry', 'navigate', 'ride')
+_WAYS = (
+    *('to', 'towards', 'toward', 'over to', 'up to', 'straight to', 'directly to', 'right to'),
+    *('quickly to', 'slowly to', 'all the way to', 'back to', 'close to', 'near', 'next to'),
+    *('as far as', 'in the direction of', 'until you are at', 'until you see', 'around to'),
+    *('forward to', 'forward until you get to', 'along to', 'across to', 'beside'),
+    *('right up beside', 'back until you find', 'on until you stand at', 'ahead to'),
+)
+_GOING = ('move', 'go', 'drive', 'walk', 'run', 'keep going', 'keep moving', 'keep driving')
+_DIRECTIONS = {
+    FORWARD: ('forward', 'forwards', 'straight', 'straight ahead', 'straight on', 'onward'),
+    BACK: ('back', 'backward', 'backwards', 'in reverse', 'straight back'),
+}
+_TURNING = ('turn', 'rotate', 'spin', 'keep turning', 'keep rotating', 'steer', 'turn around')
+_AMOUNTS = (
+    '',
+    '',
+    '',
+    ' a bit',
+    ' a little',
+    ' slowly',
+    ' quickly',
+    ' a little more',
+    ' for a while',
+)
+_PREFIXES = (
+    *(
+        '',
+        '',
+        '',
+        '',
+        'please ',
+        'now ',
+        'ok ',
+        'ok, ',
+        'robot ',
+        'robot, ',
+        'hey robot, ',
+        'hey ',
+    ),
+    *('can you ', 'could you ', 'could you please ', 'will you ', 'i want you to ', 'you should '),
+    *(
+        'i need you to ',
+        "i'd like you to ",
+        'your task is to ',
+        'go ahead and ',
+        'next, ',
+        'just ',
+    ),
+)
+_SUFFIXES = (
+    '',
+    '',
+    '',
+    '',
+    '.',
+    '!',
+    ' please',
+    ' now',
+    ', please',
+    ' right now',
+    ' for me',
+    ', ok?',
 )
 
 
@@ -145,22 +200,61 @@ def fill(template: str, colour: str, noun: str) -> str:
     return template.format(o=f'{colour} {noun}', c=colour, n=noun)
 
 
-def training_sayings(seed: int = 0) -> Iterator[Saying]:
-    """Yield every training sentence plainly and once decorated ("please ...", "... now")."""
-    draw = random.Random(seed)
+def decorate(text: str, draw: random.Random) -> str:
+    """Put words and marks around every other sentence that change nothing about it."""
+    if draw.random() < 0.5:
+        return text
+    return f'{draw.choice(_PREFIXES)}{text}{draw.choice(_SUFFIXES)}'
 
-    def both(text: str) -> tuple[str, str]:
-        return text, draw.choice(_DECORATIONS).format(text)
+
+def draw_template(draw: random.Random) -> str:
+    """Draw a template that may be trained on."""
+    if draw.random() < 0.5:
+        return draw.choice(TRAIN_TEMPLATES)
+    while True:
+        article = draw.choice(('the', 'the', 'the', 'a', 'that'))
+        template = f'{draw.choice(_VERBS)} {draw.choice(_WAYS)} {article} {{o}}'
+        if template not in HELD_OUT_TEMPLATES:
+            return template
+
+
+def draw_motion(motion: str, draw: random.Random) -> str:
+    """Draw a wording of a motion that may be trained on."""
+    if draw.random() < 0.5:
+        return draw.choice(TRAIN_MOTIONS[motion])
+    while True:
+        if motion in _DIRECTIONS:
+            text = f'{draw.choice(_GOING)} {draw.choice(_DIRECTIONS[motion])}'
+        else:
+            side = motion.split()[-1]
+            text = f'{draw.choice(_TURNING)} {draw.choice((side, f"to the {side}"))}'
+        if text not in HELD_OUT_MOTIONS[motion]:
+            return text + draw.choice(_AMOUNTS)
+
+
+def training_sayings(seed: int = 0, each: int = 160) -> list[Saying]:
+    """Draw about `each` different sentences for every motion and for every colour and noun."""
+    draw = random.Random(seed)
+    held_out = {saying.text for saying in held_out_sayings()}
+    sayings: dict[str, Saying] = {}
+
+    def add(text: str, colour: str = '', shape: str = '', motion: str = '') -> None:
+        if text not in held_out:
+            sayings.setdefault(text, Saying(text, colour, shape, motion))
 
     for motion, texts in TRAIN_MOTIONS.items():
         for text in texts:
-            yield from (Saying(form, motion=motion) for form in both(text))
+            add(text, motion=motion)
+        for _ in range(each):
+            add(decorate(draw_motion(motion, draw), draw), motion=motion)
     for shape, nouns in NOUNS.items():
         for noun in nouns:
             for colour in COLOURS:
-                for template in TRAIN_TEMPLATES:
-                    for form in both(fill(template, colour, noun)):
-                        yield Saying(form, colour, shape)
+                add(f'go to the {colour} {noun}', colour, shape)
+                for _ in range(each):
+                    text = decorate(fill(draw_template(draw), colour, noun), draw)
+                    add(text, colour, shape)
+    return list(sayings.values())
 
 
 def held_out_sayings() -> Iterator[Saying]:
