@@ -70,6 +70,8 @@ def environment() -> dict[str, str]:
     """Return the environment in which CMake finds the wheels: .venv is an ament prefix."""
     values = clean_environment()
     values['PATH'] = f'{VENV / "bin"}:{values["PATH"]}'
+    # Otherwise colcon tells make to wait for a load average that a busy machine never has.
+    values['MAKEFLAGS'] = f'-j{os.cpu_count()}'
     if not ROS_DISTRO:
         values.update(
             AMENT_PREFIX_PATH=str(VENV),
