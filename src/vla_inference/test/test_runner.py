@@ -91,7 +91,7 @@ def test_named_fallback_acts_and_is_told_the_text_once(fake):
     fake.next = [BAD, BAD]
     actions = infer(runner)
     assert 'fallback acted' in actions.cured
-    assert not actions.data.any()
+    assert not actions.data[:, :6].any()
 
 
 def test_wrong_picture_is_not_tried_twice(fake):
@@ -147,3 +147,12 @@ def test_close_releases_both(fake):
     other = type(fake)()
     Runner(fake, other).close()
     assert (fake.closed, other.closed) == (True, True)
+
+
+def test_gripper_is_a_position_from_open_to_closed():
+    """The model's -1, 0, 1 are 0, a half, 1 on the wire; velocities keep their zero."""
+    actions = np.zeros((SPEC.horizon, 7))
+    actions[0, 6], actions[1, 6] = -1.0, 1.0
+    data, _ = to_si(Prediction(actions), SPEC)
+    assert data[:3, 6].tolist() == [0.0, 1.0, 0.5]
+    assert not data[:, :6].any()

@@ -1,6 +1,5 @@
 """The node `policy`: frames and texts in, action chunks out; owns no policy logic."""
 
-from collections import deque
 from collections.abc import Callable
 import sys
 from typing import Any
@@ -27,6 +26,7 @@ from vla_ros.conversion import to_ns
 from vla_ros.files import robot_path
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import HeartbeatPublisher, RUN
+from vla_ros.mailbox import Mailbox
 from vla_ros.parameters import declare
 from vla_ros.running import run
 
@@ -49,9 +49,10 @@ class PolicyNode(LifecycleNode):
         check_modes(config, self._robot)
         self._time = ProcessClock(self, config.clock)
         self._loader = Loader(config, self._robot)
+        outcomes = Mailbox(self, self._guarded(self._on_outcome))
         self._worker: LatestWorker[Job, Answer] = LatestWorker(
             self._loader,
-            self._deliver,
+            outcomes.put,
             every_item=self._time.lockstep,
             hang_timeout=config.hang_timeout,
             load_timeout=config.load_timeout,
@@ -65,9 +66,6 @@ class PolicyNode(LifecycleNode):
         self._heartbeat = HeartbeatPublisher(self, 'policy', lambda: vitals(self._pilot))
         self._images: list[Any] = []
         self._trouble = ''
-        self._outcomes: deque[Outcome[Job, Answer]] = deque()
-        self._take_outcome = self._guarded(self._pilot.outcome)
-        self._wake = self.create_guard_condition(self._take_outcomes)
         self.create_timer(SUPERVISION_PERIOD, self._guarded(self._pilot.supervise), clock=STEADY)
         self.create_subscription(String, 'command', self._guarded(self._on_text), qos.COMMAND)
         self.create_subscription(
@@ -139,16 +137,13 @@ class PolicyNode(LifecycleNode):
             self.get_logger().error('the policy does not return: its thread is left behind')
 
     def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        return guarded(self, callback, self._pilot.count)
+        return guarded(self, callback, self._on_error)
 
-    def _deliver(self, outcome: Outcome[Job, Answer]) -> None:
-        """Bring an outcome from the worker's thread into the executor's."""
-        self._outcomes.append(outcome)
-        self._wake.trigger()
+    def _on_error(self, error: Exception) -> None:
+        self._pilot.count(error)
 
-    def _take_outcomes(self) -> None:
-        while self._outcomes:
-            self._take_outcome(self._outcomes.popleft())
+    def _on_outcome(self, outcome: Outcome[Job, Answer]) -> None:
+        self._pilot.outcome(outcome)
 
     def _on_text(self, msg: String, info: dict[str, int]) -> None:
         self._pilot.hear(msg.data, Source.TOPIC, info['source_timestamp'])
