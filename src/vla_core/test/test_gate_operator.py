@@ -107,6 +107,12 @@ def test_required_estop_is_no_warning(make_world):
     assert not any('estop' in text for text in make_world(estop_required=True).step().warnings)
 
 
+def test_nothing_is_ready_in_the_step_that_stops(driving):
+    driving.step(request=Request.DISARM)
+    assert not driving.until(State.STOPPED).ready_to_arm
+    assert driving.results[-1].blockers
+
+
 # -- arming ------------------------------------------------------------------------------------
 
 BLOCKERS = {

@@ -87,8 +87,11 @@ class Gate:
         causes = hearing.causes(self._state, self._since, now, inputs.wall)
         blockers = self._blockers(causes, now, inputs.wall)
         reply = self._answer(request, blockers) if request else None
+        before = self._state
         self._change(now, causes, blockers, request)
         causes = self._count_long_hold(now, causes)
+        if self._state is not before:
+            blockers = self._blockers(causes, now, inputs.wall)
         return self._decide(now, inputs.wall, dt, causes, blockers, reply)
 
     def _crashed(self, now: float, error: Exception) -> Result:
