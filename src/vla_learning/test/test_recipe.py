@@ -10,7 +10,6 @@ from vla_inference.onnx_policy import OnnxPolicy  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
 
 
-@pytest.mark.slow
 def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
     run, checkpoint = tmp_path / 'run', tmp_path / 'demo'
     arguments = ['demo', '--smoke', '--run', str(run), '--checkpoint', str(checkpoint)]

@@ -207,7 +207,9 @@ def collect(folder: Path, frames: int, processes: int = 2) -> None:
     for index in range(math.ceil(frames / SHARD_FRAMES)):
         shard = folder / f'shard_{index:04d}'
         if not shard.exists():
-            missing.append((shard, index * SHARD_FRAMES // FRAMES_PER_LAYOUT))
+            first = index * SHARD_FRAMES
+            count = min(SHARD_FRAMES, frames - first)
+            missing.append((shard, first // FRAMES_PER_LAYOUT, count))
     if not missing:
         return
     # Not forked: an OpenGL context does not survive a fork.

@@ -42,7 +42,8 @@ class Recipe:
 
     Attributes:
         frames: pictures from sampled poses.
-        nonsense: sentences to be refused that are drawn, repeats included.
+        sayings: sentences for every motion, and for every colour and noun.
+        nonsense: sentences to be refused; repeats count once.
         rounds: steps at which the policy drives and its frames join the others (DAgger).
         episodes: driven in each round.
         on_policy_share: of each batch's pictures, from the first round on.
@@ -50,9 +51,10 @@ class Recipe:
         train: how to train.
     """
 
-    frames: int = 60_000
+    frames: int = 44_000
+    sayings: int = 160
     nonsense: int = 8_000
-    rounds: tuple[int, ...] = (4_000,)
+    rounds: tuple[int, ...] = (2_000,)
     episodes: int = 150
     on_policy_share: float = 0.25
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -62,6 +64,7 @@ class Recipe:
 #: Minutes become seconds: everything runs, nothing is learned.
 SMOKE = Recipe(
     frames=60,
+    sayings=2,
     nonsense=60,
     rounds=(2,),
     episodes=1,
@@ -79,7 +82,7 @@ def follow(recipe: Recipe, run: Path, checkpoint: Path) -> dict[str, float]:
     run.mkdir(parents=True, exist_ok=True)
     (run / 'on_policy').mkdir(exist_ok=True)
     collect(run / 'frames', recipe.frames)
-    sentences = training_sentences(run / 'sentences.npz', recipe.nonsense, recipe.train.seed)
+    sentences = _sentences(recipe, run)
     trainer = Trainer(recipe.model, recipe.train, run)
     sampler = _sampler(recipe, run, sentences)
     for number, step in enumerate(recipe.rounds):
@@ -102,7 +105,7 @@ def follow(recipe: Recipe, run: Path, checkpoint: Path) -> dict[str, float]:
 
 def export_run(recipe: Recipe, run: Path, checkpoint: Path) -> dict[str, float]:
     """Export a run's latest checkpoint, finished or not."""
-    sentences = training_sentences(run / 'sentences.npz', recipe.nonsense, recipe.train.seed)
+    sentences = _sentences(recipe, run)
     return publish(recipe, run, Trainer(recipe.model, recipe.train, run), sentences, checkpoint)
 
 
@@ -144,6 +147,11 @@ def judge(policy: OnnxPolicy, seeds: range, swapped: bool, blind: bool) -> dict[
     counts['held_out_misread'] = (len(language['misread']), len(list(held_out_sayings())))
     counts['nonsense_obeyed'] = (len(language['obeyed']), len(EVALUATION_NONSENSE))
     return counts
+
+
+def _sentences(recipe: Recipe, run: Path) -> Sentences:
+    cache = run / 'sentences.npz'
+    return training_sentences(cache, recipe.sayings, recipe.nonsense, recipe.train.seed)
 
 
 def _sampler(recipe: Recipe, run: Path, sentences: Sentences) -> Sampler:

@@ -112,9 +112,16 @@ def embed(texts: list[str], meanings: list[int], encoder: TokenEncoder) -> Sente
     return Sentences(embeddings, lengths, np.array(meanings))
 
 
-def training_sentences(cache: Path, nonsense: int, seed: int) -> Sentences:
-    """Embed all training sentences, or read them back from `cache` (.npz)."""
-    sayings = training_sayings(seed)
+def training_sentences(cache: Path, each: int, nonsense: int, seed: int) -> Sentences:
+    """Embed training sentences, or read them back from `cache` (.npz).
+
+    Args:
+        cache: written, and read if it holds the same sentences of the same encoder.
+        each: sentences per motion, and per colour and noun.
+        nonsense: sentences to be refused.
+        seed: of the draws.
+    """
+    sayings = training_sayings(seed, each)
     texts = [saying.text for saying in sayings] + sorted(set(training_nonsense(nonsense, seed)))
     meanings = [meaning(saying) for saying in sayings]
     meanings += [NONSENSE] * (len(texts) - len(meanings))

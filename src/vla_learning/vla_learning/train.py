@@ -44,7 +44,7 @@ class TrainConfig:
         save_every: s between checkpoints.
     """
 
-    steps: int = 6000
+    steps: int = 5000
     images: int = 64
     instructions: int = 4
     intents: int = 96
