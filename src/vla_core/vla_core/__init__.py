@@ -1,1 +1,1 @@
-"""Types, policy protocol, gate rules, chunk player, image operations and errors; numpy and Pillow only."""
+"""Types, policy protocol, gate rules, chunk player, image operations and errors; no ROS."""
