@@ -155,8 +155,9 @@ class LatestWorker(Generic[ItemT, ResultT]):
 
     def activity(self) -> tuple[Activity, float]:
         """Return what the worker does, for how many s; BUSY from a hang until it works again."""
-        now = self._clock()
         with self._condition:
+            # Inside: a moment from before the lock could be older than what it is compared with.
+            now = self._clock()
             life = self._life
             if self._troubled_since is not None:
                 return Activity.BUSY, now - self._troubled_since

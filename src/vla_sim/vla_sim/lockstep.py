@@ -59,6 +59,13 @@ class LockstepDriver:
 
     Not thread-safe. Errors are SimulationError: a hop that is missing is named, and the graph must
     then be started anew.
+
+    Attributes:
+        arena: what is simulated.
+        node: the simulator's node, to publish and to subscribe with.
+        decision: the newest decision.
+        records: newest record of each instruction.
+        malformed: records of texts that got no id.
     """
 
     def __init__(self, arena: Arena, domain_id: int | None = None) -> None:
@@ -71,12 +78,13 @@ class LockstepDriver:
         self.arena = arena
         self.decision = Decision()
         self.records: dict[int, Instruction] = {}
+        self.malformed: list[Instruction] = []
         self._tick = 0
         self._frame_ns = 0
         self._context = Context()
         rclpy.init(context=self._context, domain_id=domain_id)
         # Nothing here may wait for the clock that it publishes itself.
-        self._node = node = Node('sim', context=self._context, use_global_arguments=False)
+        self.node = node = Node('sim', context=self._context, use_global_arguments=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
         self._clock = node.create_publisher(Clock, '/clock', qos.EVERY)
@@ -141,7 +149,7 @@ class LockstepDriver:
                 self._infos.publish(messages.camera_info(stamp))
                 self._images.publish(messages.image(self.arena.render(), stamp))
             self._clock.publish(Clock(clock=stamp))
-            self._wait(self._decided, self._missing_hop)
+            self.wait_for(self._decided, self._missing_hop)
             twist = self.decision.published
             self.arena.command(twist.linear.x, twist.angular.z)
             self.arena.advance(TICK)
@@ -157,8 +165,8 @@ class LockstepDriver:
             SimulationError: if it is not held after 5 s of wall time.
         """
         newest = self.decision.instruction_id
-        self._texts.publish(String(data=text))
-        self._wait(
+        self.send(text)
+        self.wait_for(
             lambda: (
                 self.decision.instruction_id > newest
                 and self.decision.instruction_id in self.records
@@ -166,6 +174,10 @@ class LockstepDriver:
             lambda: f'text {text[:40]!r}: no decision holds an instruction after {newest}',
         )
         return self.decision.instruction_id
+
+    def send(self, text: str) -> None:
+        """Publish a text on `command` and wait for nothing: for texts that get no id."""
+        self._texts.publish(String(data=text))
 
     def status(self, instruction_id: int) -> int:
         """Return the newest status of an instruction, one of Instruction.STATUS_*."""
@@ -182,7 +194,7 @@ class LockstepDriver:
     def close(self) -> None:
         """Leave the graph."""
         self._executor.shutdown()
-        self._node.destroy_node()
+        self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 
     def _on_decision(self, msg: Decision) -> None:
@@ -191,6 +203,8 @@ class LockstepDriver:
     def _on_record(self, msg: Instruction) -> None:
         if msg.id:
             self.records[msg.id] = msg
+        else:
+            self.malformed.append(msg)
 
     def _decided(self) -> bool:
         decision = self.decision
@@ -208,7 +222,7 @@ class LockstepDriver:
         )
 
     def _missing(self) -> list[str]:
-        node = self._node
+        node = self.node
         topics = {topic: node.resolve_topic_name(topic) for topic in (*LISTENERS, *SPEAKERS)}
         return [
             *(
@@ -225,11 +239,20 @@ class LockstepDriver:
 
     def _ask(self, client: Any) -> tuple[bool, str]:
         future = client.call_async(Trigger.Request())
-        self._wait(future.done, lambda: f'no answer from {client.srv_name}')
+        self.wait_for(future.done, lambda: f'no answer from {client.srv_name}')
         answer = future.result()
         return bool(answer.success), str(answer.message)
 
-    def _wait(self, done: Callable[[], bool], why: Callable[[], str]) -> None:
+    def wait_for(self, done: Callable[[], bool], why: Callable[[], str]) -> None:
+        """Listen between two ticks until something has happened.
+
+        Args:
+            done: whether it has.
+            why: what to say if it has not.
+
+        Raises:
+            SimulationError: after 5 s of wall time.
+        """
         end = time.monotonic() + PATIENCE
         while not done():
             if time.monotonic() > end:

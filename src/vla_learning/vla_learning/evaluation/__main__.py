@@ -16,7 +16,6 @@ from rich.console import Console
 from vla_core.errors import VlaError
 from vla_learning.evaluation.blocks import evaluate, Settings
 from vla_learning.evaluation.report import draw, show, write
-from vla_sim.errors import SimulationError
 
 
 def main() -> int:
@@ -25,7 +24,7 @@ def main() -> int:
     folder = Path('build')
     try:
         results = evaluate(Settings.of(os.environ), folder / 'evaluate_logs', console)
-    except (VlaError, SimulationError) as error:
+    except VlaError as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 2
     write(results, folder / 'evaluate.json')

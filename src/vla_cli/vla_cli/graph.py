@@ -1,0 +1,138 @@
+"""A graph as a child of this process, started through `vla_up`, alone in its ROS domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+import fcntl
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import IO
+
+import yaml
+
+from vla_core.errors import VlaError
+
+#: Domains that evaluations, benchmarks and tests take for themselves, apart from the usual 0; the
+#: ports of a domain above 101 can collide with those that Linux hands out.
+DOMAINS = range(48, 102)
+#: s for a graph to end by itself.
+END_PATIENCE = 15.0
+
+Parameters = Mapping[str, Mapping[str, object]]
+
+
+class GraphError(VlaError):
+    """A graph did not start, or ended by itself."""
+
+
+@contextmanager
+def own_domain() -> Iterator[int]:
+    """Give a ROS domain that nobody else who asks here uses meanwhile.
+
+    Raises:
+        GraphError: if all are taken.
+    """
+    folder = Path(tempfile.gettempdir()) / f'vla-domains-{os.getuid()}'
+    folder.mkdir(exist_ok=True)
+    for domain in DOMAINS:
+        with (folder / str(domain)).open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            yield domain
+            return
+    raise GraphError(f'ROS domains {DOMAINS.start} to {DOMAINS.stop - 1} are all taken')
+
+
+class Graph:
+    """The processes of one launch file."""
+
+    def __init__(
+        self,
+        domain_id: int,
+        log: Path,
+        arguments: Mapping[str, str],
+        parameters: Parameters | None = None,
+    ) -> None:
+        """Start robot.launch.xml.
+
+        Args:
+            domain_id: ROS domain.
+            log: file that takes the output.
+            arguments: launch arguments.
+            parameters: node -> parameter -> value, read last by every node.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix='vla_graph_')
+        arguments = dict(arguments)
+        if parameters:
+            file = Path(self._folder.name) / 'parameters.yaml'
+            content = {
+                f'/**/{node}': {'ros__parameters': dict(values)}
+                for node, values in parameters.items()
+            }
+            file.write_text(yaml.safe_dump(content))
+            arguments['params_file'] = str(file)
+        self._log = log
+        self._output: IO[bytes] = log.open('wb')
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, '-m', 'vla_cli.up', '--builtin', 'robot.launch.xml'),
+                *(f'{name}:={value}' for name, value in arguments.items()),
+            ],
+            env={
+                **os.environ,
+                'ROS_DOMAIN_ID': str(domain_id),
+                'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+            },
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C reaches the graph through close() only, so that it ends in order.
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of `vla_up`, the parent of all nodes."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """What the nodes have said so far."""
+        return self._log.read_text(errors='replace')
+
+    def check(self) -> None:
+        """Notice an early end.
+
+        Raises:
+            GraphError: if the graph has ended; the message holds its last words.
+        """
+        if self._process.poll() is not None:
+            last = ' | '.join(self.output.strip().splitlines()[-5:])
+            raise GraphError(f'the graph ended with {self._process.returncode}: {last}')
+
+    def wait(self, timeout: float) -> int:
+        """Wait until the graph ends by itself; return its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: if it does not.
+        """
+        return self._process.wait(timeout)
+
+    def close(self) -> None:
+        """End all processes."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(END_PATIENCE)
+        except subprocess.TimeoutExpired:
+            # Its guardian ends the processes that it leaves behind.
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+        self._folder.cleanup()
