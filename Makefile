@@ -6,7 +6,7 @@ endif
 EPISODES ?= 50
 SEED ?= $(if $(FINAL),1000001,500000)
 TORCH ?= cpu
-export EPISODES SEED FINAL TORCH
+export EPISODES SEED FINAL TORCH TORCH_INDEX
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ help: ## list the targets
 setup: ## make .venv with ROS 2 and everything the demo and the tests need
 	@$(BOOTSTRAP) setup
 
-setup-train: ## add torch (TORCH=cpu|cuda) and what training needs
+setup-train: ## add torch (TORCH=cpu|cuda, TORCH_INDEX=URL with CPU builds) and what training needs
 	@$(BOOTSTRAP) train
 
 build: setup ## build src/ into install/ with colcon

@@ -29,8 +29,6 @@ from workspace import (
 
 LOG = VENV / 'setup.log'
 TORCH_SIZES = {'cpu': '0.2 GB to download, 0.8 GB on disk', 'cuda': '3 GB to download, 7 on disk'}
-# Asked only when the configured registry has no CPU build; the public one has CUDA builds alone.
-TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 UNREACHABLE = re.compile(
     r'Retrying \(|Max retries|[Cc]onnection|timed out|Name or service not known|SSLError'
 )
@@ -80,11 +78,15 @@ def train() -> None:
 
 
 def install_cpu_torch(requirement: str) -> None:
-    """Take the CPU build from the configured registry if it is there, else from PyTorch's own."""
+    """Take the CPU build from TORCH_INDEX or the configured registry, never a CUDA build."""
+    index = os.environ.get('TORCH_INDEX')
     try:
-        install('train', [requirement], 10)
-    except BootstrapError:
-        install('train', ['--extra-index-url', TORCH_CPU_INDEX, requirement], 10)
+        install('train', [*(['--extra-index-url', index] if index else []), requirement], 10)
+    except BootstrapError as error:
+        raise BootstrapError(
+            f"{requirement} is not to be had ({error}); PyTorch's install page names an index with "
+            'CPU builds: make setup-train TORCH_INDEX=URL; or: make setup-train TORCH=cuda'
+        ) from error
 
 
 def create_venv() -> None:
