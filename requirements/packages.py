@@ -84,8 +84,8 @@ def install_cpu_torch(requirement: str) -> None:
         install('train', [*(['--extra-index-url', index] if index else []), requirement], 10)
     except BootstrapError as error:
         raise BootstrapError(
-            f"{requirement} is not to be had ({error}); PyTorch's install page names an index with "
-            'CPU builds: make setup-train TORCH_INDEX=URL; or: make setup-train TORCH=cuda'
+            f"{requirement} is not to be had ({error}); PyTorch's install page names an index "
+            'with CPU builds: make setup-train TORCH_INDEX=URL; or: make setup-train TORCH=cuda'
         ) from error
 
 
