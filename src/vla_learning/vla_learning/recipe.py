@@ -179,11 +179,15 @@ def _plain(value: object) -> object:
 
 
 def _revision() -> str:
-    """Git revision of the code, with a mark if files differ from it; empty outside of git."""
+    """Git revision, marked if files of this package differ from it; empty outside of git."""
     git = shutil.which('git')
     if git is None:
         return ''
-    here = Path(__file__).resolve().parent
-    command = [git, 'describe', '--always', '--dirty', '--abbrev=12']
-    result = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    return result.stdout.strip()
+
+    def ask(*arguments: str) -> str:
+        here = Path(__file__).resolve().parent
+        command = [git, *arguments]
+        result = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+        return result.stdout.strip()
+
+    return ask('rev-parse', '--short=12', 'HEAD') + ('-dirty' if ask('status', '-s', '.') else '')
