@@ -4,11 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from vla_cli.graph import use_profile
 from vla_sim.arena import Arena
 from vla_sim.graph import lockstep_graph
 from vla_sim.lockstep import LockstepDriver
 
 POLICY = 'scripted'
+# Now: any test of this run may make the first participant of the process.
+use_profile()
 
 
 @pytest.fixture(scope='module')
