@@ -43,6 +43,5 @@ def find_robot(config: CameraConfig) -> RobotConfig:
         ConfigError: if it is missing or wrong, or a real robot is to run in lock-step.
     """
     robot = load_robot(robot_path(config.robot))
-    if config.clock == 'lockstep' and not robot.simulated:
-        raise ConfigError(f'clock lockstep: robot {robot.name} is real: expected steady')
+    robot.check_clock(config.clock)
     return robot

@@ -113,6 +113,17 @@ class RobotConfig:
     max_inference: float = 0.2
     max_observation_age: float = 0.6
 
+    def check_clock(self, clock: str) -> None:
+        """Refuse simulated time where something real moves.
+
+        Raises:
+            ConfigError: if `clock` is lockstep and the robot is real.
+        """
+        if clock == 'lockstep' and not self.simulated:
+            raise ConfigError(
+                f'parameter clock is lockstep and robot {self.name} is real: expected steady'
+            )
+
 
 def _section(values: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(values, dict):

@@ -104,10 +104,7 @@ def check_modes(config: PolicyConfig, robot: RobotConfig) -> None:
     Raises:
         ConfigError: if lock-step is asked for on a real robot, or a blind run on the steady clock.
     """
-    if config.clock == 'lockstep' and not robot.simulated:
-        raise ConfigError(
-            f'clock is lockstep and robot is {robot.name}: expected a simulated robot'
-        )
+    robot.check_clock(config.clock)
     if config.ablate_language and config.clock != 'lockstep':
         raise ConfigError(
             f'ablate_language is true and clock is {config.clock}: expected clock lockstep'

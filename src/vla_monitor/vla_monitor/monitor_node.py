@@ -10,7 +10,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from vla_core.errors import ActionRejected, ConfigError
+from vla_core.errors import ActionRejected
 from vla_core.graph_health import GraphHealth, MonitorConfig
 from vla_core.robot import load_robot
 from vla_interfaces.msg import (
@@ -44,8 +44,7 @@ class MonitorNode(Node):
         super().__init__('monitor', **options)
         config = declare(self, MonitorConfig)
         robot = load_robot(robot_path(config.robot))
-        if config.clock == 'lockstep' and not robot.simulated:
-            raise ConfigError(f'clock lockstep: robot {robot.name} is real: expected steady')
+        robot.check_clock(config.clock)
         self._time = ProcessClock(self, config.clock)
         self._health = GraphHealth(config)
         self._errors = 0

@@ -8,7 +8,6 @@ from typing import Any
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from vla_core.errors import ConfigError
 from vla_core.gate.causes import State
 from vla_core.gate.config import GateConfig, Timing
 from vla_core.gate.core import Gate
@@ -42,10 +41,7 @@ class GateNode(Node):
         super().__init__('gate', **kwargs)
         config = declare(self, GateConfig)
         robot = load_robot(robot_path(config.robot))
-        if config.clock == 'lockstep' and not robot.simulated:
-            raise ConfigError(
-                f'parameter clock is lockstep and robot {robot.name} is real: expected steady'
-            )
+        robot.check_clock(config.clock)
         self._process_clock = ProcessClock(self, config.clock, self._tick)
         lockstep = self._process_clock.lockstep
         self._gate = Gate(
