@@ -51,7 +51,6 @@ def walk(live: LiveGraph, idle: float) -> None:
     live.until(lambda: live.decision.published.angular.z > 0.3, 'it turns')
     live.process('policy').kill()
     live.until(lambda: live.decision.state == State.STOPPED, 'gate STOPPED')
-    live.records.clear()
     live.forget()
     live.until(lambda: bool(live.state.ready_to_arm), 'a new policy')
     assert not any(decision.published.angular.z for decision in live.decisions)

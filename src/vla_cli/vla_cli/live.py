@@ -33,7 +33,7 @@ class LiveGraph:
         decisions: every decision, in order.
         twists: monotonic receive time and velocity on cmd_vel.
         state: newest state of the gate.
-        records: newest record of each instruction.
+        records: newest record of each instruction of the newest run of the policy.
         malformed: records of texts without an id.
         heartbeats: newest heartbeat of each node.
     """
@@ -47,6 +47,8 @@ class LiveGraph:
         self.records: dict[int, Instruction] = {}
         self.malformed: list[Instruction] = []
         self.heartbeats: dict[str, Heartbeat] = {}
+        # Run of the policy, id.
+        self._newest = (0, 0)
         self._context = rclpy.Context()
         rclpy.init(context=self._context, args=[], domain_id=domain_id)
         self.node = node = rclpy.create_node('watcher', context=self._context)
@@ -99,11 +101,11 @@ class LiveGraph:
 
     def say(self, text: str) -> int:
         """Publish a text on `command`; return its id once the policy has recorded it."""
-        newest = max(self.records, default=0)
+        known = self._newest
         self.until(lambda: self._texts.get_subscription_count() >= 2, 'command is heard')
         self._texts.publish(String(data=text))
-        self.until(lambda: max(self.records, default=0) > newest, f'a record of {text[:40]!r}')
-        return max(self.records)
+        self.until(lambda: self._newest > known, f'a record of {text[:40]!r}')
+        return self._newest[1]
 
     def call(self, service: str) -> tuple[bool, str]:
         """Call a Trigger service of the gate; return whether it accepted, and what it said."""
@@ -159,10 +161,13 @@ class LiveGraph:
         self.state = msg
 
     def _on_record(self, msg: Instruction) -> None:
-        if msg.id:
-            self.records[msg.id] = msg
-        else:
+        if not msg.id:
             self.malformed.append(msg)
+            return
+        if msg.policy_run > self._newest[0]:
+            self.records.clear()
+        self.records[msg.id] = msg
+        self._newest = max(self._newest, (msg.policy_run, msg.id))
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
         self.heartbeats[msg.node] = msg
