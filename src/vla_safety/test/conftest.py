@@ -148,15 +148,15 @@ class Rig:
             return bool(states) and states[-1].ready_to_arm
 
         # A machine that stalls for half a second makes the gate stop, rightly: arm again.
+        stopped, active = SafetyState.STATE_STOPPED, SafetyState.STATE_ACTIVE
         for _ in range(5):
             self.until(ready, 'ready')
             if not self.call('arm').success:
                 continue
-            self.until(
-                lambda: self.state() == SafetyState.STATE_STOPPED or self.speed.linear.x > 0.25,
-                'speed',
-            )
-            if self.state() == SafetyState.STATE_ACTIVE:
+            self.until(lambda: self.state() != stopped, 'arming')
+            self.until(lambda: self.state() in (stopped, active), 'ACTIVE')
+            self.until(lambda: self.state() == stopped or self.speed.linear.x > 0.25, 'speed')
+            if self.state() == active:
                 return
         raise AssertionError('the robot never drove')
 

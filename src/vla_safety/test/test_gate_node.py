@@ -57,8 +57,12 @@ def test_walk_from_start_to_driving_and_back(rig):
     assert rig.call('disarm').success
     rig.until_state(STOPPED)
     assert rig.speed == Twist()
-    kinds = [event.text for event in rig.heard['safety/events'] if event.kind == 0]
-    assert kinds == [
+
+    def kinds():
+        return [event.text for event in rig.heard['safety/events'] if event.kind == 0]
+
+    rig.until(lambda: kinds()[-1] == 'CONTROLLED_STOP to STOPPED', 'the last event')
+    assert kinds()[-5:] == [
         'INIT to STOPPED',
         'STOPPED to ARMING',
         'ARMING to ACTIVE',

@@ -82,14 +82,11 @@ def test_process_is_small_and_ends_with_zeros(context, start, number):
 
 
 def test_gate_imports_nothing_heavy():
-    code = (
-        'import sys, vla_safety.gate_node; '
-        f'found = [m for m in sys.modules if m.split(".")[0] in {HEAVY}]; sys.exit(str(found) if found else 0)'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    code = 'import sys, vla_safety.gate_node; print(*sys.modules)'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    loaded = {name.split('.')[0] for name in done.stdout.split()}
+    assert 'vla_core' in loaded
+    assert not loaded & set(HEAVY)
 
 
 @pytest.mark.parametrize(
