@@ -211,7 +211,6 @@ def test_gate_leaves_init_after_one_second_as_sole_writer(world, offset, over):
 @pytest.mark.parametrize(('offset', 'over'), JUST)
 def test_arming_needs_one_green_second(world, offset, over):
     world.until(State.STOPPED)
-    world.step()
     result = _exactly(world, 1.0 + offset, Request.ARM)
     assert result.reply.accepted is over
     assert result.ready_to_arm is False
