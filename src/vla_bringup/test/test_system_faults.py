@@ -7,15 +7,11 @@ import time
 import psutil
 import pytest
 
-from vla_cli.graph import GraphError
+from vla_cli.bench.driving import drive, reaction, SEED
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.gate.causes import State
 from vla_interfaces.msg import Decision
-from vla_ros.conversion import to_ns
 
-# 3 m of free floor before the robot.
-SEED = 500399
-SPEED = 0.3
 MAX_DECEL = 1.0
 #: s from the fault to the first smaller command.
 REACTION = 0.30
@@ -42,43 +38,6 @@ def moving(decision: Decision) -> bool:
     return any((decision.published.linear.x, decision.published.angular.z))
 
 
-def drive(live: LiveGraph) -> None:
-    """Drive straight on at full speed, steadily; a hiccup of a busy machine is waited out."""
-    for attempt in range(5):
-        live.place(SEED)
-        if live.decision.state not in (State.ACTIVE, State.ARMING):
-            live.until(lambda: live.decision.state == State.STOPPED, 'gate STOPPED')
-            live.arm()
-        live.say('move forward')
-        live.forget()
-        try:
-            live.until(lambda: steady(live), 'steady drive', 4.0)
-        except GraphError:
-            if attempt == 4:
-                raise
-        else:
-            return
-
-
-def steady(live: LiveGraph) -> bool:
-    """Say whether the last half second was driven at full speed."""
-    last = live.decisions[-25:]
-    return len(last) == 25 and all(
-        decision.state == State.ACTIVE and decision.published.linear.x > SPEED - 0.01
-        for decision in last
-    )
-
-
-def react(live: LiveGraph, fault_ns: int) -> tuple[float, float]:
-    """Return s from the fault to the first smaller command and to zero."""
-    after = [decision for decision in live.decisions if to_ns(decision.header.stamp) > fault_ns]
-    ages = [(to_ns(decision.header.stamp) - fault_ns) * 1e-9 for decision in after]
-    speeds = [decision.published.linear.x for decision in after]
-    slower = next(age for age, speed in zip(ages, speeds, strict=True) if speed < SPEED - 0.01)
-    zero = next(age for age, speed in zip(ages, speeds, strict=True) if speed == 0.0)
-    return slower, zero
-
-
 def assert_stands_until_armed(live: LiveGraph) -> None:
     """A recovered policy that wants to move must not move the robot before a person arms it."""
     live.until(lambda: live.decision.state == State.STOPPED, 'gate STOPPED')
@@ -93,20 +52,20 @@ def assert_stands_until_armed(live: LiveGraph) -> None:
 
 
 def test_killed_policy_stops_the_robot_until_a_person_arms(live: LiveGraph):
-    drive(live)
+    speed = drive(live)
     policy = live.process('policy')
     live.forget()
     fault_ns = time.time_ns()
     policy.kill()
     live.spin(1.5)
-    slower, zero = react(live, fault_ns)
+    slower, zero = reaction(live, fault_ns, speed)
     assert slower <= REACTION
-    assert zero <= REACTION + SPEED / MAX_DECEL
+    assert zero <= REACTION + speed / MAX_DECEL
     assert_stands_until_armed(live)
 
 
 def test_frozen_policy_stops_the_robot_until_a_person_arms(live: LiveGraph):
-    drive(live)
+    speed = drive(live)
     policy = live.process('policy')
     live.forget()
     fault_ns = time.time_ns()
@@ -114,16 +73,16 @@ def test_frozen_policy_stops_the_robot_until_a_person_arms(live: LiveGraph):
     live.spin(1.2)
     policy.resume()
     live.spin(0.3)
-    slower, zero = react(live, fault_ns)
+    slower, zero = reaction(live, fault_ns, speed)
     assert slower <= REACTION
-    assert zero <= REACTION + SPEED / MAX_DECEL
+    assert zero <= REACTION + speed / MAX_DECEL
     assert live.process('policy').pid == policy.pid
     assert_stands_until_armed(live)
 
 
 def test_policy_frozen_for_a_moment_is_held_and_goes_on_by_itself(live: LiveGraph):
     for _ in range(3):
-        drive(live)
+        speed = drive(live)
         policy = live.process('policy')
         live.forget()
         policy.suspend()
@@ -136,8 +95,8 @@ def test_policy_frozen_for_a_moment_is_held_and_goes_on_by_itself(live: LiveGrap
             break
     assert State.HOLD in states
     assert states[-1] is State.ACTIVE
-    assert min(decision.published.linear.x for decision in live.decisions) < SPEED - 0.05
-    assert live.decision.published.linear.x > SPEED - 0.01
+    assert min(decision.published.linear.x for decision in live.decisions) < speed - 0.05
+    assert live.decision.published.linear.x > speed - 0.02
 
 
 def test_gate_maps_no_library_that_it_must_not_share_a_process_with(live: LiveGraph):

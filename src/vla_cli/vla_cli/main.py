@@ -73,6 +73,17 @@ def doctor(*, checkpoint: str = 'demo') -> int:
     return examine(checkpoint)
 
 
+def bench() -> int:
+    """Measure latencies, stops and the gate on this machine; writes build/bench.json.
+
+    Takes some minutes. POLICY, BENCH_FRAMES, BENCH_KILLS and BENCH_STEPS in the environment change
+    what is measured and how often.
+    """
+    from vla_cli.bench.command import bench as measure
+
+    return measure()
+
+
 def _ask(request: str, namespace: str) -> int:
     from vla_cli.gate import ask
 
@@ -88,6 +99,7 @@ COMMANDS = {
     'reset': reset,
     'estop': estop,
     'doctor': doctor,
+    'bench': bench,
 }
 
 
