@@ -14,6 +14,24 @@ from vla_ros import qos
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
 
+FRAGILE = """
+import sys
+from rclpy.node import Node
+from vla_ros.running import run
+
+class Fragile(Node):
+    def __init__(self):
+        super().__init__('fragile')
+        self.count = 0
+        self.create_timer(0.01, self.tick)
+    def tick(self):
+        self.count += 1
+        raise ValueError(f'tick {self.count}')
+    def failed(self, error):
+        print(error, flush=True)
+
+sys.exit(run(Fragile, args=[]))
+"""
 PROGRAM = """
 import sys
 from rclpy.node import Node
@@ -80,14 +98,14 @@ def test_heartbeat_carries_the_vitals(context):
     node.destroy_node()
 
 
-def _start(*args):
+def _start(*args, program=PROGRAM):
     environment = {
         **os.environ,
         'ROS_DOMAIN_ID': '40',
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     }
     return subprocess.Popen(
-        [sys.executable, '-c', PROGRAM, *args],
+        [sys.executable, '-c', program, *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -111,3 +129,13 @@ def test_bad_configuration_exits_with_its_message():
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert errors == 'error: parameter speed is 0\n'
+
+
+def test_error_outside_every_guard_is_reported_and_the_process_lives():
+    """Nothing that a message can cause ends a node."""
+    process = _start(program=FRAGILE)
+    assert [process.stdout.readline() for _ in range(3)] == ['tick 1\n', 'tick 2\n', 'tick 3\n']
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert 'ValueError: tick 1' in errors

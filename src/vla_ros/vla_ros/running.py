@@ -4,7 +4,6 @@ from collections.abc import Callable
 import signal
 import sys
 import threading
-from typing import Protocol
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -14,19 +13,13 @@ from rclpy.signals import SignalHandlerOptions
 from vla_core.errors import VlaError
 
 
-class Closable(Protocol):
-    """A node that has something to do while its context is still valid."""
-
-    def close(self) -> None:
-        """Publish last words, stop threads."""
-        ...
-
-
 def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     """Spin the node until SIGINT or SIGTERM; return the exit status.
 
     rclpy's own handlers would invalidate the context before a last message could leave, so they
-    are not installed. If the node has `close()`, it is called while publishing still works.
+    are not installed. If the node has `close()`, it is called while publishing still works. What
+    escapes a callback, or the middleware when it takes a message, is logged and handed to the
+    node's `failed(error)` if it has one: one bad message must not end a process.
 
     Args:
         make_node: makes the node; a VlaError from it ends the process with status 2 and its
@@ -43,7 +36,12 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.is_set():
-            executor.spin_once(timeout_sec=0.05)
+            try:
+                executor.spin_once(timeout_sec=0.05)
+            except Exception as error:
+                if not rclpy.ok():
+                    raise
+                _report(node, error)
         return 0
     except VlaError as error:
         sys.stderr.write(f'error: {error}\n')
@@ -55,3 +53,10 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
                 close()
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _report(node: Node, error: Exception) -> None:
+    node.get_logger().error(f'{type(error).__name__}: {error}', throttle_duration_sec=5.0)
+    failed = getattr(node, 'failed', None)
+    if failed is not None:
+        failed(error)

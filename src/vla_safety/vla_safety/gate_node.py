@@ -77,6 +77,10 @@ class GateNode(Node):
         """Publish zeros while the context is still valid."""
         self._outbox.last_words()
 
+    def failed(self, error: Exception) -> None:
+        """Stop for an error that no callback's guard has seen."""
+        self._stepper.fail(error)
+
     def _guard(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         return guarded(self, callback, self._stepper.fail)
 
