@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from vla_cli.bench import parts
@@ -90,6 +92,29 @@ def test_two_graphs_never_share_a_domain():
             [sys.executable, '-c', other], capture_output=True, text=True, check=True
         )
     assert int(done.stdout) != taken
+
+
+def test_graph_does_not_outlive_a_process_that_is_killed(tmp_path: Path):
+    parent = (
+        'import sys, time\n'
+        'from pathlib import Path\n'
+        'from vla_cli.graph import Graph, own_domain\n'
+        'with own_domain() as domain_id:\n'
+        '    graph = Graph(domain_id, Path(sys.argv[1]), {"policy": "hold", "sim": "false"})\n'
+        '    print(graph.pid, flush=True)\n'
+        '    time.sleep(600)\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', parent, str(tmp_path / 'graph.log')], stdout=subprocess.PIPE
+    ) as process:
+        graph = psutil.Process(int(process.stdout.readline()))
+        end = time.monotonic() + 30.0
+        while len(graph.children()) < 5 and time.monotonic() < end:
+            time.sleep(0.1)
+        processes = [graph, *graph.children(recursive=True)]
+        assert len(processes) >= 6
+        process.kill()
+    assert not psutil.wait_procs(processes, 20.0)[1]
 
 
 def test_graph_that_ends_by_itself_says_why(tmp_path: Path):

@@ -24,6 +24,12 @@ DOMAINS = range(48, 102)
 #: s for a graph to end by itself.
 END_PATIENCE = 15.0
 
+# Whoever is killed cannot end a graph, so the kernel interrupts it (PR_SET_PDEATHSIG, SIGINT).
+_WITH_PARENT = (
+    'import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 2); '
+    'os.getppid() == int(sys.argv[1]) or sys.exit(1); '
+    'os.execv(sys.executable, [sys.executable, *sys.argv[2:]])'
+)
 PROFILE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 
 Parameters = Mapping[str, Mapping[str, object]]
@@ -96,7 +102,8 @@ class Graph:
         self._output: IO[bytes] = log.open('wb')
         self._process = subprocess.Popen(
             [
-                *(sys.executable, '-m', 'vla_cli.up', '--builtin', 'robot.launch.xml'),
+                *(sys.executable, '-c', _WITH_PARENT, str(os.getpid())),
+                *('-m', 'vla_cli.up', '--builtin', 'robot.launch.xml'),
                 *(f'{name}:={value}' for name, value in arguments.items()),
             ],
             env={
