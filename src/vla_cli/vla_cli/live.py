@@ -23,6 +23,7 @@ from vla_ros import qos
 
 #: s of wall time for anything that a graph is waited for.
 PATIENCE = 60.0
+_ARMINGS = 5
 
 
 class LiveGraph:
@@ -113,12 +114,22 @@ class LiveGraph:
         return bool(answer.success), str(answer.message)
 
     def arm(self) -> None:
-        """Arm as soon as the gate allows it, and wait until it is ACTIVE."""
-        self.until(lambda: bool(self.state.ready_to_arm), 'ready to arm')
-        accepted, message = self.call('safety/arm')
-        if not accepted:
-            raise GraphError(f'not armed: {message}')
-        self.until_active()
+        """Arm like a patient person: again, if a hiccup while ARMING leads back to STOPPED.
+
+        Raises:
+            GraphError: if that is in vain.
+        """
+        for _ in range(_ARMINGS):
+            self.until(lambda: bool(self.state.ready_to_arm), 'ready to arm')
+            accepted, message = self.call('safety/arm')
+            if not accepted:
+                continue
+            self.until(lambda: self.state.state != State.STOPPED, 'gate ARMING')
+            self.until(lambda: self.state.state in (State.ACTIVE, State.STOPPED), 'end of ARMING')
+            if self.state.state == State.ACTIVE:
+                self.until_active()
+                return
+        raise GraphError(f'not armed after {_ARMINGS} attempts: {message}')
 
     def place(self, seed: int) -> None:
         """Put the simulated robot into the layout of a seed."""

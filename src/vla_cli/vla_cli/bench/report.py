@@ -8,10 +8,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from vla_core.machine import describe
+
+_NUMBERS = ('n', 'p50', 'p99', 'p99.9', 'max')
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,21 @@ def write(rows: Sequence[Row], settings: Mapping[str, object], path: Path) -> No
 def show(rows: Sequence[Row], console: Console) -> None:
     """Print the table, and the notes below it."""
     machine = describe()
-    table = Table(title=f'{machine["processor"]}, {machine["cores"]} cores')
-    table.add_column('measured')
-    for name in ('n', 'p50', 'p99', 'p99.9', 'max'):
-        table.add_column(name, justify='right')
+    title = f'{machine["processor"]}, {machine["cores"]} cores'
+    table = Table(title=title, box=SIMPLE, pad_edge=False)
+    table.add_column('measured', no_wrap=True)
+    for name in _NUMBERS:
+        table.add_column(name, justify='right', no_wrap=True)
     table.add_column('unit')
-    table.add_column('against')
     for row in rows:
         figures = row.figures()
-        against = ', '.join(f'{ratio} × {name}' for name, ratio in figures['against'].items())
-        numbers = [str(figures[name]) for name in ('n', 'p50', 'p99', 'p99.9', 'max')]
-        table.add_row(row.name, *numbers, row.unit, against)
+        table.add_row(row.name, *(str(figures[name]) for name in _NUMBERS), row.unit)
     console.print(table)
     for row in rows:
-        if row.notes:
-            console.print(f'{row.name}: ' + '; '.join(f'{k} {v}' for k, v in row.notes.items()))
+        against = {f'ratio to {name}': round(ratio, 3) for name, ratio in row.against.items()}
+        notes = {**against, **row.notes}
+        if notes:
+            console.print(f'{row.name}: ' + '; '.join(f'{k} {v}' for k, v in notes.items()))
 
 
 def _short(value: float) -> float:
