@@ -70,10 +70,10 @@ def show(rows: Sequence[Row], console: Console) -> None:
     table.add_column('measured', no_wrap=True)
     for name in _NUMBERS:
         table.add_column(name, justify='right', no_wrap=True)
-    table.add_column('unit')
     for row in rows:
         figures = row.figures()
-        table.add_row(row.name, *(str(figures[name]) for name in _NUMBERS), row.unit)
+        numbers = (str(figures[name]) for name in _NUMBERS)
+        table.add_row(f'{row.name}, {row.unit}', *numbers)
     console.print(table)
     for row in rows:
         against = {f'ratio to {name}': round(ratio, 3) for name, ratio in row.against.items()}
