@@ -17,8 +17,9 @@ from std_srvs.srv import Trigger
 from vla_core.gate.causes import State
 from vla_interfaces.msg import SafetyState
 from vla_ros import qos
+from vla_ros.domains import process_domain
 
-DOMAIN = '43'
+DOMAIN = str(process_domain())
 PATIENCE = 90.0
 NODES = {'gate', 'monitor', 'camera', 'policy'}
 # Only one has a simulator: nothing here depends on a machine that is fast enough for two.

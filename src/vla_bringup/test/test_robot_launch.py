@@ -6,6 +6,8 @@ ros:jazzy); test_launch_two_robots.py covers the same through vla_up everywhere.
 
 from importlib.util import find_spec
 
+from vla_ros.domains import process_domain
+
 if find_spec('launch_testing') and find_spec('launch_ros'):
     import os
     import time
@@ -25,7 +27,7 @@ if find_spec('launch_testing') and find_spec('launch_ros'):
     from vla_interfaces.msg import Decision
     from vla_ros import qos
 
-    DOMAIN = 43
+    DOMAIN = process_domain()
     PATIENCE = 90.0
 
     @pytest.mark.launch_test

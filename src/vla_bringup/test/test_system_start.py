@@ -7,7 +7,8 @@ import time
 import psutil
 import pytest
 
-from vla_cli.graph import Graph, own_domain
+from vla_cli.graph import Graph
+from vla_ros.domains import own_domain
 
 PATIENCE = 60.0
 OTHERS = ('camera', 'policy', 'monitor', 'sim')

@@ -16,8 +16,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vla_camera.camera_node import CameraNode
 from vla_interfaces.msg import Heartbeat
+from vla_ros.domains import process_domain
 
-DOMAIN = 46
+DOMAIN = process_domain()
 #: Patient with old stamps: a busy machine may take a second for one frame.
 ROBOT = """
 simulated: true

@@ -17,8 +17,9 @@ from vla_core.session import Fate
 from vla_interfaces.action import FollowInstruction
 from vla_interfaces.msg import Decision, SafetyState
 from vla_ros import qos
+from vla_ros.domains import process_domain
 
-DOMAIN = 43
+DOMAIN = process_domain()
 
 
 class Robot:

@@ -13,10 +13,11 @@ from vla_cli.bench import parts
 from vla_cli.bench.command import bench
 from vla_cli.bench.driving import reaction
 from vla_cli.bench.report import Row, write
-from vla_cli.graph import Graph, GraphError, own_domain
+from vla_cli.graph import Graph, GraphError
 from vla_core.errors import ConfigError
 from vla_interfaces.msg import Decision
 from vla_ros.conversion import to_time
+from vla_ros.domains import own_domain
 
 
 class Recorded:
@@ -86,7 +87,7 @@ def test_gate_is_timed_in_mid_drive():
 def test_two_graphs_never_share_a_domain():
     with own_domain() as first, own_domain() as second:
         assert first != second
-    other = 'from vla_cli.graph import own_domain\nwith own_domain() as d: print(d)'
+    other = 'from vla_ros.domains import own_domain\nwith own_domain() as d: print(d)'
     with own_domain() as taken:
         done = subprocess.run(
             [sys.executable, '-c', other], capture_output=True, text=True, check=True
@@ -98,7 +99,8 @@ def test_graph_does_not_outlive_a_process_that_is_killed(tmp_path: Path):
     parent = (
         'import sys, time\n'
         'from pathlib import Path\n'
-        'from vla_cli.graph import Graph, own_domain\n'
+        'from vla_cli.graph import Graph\n'
+        'from vla_ros.domains import own_domain\n'
         'with own_domain() as domain_id:\n'
         '    graph = Graph(domain_id, Path(sys.argv[1]), {"policy": "hold", "sim": "false"})\n'
         '    print(graph.pid, flush=True)\n'

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-import fcntl
+from collections.abc import Mapping
 import os
 from pathlib import Path
 import signal
@@ -18,9 +16,6 @@ import yaml
 
 from vla_core.errors import VlaError
 
-#: Domains that evaluations, benchmarks and tests take for themselves, apart from the usual 0; the
-#: ports of a domain above 101 can collide with those that Linux hands out.
-DOMAINS = range(48, 102)
 #: s for a graph to end by itself.
 END_PATIENCE = 15.0
 
@@ -47,26 +42,6 @@ def use_profile() -> None:
     """
     profile = get_package_share_path('vla_bringup') / 'config' / 'fastdds.xml'
     os.environ.setdefault(PROFILE, str(profile))
-
-
-@contextmanager
-def own_domain() -> Iterator[int]:
-    """Give a ROS domain that nobody else who asks here uses meanwhile.
-
-    Raises:
-        GraphError: if all are taken.
-    """
-    folder = Path(tempfile.gettempdir()) / f'vla-domains-{os.getuid()}'
-    folder.mkdir(exist_ok=True)
-    for domain in DOMAINS:
-        with (folder / str(domain)).open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue
-            yield domain
-            return
-    raise GraphError(f'ROS domains {DOMAINS.start} to {DOMAINS.stop - 1} are all taken')
 
 
 class Graph:

@@ -15,11 +15,12 @@ from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_cli.graph import Graph, GraphError, own_domain, Parameters
+from vla_cli.graph import Graph, GraphError, Parameters
 from vla_core.gate.causes import State
 from vla_interfaces.msg import Decision, Heartbeat, Instruction, SafetyState
 from vla_interfaces.srv import ResetSimulation
 from vla_ros import qos
+from vla_ros.domains import own_domain
 
 #: s of wall time for anything that a graph is waited for.
 PATIENCE = 60.0

@@ -10,8 +10,9 @@ from rclpy.context import Context
 
 from vla_core.policy import native_spec
 from vla_core.types import Intent, Language, Prediction
+from vla_ros.domains import process_domain
 
-DOMAIN = 45
+DOMAIN = process_domain()
 
 
 class FakePolicy:

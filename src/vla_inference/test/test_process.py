@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from vla_ros.domains import process_domain
+
 SIM = str(Path(__file__).parents[3] / 'config' / 'robots' / 'sim.yaml')
 DEMO = str(Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo')
 REAL = str(Path(__file__).parents[3] / 'config' / 'robots' / 'turtlebot3.yaml')
@@ -29,7 +31,8 @@ assert 'torch' not in sys.modules
 
 
 def environment():
-    return {**os.environ, 'ROS_DOMAIN_ID': '45', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    domain = {'ROS_DOMAIN_ID': str(process_domain())}
+    return {**os.environ, **domain, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
 
 
 def command(**parameters):

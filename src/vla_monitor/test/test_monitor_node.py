@@ -32,8 +32,9 @@ from vla_interfaces.msg import (
 from vla_monitor.monitor_node import MonitorNode
 from vla_ros import qos
 from vla_ros.conversion import to_time
+from vla_ros.domains import process_domain
 
-DOMAIN = 46
+DOMAIN = process_domain()
 NODES = ('gate', 'policy', 'camera')
 
 

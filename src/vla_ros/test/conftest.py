@@ -7,7 +7,9 @@ import pytest
 import rclpy
 from rclpy.context import Context
 
-DOMAIN = 40
+from vla_ros.domains import process_domain
+
+DOMAIN = process_domain()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from std_msgs.msg import String
 
 from vla_interfaces.msg import Heartbeat
 from vla_ros import qos
+from vla_ros.domains import process_domain
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
 
@@ -101,7 +102,7 @@ def test_heartbeat_carries_the_vitals(context):
 def _start(*args, program=PROGRAM):
     environment = {
         **os.environ,
-        'ROS_DOMAIN_ID': '40',
+        'ROS_DOMAIN_ID': str(process_domain()),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     }
     return subprocess.Popen(

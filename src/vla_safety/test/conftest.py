@@ -18,9 +18,10 @@ from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_interfaces.msg import ActionChunk, Decision, Heartbeat, SafetyEvent, SafetyState
 from vla_ros import qos
 from vla_ros.clock import STEADY
+from vla_ros.domains import process_domain
 from vla_safety.gate_node import GateNode
 
-DOMAIN = 44
+DOMAIN = process_domain()
 RUN = 1234
 ROBOT = """
 simulated: true

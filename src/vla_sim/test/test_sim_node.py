@@ -21,11 +21,12 @@ from vla_interfaces.msg import Heartbeat, SceneTruth
 from vla_interfaces.srv import ResetSimulation
 from vla_ros import qos
 from vla_ros.conversion import to_ns
+from vla_ros.domains import process_domain
 from vla_sim import messages, robot
 from vla_sim.layout import sample_layout
 from vla_sim.sim_node import SimNode
 
-DOMAIN = 42
+DOMAIN = process_domain()
 TOPICS = {
     'camera/color/image_raw': (Image, qos.SENSOR),
     'camera/color/camera_info': (CameraInfo, qos.SENSOR),

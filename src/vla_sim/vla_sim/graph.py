@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vla_cli.graph import Graph, own_domain, Parameters
+from vla_cli.graph import Graph, Parameters
+from vla_ros.domains import own_domain
 from vla_sim.arena import Arena
 from vla_sim.lockstep import LockstepDriver
 
