@@ -4,25 +4,20 @@ from collections.abc import Callable
 import sys
 from typing import Any
 
-from nav_msgs.msg import Odometry
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import Image
-from std_msgs.msg import String
 
 from vla_core.errors import ConfigError
-from vla_core.image import decode_raw
 from vla_core.robot import load_robot
-from vla_core.session import Session, Source, Times
+from vla_core.session import Session, Times
 from vla_core.worker import LatestWorker, Outcome
 from vla_inference.config import PolicyConfig
 from vla_inference.goals import Goals
+from vla_inference.inbox import Inbox
 from vla_inference.loading import check_modes, Loader
 from vla_inference.outbox import Outbox, vitals
 from vla_inference.pilot import Pilot
 from vla_inference.runner import Answer, Job
-from vla_ros import qos
 from vla_ros.clock import ProcessClock, STEADY
-from vla_ros.conversion import to_ns
 from vla_ros.files import robot_path
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import HeartbeatPublisher, RUN
@@ -64,13 +59,9 @@ class PolicyNode(LifecycleNode):
         )
         self._goals = Goals(self, self._pilot)
         self._heartbeat = HeartbeatPublisher(self, 'policy', lambda: vitals(self._pilot))
-        self._images: list[Any] = []
         self._trouble = ''
         self.create_timer(SUPERVISION_PERIOD, self._guarded(self._pilot.supervise), clock=STEADY)
-        self.create_subscription(String, 'command', self._guarded(self._on_text), qos.COMMAND)
-        self.create_subscription(
-            Odometry, 'odom', self._guarded(self._on_odometry), qos.odom(self._time.lockstep)
-        )
+        self._inbox = Inbox(self, self._pilot, self._time.lockstep, self._guarded)
 
     def start(self) -> None:
         """Configure and activate, unless a lifecycle manager does.
@@ -96,11 +87,7 @@ class PolicyNode(LifecycleNode):
             self._worker.close()
             return TransitionCallbackReturn.FAILURE
         self._outbox.open(spec, self._robot.max_observation_age)
-        image_qos = qos.image(self._time.lockstep)
-        for slot in spec.cameras:
-            take = self._guarded(self._image_taker(slot.name))
-            topic = f'vla/image/{slot.name}'
-            self._images.append(self.create_subscription(Image, topic, take, image_qos))
+        self._inbox.open(spec)
         self.get_logger().info(f'{spec.model_id} is ready for robot {self._robot.name}')
         return super().on_configure(state)
 
@@ -118,8 +105,7 @@ class PolicyNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the policy and what its contract asked for."""
         self._worker.close()
-        while self._images:
-            self.destroy_subscription(self._images.pop())
+        self._inbox.close()
         self._outbox.close()
         return super().on_cleanup(state)
 
@@ -144,20 +130,6 @@ class PolicyNode(LifecycleNode):
 
     def _on_outcome(self, outcome: Outcome[Job, Answer]) -> None:
         self._pilot.outcome(outcome)
-
-    def _on_text(self, msg: String, info: dict[str, int]) -> None:
-        self._pilot.hear(msg.data, Source.TOPIC, info['source_timestamp'])
-
-    def _on_odometry(self, msg: Odometry) -> None:
-        twist = msg.twist.twist
-        self._pilot.odometry(to_ns(msg.header.stamp), twist.linear.x, twist.angular.z)
-
-    def _image_taker(self, slot: str) -> Callable[[Image], None]:
-        def take(msg: Image) -> None:
-            pixels = decode_raw(msg.data, msg.encoding, msg.width, msg.height, msg.step)
-            self._pilot.image(slot, pixels, to_ns(msg.header.stamp))
-
-        return take
 
 
 def make_node() -> PolicyNode:
