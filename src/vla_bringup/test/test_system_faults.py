@@ -86,7 +86,7 @@ def test_policy_frozen_for_a_moment_is_held_and_goes_on_by_itself(live: LiveGrap
         policy = live.process('policy')
         live.forget()
         policy.suspend()
-        time.sleep(0.30)
+        live.spin(0.30)
         policy.resume()
         live.spin(1.5)
         states = [State(decision.state) for decision in live.decisions]

@@ -25,6 +25,8 @@ from vla_ros.domains import own_domain
 #: s of wall time for anything that a graph is waited for.
 PATIENCE = 60.0
 _ARMINGS = 5
+#: Messages that wait here while a busy machine lets this process starve: 40 s of decisions.
+_DEPTH = 2000
 
 
 class LiveGraph:
@@ -57,8 +59,8 @@ class LiveGraph:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
         for kind, topic, callback, profile in (
-            (Decision, 'safety/decision', self.decisions.append, qos.DECISION),
-            (Twist, 'cmd_vel', self._on_twist, qos.DECISION),
+            (Decision, 'safety/decision', self.decisions.append, _DEPTH),
+            (Twist, 'cmd_vel', self._on_twist, _DEPTH),
             (SafetyState, 'safety/state', self._on_state, qos.STATE),
             (Instruction, 'vla/instruction', self._on_record, qos.INSTRUCTION),
             (Heartbeat, 'vla/heartbeat', self._on_heartbeat, qos.HEARTBEAT),
