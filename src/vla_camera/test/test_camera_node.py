@@ -21,6 +21,7 @@ from vla_core.errors import ConfigError
 from vla_core.parameters import build, load_yaml
 from vla_core.preprocess import resize, scale_intrinsics
 from vla_core.types import CameraSlot
+from vla_ros import qos
 from vla_ros.conversion import to_time
 
 RAW = 'camera/color/image_raw'
@@ -234,6 +235,8 @@ def test_the_quality_of_service_of_frames_can_be_overridden(bench: Callable[...,
     rig = bench(**{name: 'reliable'})
     endpoint = rig.peer.get_subscriptions_info_by_topic('/camera/color/image_raw')[0]
     assert endpoint.qos_profile.reliability.name == 'RELIABLE'
+    # Everybody else's profile stays what it is.
+    assert qos.SENSOR.reliability.name == 'BEST_EFFORT'
 
 
 def test_in_lock_step_every_frame_passes_whatever_its_stamp(bench: Callable[..., Any]) -> None:

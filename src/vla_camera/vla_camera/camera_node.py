@@ -2,6 +2,7 @@
 
 import array
 from collections.abc import Callable
+from copy import copy
 import math
 import sys
 from typing import Any
@@ -57,7 +58,7 @@ class CameraNode(Node):
             kind,
             topic,
             guarded(self, callback, self._frames.count),
-            profile,
+            copy(profile),  # rclpy writes an override into the profile that it was given
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 
