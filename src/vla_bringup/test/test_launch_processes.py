@@ -1,4 +1,4 @@
-"""vla_up starts the very processes that ROS 2's own launch starts (DESIGN section 3).
+"""vla_up starts the very processes that ROS 2's own launch starts (docs/reference/commands.md).
 
 `launch_processes.json` holds what real launch makes of each case. Where launch is installed, the
 tests make it anew and compare; `python test_launch_processes.py`, there, writes it.

@@ -17,7 +17,7 @@ from vla_core.session import Fate
 
 # Rates are measured over this span, s.
 _WINDOW = 2.0
-# A heartbeat older than this is late (SAFETY section 2), s.
+# A heartbeat older than this is late (docs/reference/safety.md), s.
 _LATE = 0.5
 _ACTIVITY = {0: 'IDLE', 1: 'WAITING', 2: 'BUSY'}
 _GOOD, _DOUBTFUL, _BAD = 'green', 'yellow', 'bold red'

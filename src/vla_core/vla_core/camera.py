@@ -12,7 +12,7 @@ from vla_core.parameters import parameter
 from vla_core.preprocess import resize
 from vla_core.types import CameraSlot
 
-#: s by which a stamp may be ahead of this computer's clock (SAFETY section 5, trap 4).
+#: s by which a stamp may be ahead of this computer's clock.
 MAX_LEAD = 0.05
 #: s of one picture after which the next other one is news for the gate.
 FROZEN = 0.5

@@ -1,4 +1,4 @@
-"""Health of the whole graph: who lives, how long each hop takes, what is wrong (DESIGN section 4).
+"""Health of the whole graph: who lives, how long each hop takes, what is wrong.
 
 Times called `now` are s on the monitor's monotonic clock; ages are s on the ROS time base.
 """
@@ -16,9 +16,9 @@ from vla_core.types import ActionChunk, Status
 REQUESTS = ('none', 'hold', 'controlled_stop')
 #: Nodes remembered at most: foreign messages must not fill the memory.
 MAX_NODES = 32
-#: s, heartbeat age that is healthy in lock-step (DESIGN section 1a).
+#: s, heartbeat age that is healthy in lock-step (docs/explanation/way-of-a-frame.md).
 LOCKSTEP_SILENCE = 5.0
-#: Consecutive errors at which the gate latches ESTOP (SAFETY section 2).
+#: Consecutive errors at which the gate latches ESTOP (docs/reference/safety.md).
 MAX_ERRORS = 5
 
 

@@ -1,4 +1,4 @@
-"""Streaming statistics of latencies and rates, in constant memory (SAFETY section 2).
+"""Streaming statistics of latencies and rates, in constant memory (docs/reference/safety.md).
 
 Unknown is a value: below MINIMUM samples a statistic is NaN, never 0. Nothing here reads a clock.
 """

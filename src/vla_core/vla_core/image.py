@@ -13,7 +13,7 @@ from PIL import Image
 
 from vla_core.errors import ObservationError
 
-#: What a message's data may be; a list is not among them (SAFETY section 6, pitfall 6).
+#: What a message's data may be; a list is not among them.
 Bytes: TypeAlias = 'bytes | bytearray | memoryview | array.array[int]'
 #: Largest side and area that are even looked at: a header may promise anything.
 MAX_SIDE = 8192

@@ -1,4 +1,4 @@
-"""The life of an instruction, from the text to its end (DESIGN section 1); pure, time injected.
+"""The life of an instruction, from the text to its end; pure, time injected.
 
 Every `now` is in s on the clock that judges ages. Methods return the records to publish, in order.
 """
@@ -11,7 +11,7 @@ from vla_core.errors import ObservationError
 from vla_core.text import clean_text, is_stop_word
 from vla_core.types import Intent, Language, Status
 
-#: A robot is at rest below these (SAFETY section 1).
+#: A robot is at rest below these (docs/reference/safety.md).
 STILL_SPEED = 0.02
 STILL_TURN_RATE = 0.05
 #: The termination head speaks above this.

@@ -5,9 +5,9 @@ import unicodedata
 
 from vla_core.errors import ObservationError
 
-#: Longest instruction in characters (SAFETY section 7).
+#: Longest instruction in characters.
 MAX_TEXT = 512
-#: Texts that stop the robot, compared whole (DESIGN section 1). They can stop and nothing else.
+#: Texts that stop the robot, compared whole. They can stop and nothing else.
 STOP_WORDS = frozenset(
     {'stop', 'halt', 'freeze', 'stop moving', 'do not move', 'dont move', 'stand still', 'hold'}
     | {'wait', 'cancel', 'abort', 'stop the robot', 'stop it', 'stop there', 'emergency stop'}

@@ -14,7 +14,7 @@ import numpy as np
 
 from vla_core.errors import ActionRejected, ConfigError, ObservationError
 
-#: The native action of the model family (REQUIREMENTS S4), in this order, each in [-1, 1].
+#: The native action of the model family, in this order, each in [-1, 1].
 NATIVE_AXES = (
     'linear.x',
     'linear.y',
@@ -91,7 +91,7 @@ class CameraSlot:
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """Contract of a policy (DESIGN section 5).
+    """Contract of a policy (docs/how-to/own-policy.md).
 
     Attributes:
         model_id: name of the checkpoint or built-in policy.
@@ -105,7 +105,7 @@ class PolicySpec:
         horizon: H steps of a chunk.
         step_dt: s between steps.
         rate: Hz at which the policy wants frames.
-        max_inference: s, longest healthy inference (SAFETY section 2).
+        max_inference: s, longest healthy inference (docs/reference/safety.md).
         max_observation_age: s, after which its chunks must not be played.
     """
 

@@ -69,7 +69,7 @@ class Incident(enum.Enum):
 
 
 class RestartBudget:
-    """How soon and how often a hung worker may be started again (SAFETY section 2)."""
+    """How soon and how often a hung worker may be started again (docs/reference/safety.md)."""
 
     DELAYS = (1.0, 2.0, 4.0)
     WINDOW = 600.0

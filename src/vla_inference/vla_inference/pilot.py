@@ -19,7 +19,7 @@ from vla_core.worker import Activity, Incident, LatestWorker, Outcome
 from vla_inference.assembly import Assembler, Frames, Odometry
 from vla_inference.runner import Actions, Answer, Encode, Infer, Job
 
-#: A stamp further ahead than this is wrong (SAFETY section 2).
+#: A stamp further ahead than this is wrong (docs/reference/safety.md).
 MAX_AHEAD = 0.05
 #: What a policy's state vector may consist of.
 STATE_NAMES = ('odom.v', 'odom.w')

@@ -17,7 +17,7 @@ from vla_core.policy import Policy
 from vla_core.types import Language, Observation, PolicySpec, Prediction
 
 ResultT = TypeVar('ResultT')
-#: A normalised action beyond this is no excess but nonsense (SAFETY section 2).
+#: A normalised action beyond this is no excess but nonsense (docs/reference/safety.md).
 GROSS = 10.0
 #: A text that every policy here understands, for the warm-up.
 WARM_UP_TEXT = 'move forward'

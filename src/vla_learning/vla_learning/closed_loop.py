@@ -38,7 +38,7 @@ _TICK = 0.02
 _TICKS_PER_FRAME = 5
 _LINEAR_ACCELERATION = 1.0
 _ANGULAR_ACCELERATION = 3.0
-# At rest for this long with the termination head high: done (DESIGN section 1).
+# At rest for this long with the termination head high: done (docs/explanation/way-of-a-frame.md).
 _REST = 0.5
 _GOAL_LIMIT = 60.0
 _MOTION_TIME = 3.0

@@ -17,7 +17,7 @@ import torch
 from torch import nn, Tensor
 from torch.nn import functional
 
-# ImageNet statistics (REQUIREMENTS S1), for pixels in 0..1.
+# ImageNet statistics, for pixels in 0..1.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 

@@ -1,4 +1,4 @@
-"""The one clock object of a process (DESIGN section 1a)."""
+"""The one clock object of a process (docs/explanation/way-of-a-frame.md)."""
 
 from collections.abc import Callable
 import time
@@ -14,7 +14,7 @@ from vla_ros.parameters import check_clock
 
 #: What the parameter `clock` may be.
 KINDS = ('steady', 'lockstep')
-#: Of every timer that must run while /clock stands still (SAFETY section 6, pitfall 7).
+#: Of every timer that must run while /clock stands still.
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 

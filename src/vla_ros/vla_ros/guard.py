@@ -1,4 +1,4 @@
-"""No exception in a callback may end a node silently, or at all (SAFETY section 6, pitfall 1)."""
+"""No exception in a callback may end a node silently, or at all."""
 
 from collections.abc import Callable
 from functools import wraps

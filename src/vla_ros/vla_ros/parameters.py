@@ -44,7 +44,7 @@ def use_sim_time(node: Node) -> bool:
 
 
 def check_clock(node: Node, clock: str) -> None:
-    """Compare the `clock` parameter with `use_sim_time` (DESIGN section 1a).
+    """Compare the `clock` parameter with `use_sim_time` (docs/explanation/way-of-a-frame.md).
 
     Raises:
         ConfigError: if lock-step is asked for without simulated time.

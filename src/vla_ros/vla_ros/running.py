@@ -1,4 +1,4 @@
-"""Run one node in one process, and end it in an orderly way (SAFETY section 6, pitfall 2)."""
+"""Run one node in one process, and end it in an orderly way."""
 
 from collections.abc import Callable
 import signal

@@ -1,4 +1,4 @@
-"""Drive a running graph tick by tick: the lock-step clock of DESIGN section 1a.
+"""Drive a running graph tick by tick: the lock-step clock (docs/explanation/way-of-a-frame.md).
 
 The driver is the simulator of its graph. It goes on to the next tick only when the gate has
 decided this one and holds the last frame and text, so that a run is repeatable to the bit whatever

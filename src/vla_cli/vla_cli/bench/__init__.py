@@ -1,1 +1,1 @@
-"""`vla bench`: what the budgets of DESIGN section 7 come to on this machine."""
+"""`vla bench`: what the promises come to on this machine."""

@@ -52,7 +52,7 @@ class Row:
 
 
 def write(rows: Sequence[Row], settings: Mapping[str, object], path: Path) -> None:
-    """Write the JSON of DESIGN section 7."""
+    """Write what was measured, with the machine's facts."""
     content = {
         'machine': describe(),
         'settings': dict(settings),

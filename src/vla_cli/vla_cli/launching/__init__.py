@@ -1,1 +1,1 @@
-"""Plays ROS 2 launch files where the `launch` packages are not installed (DESIGN section 3)."""
+"""Plays ROS 2 launch files where the `launch` packages are not installed."""

@@ -1,4 +1,4 @@
-"""Numbers of SAFETY sections 1 and 2, each once, and the parameters of the gate node.
+"""Numbers of the gate, each once (docs/reference/safety.md), and the parameters of the gate node.
 
 The timeouts are no parameters: a deployment that needs others needs another safety case.
 """
@@ -56,7 +56,7 @@ STOP_LIMIT = 2.0
 HOLD_BUDGET = 3
 HOLD_WINDOW = 60.0
 ERRORS_TO_LATCH = 5
-#: m/s, rad/s: ten times the unit action of the native scale (REQUIREMENTS S15).
+#: m/s, rad/s: ten times the unit action of the native scale (docs/reference/safety.md).
 GROSS = 10.0
 #: s; a gate that was suspended must not make up for it by a jump in speed.
 LONGEST_ACCEL_STEP = 0.1

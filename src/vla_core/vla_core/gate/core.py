@@ -1,6 +1,6 @@
 """The gate: one step from everything that was heard to the one command that is published.
 
-Order of a step (SAFETY section 2): latch, validity of every input, human override, staleness,
+Order of a step: latch, validity of every input, human override, staleness,
 clamp of every axis, one ratio, acceleration and deceleration, final assertion. No clock is read
 and nothing is published here: the same calls give the same commands.
 """

@@ -1,4 +1,4 @@
-"""The transition table of the gate as one pure function (SAFETY section 1)."""
+"""The transition table of the gate as one pure function (docs/reference/safety.md)."""
 
 from dataclasses import dataclass
 

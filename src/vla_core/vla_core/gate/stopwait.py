@@ -1,4 +1,4 @@
-"""Stop words: from the word until the next instruction (DESIGN section 1).
+"""Stop words: from the word until the next instruction (docs/explanation/way-of-a-frame.md).
 
 The word may reach the gate before or after the policy's record of it, and the policy's last chunks
 of the old instruction may come at any time in between. The middleware's source timestamp, equal at

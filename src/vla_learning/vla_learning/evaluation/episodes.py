@@ -19,7 +19,7 @@ from vla_sim.lockstep import LockstepDriver, TICK
 TIME_LIMIT, MOTION_TIME = 60.0, 3.0
 #: m to the surface of the object.
 NEAR = 0.35
-#: At rest (SAFETY section 1): m/s, rad/s, for so many s.
+#: At rest (docs/reference/safety.md): m/s, rad/s, for so many s.
 STILL_SPEED, STILL_TURN_RATE, STILL_TIME = 0.02, 0.05, 0.5
 #: s after the end of an instruction in which the robot may come to rest.
 REST = 0.6

@@ -89,7 +89,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def write(results: Results, path: Path) -> None:
-    """Write the JSON of DESIGN section 7, and what one needs to believe it."""
+    """Write the counts, and what one needs to believe them."""
     success = results.success
     content = {
         'layout_version': LAYOUT_VERSION,

@@ -95,7 +95,7 @@ def wordings(category: str) -> list[str]:
 
 
 def motion_fulfilled(motion: str, forward: float, sideways: float, turn: float) -> bool:
-    """Judge 3 s of a motion (LEARNING.md).
+    """Judge 3 s of a motion.
 
     Args:
         motion: one of MOTIONS.
