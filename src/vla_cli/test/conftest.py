@@ -33,7 +33,7 @@ class Robot:
         self.asked: list[str] = []
         self.texts: list[str] = []
         self.goals: list[str] = []
-        self.cancelled = False
+        self.cancellation = threading.Event()
         self._goal: Any = None
         for name in ('arm', 'disarm', 'reset', 'trigger_estop'):
             node.create_service(Trigger, f'safety/{name}', self._service(name))
@@ -71,12 +71,12 @@ class Robot:
             self.on_running()
 
     def _finish(self, goal: Any) -> FollowInstruction.Result:
-        goal.canceled() if self.cancelled else goal.succeed()
-        fate = Fate.STOPPED if self.cancelled else self.outcome
+        goal.canceled() if self.cancellation.is_set() else goal.succeed()
+        fate = Fate.STOPPED if self.cancellation.is_set() else self.outcome
         return FollowInstruction.Result(result=int(fate), reason='because', elapsed=2.0)
 
     def _cancel(self, _: Any) -> CancelResponse:
-        self.cancelled = True
+        self.cancellation.set()
         return CancelResponse.ACCEPT
 
     def _tick(self) -> None:

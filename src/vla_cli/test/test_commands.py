@@ -103,7 +103,7 @@ def test_ctrl_c_cancels_and_stops_the_robot(robot, capsys) -> None:
     robot.on_running = lambda: os.kill(os.getpid(), signal.SIGINT)
     assert main(['say', 'go to the red ball']) == 130
     assert robot.texts == ['stop']
-    assert robot.cancelled
+    assert robot.cancellation.wait(10)
     assert capsys.readouterr().out.endswith('stopping\nstill\n')
 
 

@@ -39,11 +39,12 @@ class _Goal:
         self._stillness = Stillness(connection)
         self._gate: State | None = None
         self._fate: Fate | None = None
+        self._stopping = False
         node.create_subscription(SafetyState, 'safety/state', self._on_gate, qos.STATE)
 
     def follow(self, text: str, deadline: float) -> int:
         connection = self._connection
-        goal = None
+        sent = None
         try:
             connection.find(self._stillness.heard, SERVICES['arm'], 'gate')
             connection.find(self._client.server_is_ready, ACTION, 'policy')
@@ -61,13 +62,15 @@ class _Goal:
             connection.wait(result.done)
             return self._report(result.result().result)
         except Interrupted:
-            return self._stop(goal)
+            return self._stop(sent)
 
-    def _stop(self, goal: Any) -> int:
+    def _stop(self, sent: Any) -> int:
         """Stop by both ways: the cancelled goal, and the word that the gate itself understands."""
+        self._stopping = True
         self._commands.publish(String(data='stop'))
-        if goal is not None:
-            goal.cancel_goal_async()
+        if sent is not None:
+            # A goal whose answer is still on its way is cancelled as soon as that arrives.
+            sent.add_done_callback(self._cancel)
         print('stopping')
         try:
             status = report_still(self._stillness)
@@ -75,6 +78,10 @@ class _Goal:
             print('left before the robot was still', file=sys.stderr)
             status = 1
         return status or _INTERRUPTED_STATUS
+
+    def _cancel(self, sent: Any) -> None:
+        if sent.result().accepted:
+            sent.result().cancel_goal_async()
 
     def _report(self, result: FollowInstruction.Result) -> int:
         fate = Fate(result.result)
@@ -84,7 +91,7 @@ class _Goal:
 
     def _on_feedback(self, message: Any) -> None:
         fate = Fate(message.feedback.state)
-        if fate is not self._fate:
+        if fate is not self._fate and not self._stopping:
             self._fate = fate
             print(f'{fate.name} {message.feedback.elapsed:.1f} s')
 
