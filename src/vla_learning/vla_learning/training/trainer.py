@@ -17,8 +17,8 @@ from torch import nn, Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from vla_learning.batches import Batch, Sampler
 from vla_learning.model import ModelConfig, Output, Policy
+from vla_learning.sim.batches import Batch, Sampler
 
 LOG = logging.getLogger(__name__)
 # Places of forward speed and turn rate among the native axes.

@@ -5,11 +5,11 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from vla_learning.batches import Sampler  # noqa: E402
-from vla_learning.frames import Frames, GRID  # noqa: E402
 from vla_learning.model import ModelConfig  # noqa: E402
-from vla_learning.sentences import NONSENSE, Sentences  # noqa: E402
-from vla_learning.train import TrainConfig, Trainer  # noqa: E402
+from vla_learning.sim.batches import Sampler  # noqa: E402
+from vla_learning.sim.frames import Frames, GRID  # noqa: E402
+from vla_learning.sim.sentences import NONSENSE, Sentences  # noqa: E402
+from vla_learning.training.trainer import TrainConfig, Trainer  # noqa: E402
 
 SMALL = ModelConfig(tokens=32, channels=(8, 16, 16), hidden=32)
 

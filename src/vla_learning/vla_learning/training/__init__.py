@@ -1,0 +1,1 @@
+"""Training: experiment in, checkpoint out."""
