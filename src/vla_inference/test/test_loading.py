@@ -63,6 +63,12 @@ def test_other_representation_is_refused():
         check_fit(replace(SPEC, representation=Representation.DELTA), robot())
 
 
+def test_slower_policy_than_the_robot_allows_is_refused():
+    with pytest.raises(CheckpointError, match=r'max_inference is 0\.3 s: robot sim allows 0\.2'):
+        check_fit(replace(SPEC, max_inference=0.3), robot())
+    check_fit(replace(SPEC, max_inference=0.1), robot())
+
+
 def test_lockstep_is_refused_on_a_real_robot():
     check_modes(config(clock='lockstep'), robot())
     with pytest.raises(ConfigError, match=r'lockstep.*real'):

@@ -78,7 +78,13 @@ def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
 
     Raises:
         CheckpointError: if an axis has no action, or one in another unit or meaning.
+        CheckpointError: if the policy may think for longer than the gate takes for a hang.
     """
+    if spec.max_inference > robot.max_inference:
+        raise CheckpointError(
+            f'{spec.model_id}: max_inference is {spec.max_inference} s: robot {robot.name} allows '
+            f'{robot.max_inference} s; use a faster policy, or raise max_inference in the robot file'
+        )
     if spec.representation is not Representation.VELOCITY:
         raise CheckpointError(
             f'{spec.model_id} gives {spec.representation.name}: robot {robot.name} takes VELOCITY'
