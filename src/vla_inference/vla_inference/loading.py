@@ -83,7 +83,7 @@ def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
     if spec.max_inference > robot.max_inference:
         raise CheckpointError(
             f'{spec.model_id}: max_inference is {spec.max_inference} s: robot {robot.name} allows '
-            f'{robot.max_inference} s; use a faster policy, or raise max_inference in the robot file'
+            f'{robot.max_inference} s; take a faster policy, or raise it in the robot file'
         )
     if spec.representation is not Representation.VELOCITY:
         raise CheckpointError(
