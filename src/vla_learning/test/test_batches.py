@@ -3,9 +3,9 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from vla_learning.batches import augment, Sampler  # noqa: E402
-from vla_learning.frames import Frames, GRID, KINDS  # noqa: E402
-from vla_learning.sentences import NONSENSE, Sentences  # noqa: E402
+from vla_learning.sim.batches import augment, Sampler  # noqa: E402
+from vla_learning.sim.frames import Frames, GRID, KINDS  # noqa: E402
+from vla_learning.sim.sentences import NONSENSE, Sentences  # noqa: E402
 from vla_sim.expert import MOTIONS, SEARCH_TURN_RATE  # noqa: E402
 
 CELLS = GRID[0] * GRID[1]

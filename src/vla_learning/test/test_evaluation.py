@@ -24,7 +24,7 @@ from vla_learning.evaluation.tasks import (
     task,
     wordings,
 )
-from vla_learning.wording import (
+from vla_learning.sim.wording import (
     COLOURS,
     fill,
     HELD_OUT_MOTIONS,

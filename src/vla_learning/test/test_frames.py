@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip('tqdm', reason='comes with the train extra')
 
-from vla_learning.frames import (
+from vla_learning.sim.frames import (
     collect,
     GRID,
     HORIZON,

@@ -1,8 +1,8 @@
 import subprocess
 import sys
 
-from vla_learning.nonsense import EVALUATION_NONSENSE, training_nonsense
-from vla_learning.wording import (
+from vla_learning.sim.nonsense import EVALUATION_NONSENSE, training_nonsense
+from vla_learning.sim.wording import (
     COLOURS,
     held_out_sayings,
     HELD_OUT_TEMPLATES,
@@ -57,7 +57,7 @@ def test_same_seed_gives_the_same_sentences():
 
 def test_wordings_need_no_third_party_package():
     program = (
-        'import sys; import vla_learning.wording, vla_learning.nonsense; '
+        'import sys; import vla_learning.sim.wording, vla_learning.sim.nonsense; '
         "print(sorted({'torch', 'numpy', 'onnxruntime'} & set(sys.modules)))"
     )
     result = subprocess.run(

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vla_learning.recipe import Recipe
+    from vla_learning.sim.recipe import Recipe
 
 # Spinning OpenMP threads starve beside any other busy process, and large blocks that go back to
 # the system after every step cost a fifth of the time. Both are read when a process starts.
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     try:
         from vla_core.errors import VlaError
-        from vla_learning import recipe
+        from vla_learning.sim import recipe
     except ModuleNotFoundError as error:
         print(f'vla-learn: {error.name} is missing: run `make setup-train`', file=sys.stderr)
         return 1

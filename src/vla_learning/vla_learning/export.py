@@ -24,9 +24,9 @@ from vla_core.manifest import FILE_NAME, SCHEMA_VERSION, sha256
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_inference.encoder import open_session
 from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
-from vla_learning.frames import HORIZON, SLOT, STEP_DT
 from vla_learning.model import Policy, Words
-from vla_learning.sentences import installed_encoder, installed_tokenizer, Sentences
+from vla_learning.sim.frames import HORIZON, SLOT, STEP_DT
+from vla_learning.sim.sentences import installed_encoder, installed_tokenizer, Sentences
 
 OPSET = 17
 #: Largest difference between torch and the exported graph that is accepted.

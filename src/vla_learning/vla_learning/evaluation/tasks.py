@@ -12,8 +12,8 @@ import random
 
 import numpy as np
 
-from vla_learning.nonsense import EVALUATION_NONSENSE
-from vla_learning.wording import (
+from vla_learning.sim.nonsense import EVALUATION_NONSENSE
+from vla_learning.sim.wording import (
     fill,
     HELD_OUT_MOTIONS,
     held_out_sayings,

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_learning.frames import Frames, GRID, HORIZON, KINDS
-from vla_learning.sentences import NONSENSE, Sentences
-from vla_learning.wording import MOTIONS
+from vla_learning.sim.frames import Frames, GRID, HORIZON, KINDS
+from vla_learning.sim.sentences import NONSENSE, Sentences
+from vla_learning.sim.wording import MOTIONS
 from vla_sim.expert import MOTIONS as MOTION_SPEEDS
 from vla_sim.expert import SEARCH_TURN_RATE
 

@@ -19,15 +19,15 @@ import torch
 
 from vla_core.types import Intent
 from vla_inference.onnx_policy import OnnxPolicy
-from vla_learning.batches import Sampler
-from vla_learning.closed_loop import choose, collect_on_policy
 from vla_learning.export import export
-from vla_learning.frames import collect, load
 from vla_learning.model import ModelConfig
-from vla_learning.nonsense import EVALUATION_NONSENSE
-from vla_learning.sentences import Sentences, training_sentences
-from vla_learning.train import TrainConfig, Trainer
-from vla_learning.wording import held_out_sayings
+from vla_learning.sim.batches import Sampler
+from vla_learning.sim.closed_loop import choose, collect_on_policy
+from vla_learning.sim.frames import collect, load
+from vla_learning.sim.nonsense import EVALUATION_NONSENSE
+from vla_learning.sim.sentences import Sentences, training_sentences
+from vla_learning.sim.wording import held_out_sayings
+from vla_learning.training.trainer import TrainConfig, Trainer
 from vla_sim.layout import LAYOUT_VERSION
 
 LOG = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def _revision() -> str:
         return ''
 
     def ask(*arguments: str) -> str:
-        here = Path(__file__).resolve().parent
+        here = Path(__file__).resolve().parents[1]
         command = [git, *arguments]
         result = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
         return result.stdout.strip()

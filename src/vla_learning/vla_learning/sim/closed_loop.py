@@ -19,9 +19,8 @@ from tqdm import tqdm
 from vla_core.preprocess import resize
 from vla_core.types import Observation
 from vla_inference.onnx_policy import OnnxPolicy
-from vla_learning.frames import SLOT, write_shard
-from vla_learning.train import ANGULAR, LINEAR
-from vla_learning.wording import (
+from vla_learning.sim.frames import SLOT, write_shard
+from vla_learning.sim.wording import (
     fill,
     HELD_OUT_MOTIONS,
     HELD_OUT_TEMPLATES,
@@ -29,6 +28,7 @@ from vla_learning.wording import (
     TRAIN_MOTIONS,
     TRAIN_TEMPLATES,
 )
+from vla_learning.training.trainer import ANGULAR, LINEAR
 from vla_sim.arena import Arena
 from vla_sim.layout import Layout, sample_layout
 

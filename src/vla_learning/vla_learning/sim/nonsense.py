@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from vla_learning.wording import COLOURS, decorate, draw_template, fill, MOTIONS, NOUNS
+from vla_learning.sim.wording import COLOURS, decorate, draw_template, fill, MOTIONS, NOUNS
 
 _DRIVE = ('go to', 'find', 'drive to', 'move to', 'approach', 'head to', 'look for', 'reach')
 _STRANGE_COLOURS = (

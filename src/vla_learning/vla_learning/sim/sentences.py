@@ -17,9 +17,9 @@ from vla_core.errors import ConfigError
 from vla_core.manifest import LanguageReference, sha256
 from vla_core.types import Intent
 from vla_inference.encoder import locate, TokenEncoder
-from vla_learning.frames import KINDS
-from vla_learning.nonsense import training_nonsense
-from vla_learning.wording import MOTIONS, Saying, training_sayings
+from vla_learning.sim.frames import KINDS
+from vla_learning.sim.nonsense import training_nonsense
+from vla_learning.sim.wording import MOTIONS, Saying, training_sayings
 
 MAX_TOKENS = 64
 TOKENIZER_FILE = 'tokenizer.json'
