@@ -26,7 +26,8 @@ from vla_inference.encoder import open_session
 from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
 from vla_learning.model import Policy, Words
 from vla_learning.sim.frames import HORIZON, SLOT, STEP_DT
-from vla_learning.sim.sentences import installed_encoder, installed_tokenizer, Sentences
+from vla_learning.model.minilm import installed_encoder, installed_tokenizer
+from vla_learning.sim.sentences import Sentences
 
 OPSET = 17
 #: Largest difference between torch and the exported graph that is accepted.

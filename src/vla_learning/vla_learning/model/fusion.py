@@ -1,7 +1,6 @@
 """Attention: vision tokens listen to words.
 
-Shape legend: B images, K instructions per image, N = B * K, G vision tokens, T words, E width of
-the language encoder, W width of the tokens, H horizon, D axes.
+Shape legend: N pairs of picture and instruction, G vision tokens, T words, W width of the tokens.
 """
 
 from __future__ import annotations
@@ -44,25 +43,30 @@ class Attention(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Vision tokens attend to words; residual, layer norm, dropout, then an MLP likewise."""
+    """Vision tokens attend to words; residual, layer norm, dropout, then an MLP likewise.
+
+    At the full scale there is no MLP.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width = config.tokens
+        width, inner = config.tokens, config.feedforward * config.tokens
         self.attention = Attention(width, config.heads)
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
-        )
-        self.mlp_norm = nn.LayerNorm(width)
+        if inner:
+            self.mlp = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
+            self.mlp_norm = nn.LayerNorm(width)
         # Drops a channel at all places of a picture: far cheaper than a mask for each.
         self.dropout = nn.Dropout2d(config.dropout)
+        self.deep = inner > 0
 
     def forward(self, tokens: Tensor, words: Words) -> tuple[Tensor, Tensor]:
         """Return tokens [N, G, W] and where they looked, [N, heads, G, T]."""
         heard, weights = self.attention(tokens, words.tokens, words.padding)
         tokens = self.norm(tokens + self._drop(heard))
-        return self.mlp_norm(tokens + self._drop(self.mlp(tokens))), weights
+        if self.deep:
+            tokens = self.mlp_norm(tokens + self._drop(self.mlp(tokens)))
+        return tokens, weights
 
     def _drop(self, x: Tensor) -> Tensor:
         kept = self.dropout(torch.ones_like(x[:, :1]).transpose(1, 2)[..., None])
