@@ -74,6 +74,9 @@ class MonitorConfig:
     on_odd_actions: str = parameter(
         default='none', choices=REQUESTS, doc='what is asked while actions are odd'
     )
+    black_box_folder: str = parameter(
+        default='', doc="folder of the black box's files; empty: black_box in ROS's log folder"
+    )
 
 
 class Level(enum.IntEnum):

@@ -19,9 +19,11 @@ from vla_interfaces.msg import (
     HealthReport,
     Heartbeat,
     Instruction,
+    SafetyEvent,
     StopRequest,
 )
 from vla_monitor import messages
+from vla_monitor.black_box import BlackBox
 from vla_ros import qos
 from vla_ros.clock import ProcessClock, STEADY
 from vla_ros.conversion import chunk_from_msg, to_ns, to_time
@@ -32,6 +34,8 @@ from vla_ros.parameters import declare
 from vla_ros.running import run
 
 REPORT_PERIOD = 1.0
+#: s between two looks whether the black box has something to write without a decision.
+WATCH_PERIOD = 0.25
 #: s between two requests: a HOLD lasts 0.3 s in the gate and is renewed while its reason lasts.
 REQUEST_PERIOD = 0.2
 
@@ -47,6 +51,7 @@ class MonitorNode(Node):
         robot.check_clock(config.clock)
         self._time = ProcessClock(self, config.clock)
         self._health = GraphHealth(config)
+        self._black_box = BlackBox(config.black_box_folder, robot, self.get_namespace())
         self._errors = 0
         self._requested = -REQUEST_PERIOD
         self._reports = self.create_publisher(HealthReport, 'vla/health', qos.HEALTH)
@@ -56,12 +61,19 @@ class MonitorNode(Node):
         self._listen(Heartbeat, 'vla/heartbeat', self._on_heartbeat, qos.DECISION)
         self._listen(ActionChunk, 'vla/action_chunk', self._on_chunk, qos.DECISION)
         self._listen(Decision, 'safety/decision', self._on_decision, qos.DECISION)
+        self._listen(SafetyEvent, 'safety/events', self._black_box.event, qos.EVENTS)
         self._listen(Instruction, 'vla/instruction', self._on_instruction, qos.INSTRUCTION)
         for camera in filter(lambda name: name.startswith('camera/'), config.nodes.split()):
             topic = f'vla/image/{camera.removeprefix("camera/")}/camera_info'
             self._listen(CameraInfo, topic, self._on_image, qos.image(self._time.lockstep))
         report = guarded(self, self._report, self._count)
-        self._timer = self.create_timer(REPORT_PERIOD, report, clock=STEADY)
+        self.create_timer(REPORT_PERIOD, report, clock=STEADY)
+        watch = guarded(self, self._black_box.poll, self._count)
+        self.create_timer(WATCH_PERIOD, watch, clock=STEADY)
+
+    def close(self) -> None:
+        """Write what the black box still holds of a robot that could move."""
+        self._black_box.close()
 
     def _listen(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
         self.create_subscription(kind, topic, guarded(self, callback, self._count), profile)
@@ -88,6 +100,7 @@ class MonitorNode(Node):
 
     def _on_decision(self, msg: Decision) -> None:
         if not msg.repeated:
+            self._black_box.decision(msg)
             observed = to_ns(msg.observation_stamp)
             age = (to_ns(msg.header.stamp) - observed) * 1e-9
             self._health.hops.decision(observed, time.monotonic(), age)
@@ -99,9 +112,10 @@ class MonitorNode(Node):
         report = self._health.report(time.monotonic())
         header = self._header()
         self._reports.publish(messages.health_to_msg(report, header))
-        self._diagnostics.publish(
-            messages.diagnostics_to_msg(report, header, self.get_namespace())
-        )
+        diagnostics = messages.diagnostics_to_msg(report, header, self.get_namespace())
+        overall = diagnostics.status[0].name
+        diagnostics.status.append(self._black_box.status(f'{overall}/black_box'))
+        self._diagnostics.publish(diagnostics)
 
     def _header(self) -> Header:
         return Header(stamp=to_time(self._time.stamp_ns()))
