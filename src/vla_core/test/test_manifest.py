@@ -1,11 +1,12 @@
+from dataclasses import replace
 import hashlib
 
 import pytest
 import yaml
 
 from vla_core.errors import CheckpointError
-from vla_core.manifest import load_manifest
-from vla_core.types import CameraSlot, Representation
+from vla_core.manifest import IncludedLanguage, load_manifest, write_manifest
+from vla_core.types import CameraSlot, PolicySpec, Representation
 
 CONTRACT = {
     'cameras': [{'name': 'front', 'width': 192, 'height': 96, 'mode': 'crop'}],
@@ -152,3 +153,60 @@ def test_tokenizer_must_be_one_of_the_files(checkpoint):
     (checkpoint / 'manifest.yaml').write_text(yaml.safe_dump(manifest | write_without_tokenizer))
     with pytest.raises(CheckpointError, match='tokenizer'):
         load_manifest(checkpoint)
+
+
+INCLUDED = IncludedLanguage('encoder/model.bin', 64, 'tokenizer.json')
+SPEC = PolicySpec(
+    model_id='arm',
+    cameras=(CameraSlot('wrist', 224, 224, 'pad'), CameraSlot('front', 64, 32, 'crop')),
+    state_names=('joint.1',),
+    action_names=('x', 'gripper'),
+    action_units=('m', '1'),
+    action_scale=(0.05, 1),
+    representation=Representation.DELTA,
+    horizon=3,
+    step_dt=0.2,
+    rate=5,
+)
+
+
+@pytest.fixture
+def draft(tmp_path):
+    folder = tmp_path / 'arm'
+    (folder / 'encoder').mkdir(parents=True)
+    (folder / 'encoder' / 'model.bin').write_bytes(b'words')
+    (folder / 'tokenizer.json').write_text('{}')
+    return folder
+
+
+def test_written_manifest_is_read_back_whole(draft):
+    sections = {
+        'training': {'seed': 3, 'rounds': (1, 2)},
+        'model': {'tokens': 768},
+        'statistics': {'x': {'mean': 0.5}},
+        'parity': {'bound': 1e-4},
+    }
+    write_manifest(draft, 'native', SPEC, INCLUDED, **sections)
+    manifest = load_manifest(draft)
+    assert replace(manifest.spec, model_sha256='') == SPEC
+    assert manifest.language == INCLUDED
+    assert manifest.policy == 'native'
+    assert manifest.training == {'seed': 3, 'rounds': [1, 2]}
+    assert manifest.model == sections['model']
+    assert manifest.statistics == sections['statistics']
+    assert manifest.parity == sections['parity']
+    (draft / 'encoder' / 'model.bin').write_bytes(b'other')
+    with pytest.raises(CheckpointError, match=r'encoder/model\.bin'):
+        load_manifest(draft)
+
+
+def test_encoder_must_be_one_of_the_files(draft):
+    write_manifest(draft, 'native', SPEC, replace(INCLUDED, file='model.bin'), training={})
+    with pytest.raises(CheckpointError, match=r"file 'model\.bin'"):
+        load_manifest(draft)
+
+
+def test_provenance_that_is_no_plain_value_writes_nothing(draft):
+    with pytest.raises(CheckpointError, match='plain values'):
+        write_manifest(draft, 'native', SPEC, INCLUDED, training={'folder': draft})
+    assert not (draft / 'manifest.yaml').exists()

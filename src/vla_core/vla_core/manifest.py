@@ -4,10 +4,12 @@ Needs neither torch nor onnxruntime, so that a camera node can ask which picture
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
 
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.parameters import load_yaml
@@ -18,6 +20,8 @@ FILE_NAME = 'manifest.yaml'
 _SECTIONS = frozenset(
     {'schema_version', 'model_id', 'policy', 'contract', 'language', 'files', 'training', 'parity'}
 )
+# Sections that only some checkpoints have: an exported graph says itself what it computes.
+_OPTIONAL = frozenset({'model', 'statistics'})
 _CONTRACT = frozenset(
     {'cameras', 'state_names', 'action_names', 'action_units', 'action_scale', 'representation'}
     | {'horizon', 'step_dt', 'rate', 'max_inference', 'max_observation_age'}
@@ -26,6 +30,7 @@ _SLOT = frozenset({'name', 'width', 'height', 'mode'})
 _LANGUAGE = frozenset(
     {'package', 'version', 'module', 'file', 'sha256', 'max_tokens', 'tokenizer'}
 )
+_INCLUDED = frozenset({'file', 'max_tokens', 'tokenizer'})
 _T = TypeVar('_T')
 
 
@@ -53,6 +58,21 @@ class LanguageReference:
 
 
 @dataclass(frozen=True)
+class IncludedLanguage:
+    """A language encoder that lies in the checkpoint folder, because it learned with the policy.
+
+    Attributes:
+        file: path of its weights in the folder.
+        max_tokens: longest token sequence; the rest of a text is cut off.
+        tokenizer: name of the tokenizer's file in the folder.
+    """
+
+    file: str
+    max_tokens: int
+    tokenizer: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A verified checkpoint folder.
 
@@ -63,14 +83,18 @@ class Manifest:
         language: its language encoder.
         training: provenance: revision, seeds, configuration, counts.
         parity: how far the exported artefact is from the trained model.
+        model: sizes of the network, for a checkpoint that can be trained on.
+        statistics: of the actions in the training data, by axis.
     """
 
     folder: Path
     policy: str
     spec: PolicySpec
-    language: LanguageReference
+    language: LanguageReference | IncludedLanguage
     training: Mapping[str, Any]
     parity: Mapping[str, Any]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
 
 def sha256(path: Path) -> str:
@@ -95,25 +119,78 @@ def load_manifest(folder: Path) -> Manifest:
     version = data.get('schema_version')
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise CheckpointError(f'{where}: schema_version {version!r}: expected {SCHEMA_VERSION}')
-    _keys(data, _SECTIONS, where)
+    _keys(data, _SECTIONS | (_OPTIONAL & set(data)), where)
     _verify_files(folder, _typed(data['files'], dict, f'{where}: files'), where)
-    language = _typed(data['language'], dict, f'{where}: language')
-    _keys(language, _LANGUAGE, f'{where}: language')
-    for key, value in language.items():
-        _typed(value, int if key == 'max_tokens' else str, f'{where}: language {key}')
-    if language['tokenizer'] not in data['files']:
-        raise CheckpointError(
-            f'{where}: tokenizer {language["tokenizer"]!r}: '
-            f'expected one of {sorted(data["files"])}'
-        )
     return Manifest(
         folder=folder,
         policy=_typed(data['policy'], str, f'{where}: policy'),
         spec=_read_spec(data, sha256(path), where),
-        language=LanguageReference(**language),
+        language=_read_language(data, where),
         training=_typed(data['training'], dict, f'{where}: training'),
         parity=_typed(data['parity'], dict, f'{where}: parity'),
+        model=_typed(data.get('model', {}), dict, f'{where}: model'),
+        statistics=_typed(data.get('statistics', {}), dict, f'{where}: statistics'),
     )
+
+
+def write_manifest(
+    folder: Path,
+    policy: str,
+    spec: PolicySpec,
+    language: LanguageReference | IncludedLanguage,
+    *,
+    training: Mapping[str, Any],
+    parity: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+    statistics: Mapping[str, Any] | None = None,
+) -> None:
+    """Hash every file of a folder and write its manifest, which makes it a checkpoint.
+
+    Args:
+        folder: complete but for the manifest.
+        policy: name of the entry point that loads it.
+        spec: contract; its `model_id` is the checkpoint's.
+        language: the language encoder.
+        training: provenance, as plain values.
+        parity: see `Manifest`; none for a checkpoint that was not exported.
+        model: see `Manifest`.
+        statistics: see `Manifest`.
+
+    Raises:
+        CheckpointError: if a value is none that YAML knows.
+    """
+    there = sorted(path for path in folder.rglob('*') if path.is_file())
+    manifest = {
+        'schema_version': SCHEMA_VERSION,
+        'model_id': spec.model_id,
+        'policy': policy,
+        'contract': {
+            'cameras': [vars(slot) for slot in spec.cameras],
+            'state_names': list(spec.state_names),
+            'action_names': list(spec.action_names),
+            'action_units': list(spec.action_units),
+            'action_scale': [float(scale) for scale in spec.action_scale],
+            'representation': spec.representation.name,
+            'horizon': spec.horizon,
+            'step_dt': float(spec.step_dt),
+            'rate': float(spec.rate),
+            'max_inference': float(spec.max_inference),
+            'max_observation_age': float(spec.max_observation_age),
+        },
+        'language': vars(language),
+        **({'model': dict(model)} if model else {}),
+        'files': {path.relative_to(folder).as_posix(): sha256(path) for path in there},
+        **({'statistics': dict(statistics)} if statistics else {}),
+        'training': dict(training),
+        'parity': dict(parity or {}),
+    }
+    try:
+        text = yaml.safe_dump(manifest, sort_keys=False, default_flow_style=None, width=99)
+    except yaml.YAMLError as error:
+        raise CheckpointError(
+            f'{folder.name}/{FILE_NAME}: {error}: expected plain values'
+        ) from error
+    (folder / FILE_NAME).write_text(text, encoding='utf-8')
 
 
 def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
@@ -134,6 +211,20 @@ def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
         found = sha256(folder / name)
         if found != expected:
             raise CheckpointError(f'{where}: SHA-256 of {name} is {found}: expected {expected}')
+
+
+def _read_language(data: Mapping[str, Any], where: str) -> LanguageReference | IncludedLanguage:
+    language = _typed(data['language'], dict, f'{where}: language')
+    included = 'package' not in language
+    _keys(language, _INCLUDED if included else _LANGUAGE, f'{where}: language')
+    for key, value in language.items():
+        _typed(value, int if key == 'max_tokens' else str, f'{where}: language {key}')
+    for key in ('tokenizer', 'file') if included else ('tokenizer',):
+        if language[key] not in data['files']:
+            raise CheckpointError(
+                f'{where}: {key} {language[key]!r}: expected one of {sorted(data["files"])}'
+            )
+    return IncludedLanguage(**language) if included else LanguageReference(**language)
 
 
 def _read_spec(data: Mapping[str, Any], digest: str, where: str) -> PolicySpec:
