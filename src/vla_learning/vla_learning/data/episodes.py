@@ -1,0 +1,172 @@
+"""A recording: every column of every frame in memory, pictures read when they are asked for.
+
+Shape legend: F frames, E episodes, T frames of one episode, D axes, S size of the state vector.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vla_core.types import NATIVE_AXES
+from vla_learning.data.errors import DataError, Problem, Problems
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One run, without its pictures.
+
+    Attributes:
+        name: which one it is in its data set, for people.
+        actions: float32 [T, D]; rows that are not good may hold anything.
+        text: T instructions; empty where nobody wrote one.
+        good: bool [T], False for frames that are left out.
+        state: float32 [T, S].
+    """
+
+    name: str
+    actions: np.ndarray
+    text: tuple[str, ...]
+    good: np.ndarray
+    state: np.ndarray
+
+
+class Recording(ABC):
+    """Episodes of one data set, frame after frame. Can be sent to other processes.
+
+    Args:
+        path: file or folder of the data set.
+        files: every file that belongs to it.
+        cameras: names of the pictures that every frame has.
+        axes: D names of the action.
+        state_names: S names of the state vector.
+        fps: frames per second; None where the format does not say.
+        episodes: E of them, in order.
+        problems: what was left out so far.
+
+    Attributes:
+        actions: float32 [F, D].
+        state: float32 [F, S].
+        texts: distinct instructions.
+        text: int64 [F], which of them.
+        good: bool [F].
+        first: int64 [E + 1], frame with which each episode begins; at the end F.
+        names: E names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        files: Sequence[Path],
+        cameras: Sequence[str],
+        axes: Sequence[str],
+        state_names: Sequence[str],
+        fps: float | None,
+        episodes: Sequence[Episode],
+        problems: Problems,
+    ) -> None:
+        self.path = path
+        self.files = tuple(files)
+        self.cameras = tuple(cameras)
+        self.axes = tuple(axes)
+        self.state_names = tuple(state_names)
+        self.fps = fps
+        self.problems = problems
+        self.names = tuple(episode.name for episode in episodes)
+        self.first = np.cumsum([0, *(len(episode.text) for episode in episodes)])
+        if not self.first[-1]:
+            raise DataError(f'{path.name}: no usable record: expected at least one')
+        self.actions = np.concatenate([episode.actions for episode in episodes])
+        self.state = np.concatenate([episode.state for episode in episodes])
+        self.good = np.concatenate([episode.good for episode in episodes])
+        texts: dict[str, int] = {}
+        self.text = np.array(
+            [texts.setdefault(text, len(texts)) for episode in episodes for text in episode.text]
+        )
+        self.texts = tuple(texts)
+
+    @property
+    def frames(self) -> int:
+        """Number of frames, F."""
+        return len(self.text)
+
+    def episode_of(self, row: int) -> tuple[int, int]:
+        """Return the episode that a frame belongs to, and its number therein."""
+        episode = int(np.searchsorted(self.first, row, 'right')) - 1
+        return episode, row - int(self.first[episode])
+
+    @abstractmethod
+    def fetch(self, row: int, camera: str) -> bytes | np.ndarray:
+        """Return a frame's picture as it is stored.
+
+        Returns:
+            The bytes of an image file (PNG, JPEG, ...), or of a video's frame its pixels.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+
+    @abstractmethod
+    def place(self, row: int) -> tuple[str, str]:
+        """Say in which file, and where in it, a frame is."""
+
+    def image(self, row: int, camera: str) -> np.ndarray:
+        """Return a frame's picture, uint8 [height, width, 3].
+
+        Raises:
+            DataError: if it cannot be read or decoded.
+        """
+        return self.pixels(row, camera, self.fetch(row, camera))
+
+    def pixels(self, row: int, camera: str, data: bytes | np.ndarray) -> np.ndarray:
+        """Decode what `fetch` gave; unlike it, safe in several threads at once.
+
+        Raises:
+            DataError: if it is no picture.
+        """
+        if isinstance(data, np.ndarray):
+            return data
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                return np.array(picture.convert('RGB'))
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+            found = f'undecodable ({len(data)} bytes)'
+            raise self.bad(row, camera, found, 'a picture') from error
+
+    def bad(self, row: int, field: str, found: object, expected: str) -> DataError:
+        """Return the error for a field of a frame."""
+        file, index = self.place(row)
+        return DataError(Problem(file, index, field, str(found), expected))
+
+
+def check_actions(
+    actions: np.ndarray, axes: Sequence[str], file: str, index: str, problems: Problems
+) -> np.ndarray:
+    """Note every action that is not finite; return bool [T], the frames that are fine.
+
+    Args:
+        actions: float [T, D].
+        axes: D names.
+        file: for the message.
+        index: for the message, with `{}` where the frame's number goes.
+        problems: where they are noted.
+    """
+    finite = np.isfinite(actions)
+    for frame, axis in zip(*np.nonzero(~finite), strict=True):
+        problems.add(
+            file, index.format(frame), f'action[{axes[axis]}]', actions[frame, axis], 'a number'
+        )
+    return finite.all(axis=1)
+
+
+def axis_names(size: int, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Name axes: as the data set does, else as the seven native ones, else by number."""
+    if names and len(names) == size and len(set(names)) == size:
+        return tuple(names)
+    return NATIVE_AXES if size == len(NATIVE_AXES) else tuple(f'axis_{n}' for n in range(size))

@@ -1,0 +1,205 @@
+"""Tables of a LeRobotDataset v3: meta/info.json, tasks, episodes, columns of frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from vla_learning.data.errors import DataError, inside, Problems
+
+ACTION = 'action'
+STATE = 'observation.state'
+#: What pyarrow and reading a table with unexpected content raise.
+READ_ERRORS = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The columns of one episode of T frames.
+
+    Attributes:
+        file: in which they are, relative to the data set.
+        first: row of the file with which they begin.
+        action: float32 [T, D].
+        state: float32 [T, S].
+        time: float64 [T], s since the episode's beginning.
+        task: int64 [T].
+    """
+
+    file: str
+    first: int
+    action: np.ndarray
+    state: np.ndarray
+    time: np.ndarray
+    task: np.ndarray
+
+
+class Tables:
+    """Frames of the data files, one file in memory at a time.
+
+    Args:
+        path: folder of the data set.
+        info: content of meta/info.json.
+        problems: where files and episodes that cannot be used are noted.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any], problems: Problems) -> None:
+        self._path = path
+        self._info = info
+        self._problems = problems
+        self._sizes = {key: width(info, key) for key in (ACTION, STATE)}
+        self._file = ''
+        self._table: pa.Table | None = None
+        self._episode: np.ndarray = np.empty(0, np.int64)
+
+    def episode(self, meta: dict[str, Any]) -> Part | None:
+        """Return the columns of an episode; None where it is left out.
+
+        Args:
+            meta: its row of the table of episodes.
+        """
+        index = f'episode {meta.get("episode_index")}'
+        try:
+            file = self._info['data_path'].format(
+                chunk_index=meta['data/chunk_index'], file_index=meta['data/file_index']
+            )
+        except (KeyError, ValueError, IndexError) as error:
+            self._problems.add('meta/episodes', index, '', line(error), 'a chunk and a file index')
+            return None
+        if file != self._file:
+            self._load(file)
+        if self._table is None:
+            return None
+        rows = np.flatnonzero(self._episode == meta['episode_index'])
+        if len(rows) != meta['length'] or not len(rows) or rows[-1] - rows[0] >= len(rows):
+            what = f'{len(rows)} rows in a piece'
+            self._problems.add(file, index, '', what, f'{meta["length"]} rows')
+            return None
+        return self._columns(file, index, self._table.slice(rows[0], len(rows)), int(rows[0]))
+
+    def _load(self, file: str) -> None:
+        """Make a file the one in memory, or note why that cannot be."""
+        self._file, self._table = file, None
+        columns = ['timestamp', 'frame_index', 'episode_index', 'task_index']
+        columns += [key for key, size in self._sizes.items() if size]
+        try:
+            table = parquet.read_table(inside_or_error(self._path, file), columns=columns)
+            missing = sorted(set(columns) - set(table.column_names))
+            if missing:
+                self._problems.add(file, '', missing[0], 'missing', 'a column')
+                return
+            self._episode = table.column('episode_index').to_numpy()
+            self._table = table
+        except READ_ERRORS as error:
+            self._problems.add(file, '', '', f'unreadable ({line(error)})', 'a Parquet file')
+
+    def _columns(self, file: str, index: str, table: pa.Table, first: int) -> Part | None:
+        vectors = {}
+        for key, size in self._sizes.items():
+            column = table.column(key).combine_chunks() if size else pa.array([], pa.float32())
+            values = column.flatten() if pa.types.is_nested(column.type) else column
+            if len(values) != size * len(table) or values.null_count:
+                found = f'{len(values) - values.null_count} numbers in {len(table)} frames'
+                self._problems.add(file, index, key, found, f'{size} per frame')
+                return None
+            numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
+            vectors[key] = numbers.reshape(len(table), size)
+        return Part(
+            file=file,
+            first=first,
+            action=vectors[ACTION],
+            state=vectors[STATE],
+            time=table.column('timestamp').to_numpy().astype(np.float64),
+            task=table.column('task_index').to_numpy(),
+        )
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Read and check meta/info.json.
+
+    Raises:
+        DataError: if it is missing, of another version, or without an action or a picture.
+    """
+    where = 'meta/info.json'
+    try:
+        info = json.loads((path / where).read_text('utf-8'))
+        version, features = info['codebase_version'], info['features']
+        if not version.startswith('v3.'):
+            raise DataError(
+                f"{where}: codebase_version is {version!r}: expected 'v3.0' "
+                '(lerobot converts older ones: lerobot.datasets.v30.convert_dataset_v21_to_v30)'
+            )
+        kinds = [feature['dtype'] for feature in features.values()]
+        usable = float(info['fps']) > 0 and len(features[ACTION]['shape']) == 1
+        pattern = info['data_path'] and ('video' not in kinds or info['video_path'])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f'{where}: {line(error)}: expected a LeRobotDataset v3') from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f'{where}: {error!r}: expected fps, features, data_path') from error
+    if not usable or not pattern:
+        raise DataError(f'{where}: expected fps > 0, an action with one dimension, paths of files')
+    if not {'image', 'video'} & set(kinds):
+        raise DataError(f'{where}: features {sorted(features)}: expected an image or a video')
+    return info
+
+
+def read_tasks(path: Path) -> dict[int, str]:
+    """Return the instructions by number."""
+    try:
+        table = parquet.read_table(path)
+        (name,) = (name for name in table.column_names if name != 'task_index')
+        numbers, texts = table.column('task_index').to_pylist(), table.column(name).to_pylist()
+    except READ_ERRORS as error:
+        raise DataError(f'meta/{path.name}: {line(error)}: expected the table of tasks') from error
+    return dict(zip(numbers, texts, strict=True))
+
+
+def read_episodes(path: Path, total: int, problems: Problems) -> list[dict[str, Any]]:
+    """Return the rows of the table of episodes, in order."""
+    rows: list[dict[str, Any]] = []
+    for file in sorted((path / 'meta/episodes').glob('*/*.parquet')):
+        try:
+            names = [n for n in parquet.read_schema(file).names if not n.startswith('stats/')]
+            rows += parquet.read_table(file, columns=names).to_pylist()
+        except READ_ERRORS as error:
+            where = file.relative_to(path).as_posix()
+            problems.add(where, '', '', f'unreadable ({line(error)})', 'a Parquet file')
+    if len(rows) != total:
+        problems.add('meta/episodes', '', '', f'{len(rows)} episodes', f'{total} as in info.json')
+    return sorted(rows, key=lambda row: row['episode_index'])
+
+
+def width(info: dict[str, Any], key: str) -> int:
+    """Return the length of a vector feature; 0 where there is no such feature."""
+    return int(info['features'][key]['shape'][0]) if key in info['features'] else 0
+
+
+def names(info: dict[str, Any], key: str) -> list[str] | None:
+    """Return the names of a vector feature's entries: a list, or the one list in a mapping."""
+    found = info['features'].get(key, {}).get('names')
+    if isinstance(found, dict) and len(found) == 1:
+        (found,) = found.values()
+    return [str(name) for name in found] if isinstance(found, list) else None
+
+
+def inside_or_error(root: Path, name: str) -> Path:
+    """Return the path of a file of the data set.
+
+    Raises:
+        DataError: if its name leads outside.
+    """
+    path = inside(root, name)
+    if path is None:
+        raise DataError(f'path {name!r}: expected one inside the data folder')
+    return path
+
+
+def line(error: Exception) -> str:
+    """Return the first line of an error's message."""
+    return (str(error) or type(error).__name__).splitlines()[0]

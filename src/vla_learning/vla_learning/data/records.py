@@ -1,0 +1,149 @@
+"""JSON records {image_path, language_instruction, action}, one frame each.
+
+Records that follow each other with the same optional `episode` form an episode, in time order; a
+record without it is an episode of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_learning.data.episodes import axis_names, check_actions, Episode, Recording
+from vla_learning.data.errors import DataError, inside, Problems
+
+CAMERA = 'image'
+_BLANK: dict[str, Any] = {'image_path': '', 'language_instruction': '', 'action': []}
+
+
+class JsonRecording(Recording):
+    """Records of one JSON file; pictures lie in its folder or below.
+
+    Args:
+        path: file with a list of records.
+        problems: where bad records are noted.
+        fps: frames per second; the format does not say.
+
+    Raises:
+        DataError: if the file is not a list of records, or a record is bad and not to be skipped.
+    """
+
+    def __init__(self, path: Path, problems: Problems, fps: float | None = None) -> None:
+        records = _load(path)
+        width = _action_width(records)
+        axes = axis_names(width)
+        self._pictures: list[str] = []
+        self._numbers: list[int] = []
+        episodes = []
+        for name, run in groupby(enumerate(records), _episode):
+            numbered = list(run)
+            good = [_check(path, number, record, axes, problems) for number, record in numbered]
+            if not any(good):
+                continue
+            # A bad record in the middle keeps its place: later ones stay at their time.
+            kept = [
+                record if fine else _BLANK
+                for (_, record), fine in zip(numbered, good, strict=True)
+            ]
+            self._numbers += [number for number, _ in numbered]
+            self._pictures += [record['image_path'] for record in kept]
+            episodes.append(
+                Episode(
+                    name=str(name),
+                    actions=np.array(
+                        [record['action'] or [0] * width for record in kept], np.float32
+                    ),
+                    text=tuple(record['language_instruction'] for record in kept),
+                    good=np.array(good),
+                    state=np.zeros((len(kept), 0), np.float32),
+                )
+            )
+        pictures = sorted({name for name in self._pictures if name})
+        files = (path, *(path.parent / name for name in pictures))
+        super().__init__(path, files, (CAMERA,), axes, (), fps, episodes, problems)
+
+    def fetch(self, row: int, camera: str) -> bytes:
+        """Return the bytes of a record's picture."""
+        try:
+            return (self.path.parent / self._pictures[row]).read_bytes()
+        except OSError as error:
+            raise self.bad(row, 'image_path', error.strerror, 'a picture') from error
+
+    def place(self, row: int) -> tuple[str, str]:
+        """Say which record a frame is."""
+        return self.path.name, f'record {self._numbers[row]}'
+
+
+def _load(path: Path) -> list[Any]:
+    try:
+        records = json.loads(path.read_text('utf-8'))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f'{path.name}: {error}: expected a list of records') from error
+    if not isinstance(records, list):
+        raise DataError(f'{path.name} is a {type(records).__name__}: expected a list of records')
+    return records
+
+
+def _action_width(records: list[Any]) -> int:
+    """Return the most frequent length of an action; of equally frequent ones the first."""
+    lengths = Counter(
+        len(record['action'])
+        for record in records
+        if isinstance(record, dict) and isinstance(record.get('action'), list)
+    )
+    return lengths.most_common(1)[0][0] if lengths else 0
+
+
+def _episode(numbered: tuple[int, Any]) -> Any:
+    number, record = numbered
+    named = isinstance(record, dict) and isinstance(record.get('episode'), int | str)
+    return record['episode'] if named else f'record {number}'
+
+
+def _check(
+    path: Path, number: int, record: Any, axes: tuple[str, ...], problems: Problems
+) -> bool:
+    """Note what is wrong with a record; say whether it can be used."""
+    index = f'record {number}'
+    if not isinstance(record, dict):
+        problems.add(path.name, index, '', repr(record)[:80], f'an object with {sorted(_BLANK)}')
+        return False
+    missing = sorted(set(_BLANK) - set(record))
+    if missing:
+        problems.add(path.name, index, missing[0], 'missing', f'an object with {sorted(_BLANK)}')
+        return False
+    text, picture, action = (
+        record[key] for key in ('language_instruction', 'image_path', 'action')
+    )
+    if not isinstance(text, str) or not text.strip():
+        problems.add(path.name, index, 'language_instruction', repr(text)[:80], 'a text')
+        return False
+    image = inside(path.parent, picture) if isinstance(picture, str) else None
+    if image is None:
+        problems.add(
+            path.name, index, 'image_path', repr(picture)[:80], 'a path inside the data folder'
+        )
+        return False
+    if not image.is_file():
+        problems.add(path.name, index, 'image_path', f'{picture!r} (no such file)', 'a picture')
+        return False
+    return _check_action(path, index, action, axes, problems)
+
+
+def _check_action(
+    path: Path, index: str, action: Any, axes: tuple[str, ...], problems: Problems
+) -> bool:
+    if not isinstance(action, list) or not all(type(value) in (int, float) for value in action):
+        problems.add(path.name, index, 'action', repr(action)[:80], f'{len(axes)} numbers')
+        return False
+    if len(action) != len(axes):
+        problems.add(path.name, index, 'action', f'{len(action)} numbers', f'{len(axes)} numbers')
+        return False
+    with np.errstate(over='ignore'):
+        actions = np.array([action], np.float64).astype(np.float32)
+    return bool(check_actions(actions, axes, path.name, index, problems)[0])
