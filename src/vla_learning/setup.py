@@ -13,6 +13,9 @@ setup(
         ('share/vla_learning', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': ['vla-learn = vla_learning.cli:main']},
+    entry_points={
+        'console_scripts': ['vla-learn = vla_learning.cli:main'],
+        'vla.policies': ['native = vla_learning.native_policy:create'],
+    },
     zip_safe=False,
 )

@@ -1,250 +1,110 @@
-"""Export: the trained network as ONNX graphs in a checkpoint folder with its manifest.
-
-Weights are stored as float16 and widened when the graph is loaded. They are rounded in the torch
-model first, so that what is exported is what is compared with it.
-"""
+"""`vla-learn export`: what the trainer wrote becomes what the robot runs without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-import shutil
-from typing import Any
+from typing import Annotated, Any, TYPE_CHECKING
 
-import numpy as np
-import onnx
-from onnx import helper, numpy_helper, TensorProto
-import torch
-from torch import nn, Tensor
-import yaml
+import tyro
 
-from vla_core.errors import CheckpointError
-from vla_core.manifest import FILE_NAME, SCHEMA_VERSION, sha256
-from vla_core.types import NATIVE_AXES, NATIVE_UNITS
-from vla_inference.encoder import open_session
-from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
-from vla_learning.model import Policy, Words
-from vla_learning.sim.frames import HORIZON, SLOT, STEP_DT
-from vla_learning.model.minilm import installed_encoder, installed_tokenizer
-from vla_learning.sim.sentences import Sentences
+from vla_core.errors import ConfigError
 
-OPSET = 17
-#: Largest difference between torch and the exported graph that is accepted.
-PARITY = 1e-4
-# Smaller tensors are not worth a Cast.
-_WIDENED_FROM = 256
+if TYPE_CHECKING:
+    from vla_learning.data.batch import Features
+    from vla_learning.model import Policy
+    from vla_learning.sim.sentences import Sentences
 
 
-class _LanguageGraph(nn.Module):
-    """Token embeddings of one text to features and intent."""
+@dataclass(frozen=True)
+class Export:
+    """Turn a checkpoint of the trainer into one that the robot runs without torch (ONNX).
 
-    def __init__(self, policy: Policy) -> None:
-        super().__init__()
-        self.head = policy.language
+    Attributes:
+        native: folder of the trainer.
+        onnx: folder to write; what is there is replaced.
+    """
 
-    def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        padding = torch.zeros_like(embeddings[..., 0], dtype=torch.bool)
-        words = self.head(embeddings, padding)
-        return words.tokens, words.pooled, self.head.intents(embeddings, padding)
-
-
-class _PolicyGraph(nn.Module):
-    """One picture (uint8) and one instruction to actions; training's extra outputs fall away."""
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def forward(self, image: Tensor, tokens: Tensor, pooled: Tensor) -> tuple[Tensor, ...]:
-        padding = torch.zeros_like(tokens[..., 0], dtype=torch.bool)
-        output = self.policy(image.float(), Words(tokens, padding, pooled))
-        return output.actions, output.done.sigmoid(), output.attention
+    native: Annotated[Path, tyro.conf.Positional]
+    onnx: Annotated[Path, tyro.conf.Positional]
 
 
-def export(
-    policy: Policy, sentences: Sentences, folder: Path, model_id: str, training: Mapping[str, Any]
-) -> dict[str, float]:
-    """Write a checkpoint folder, replacing what was there.
+def command(options: Export) -> int:
+    """Export, compare, say how far apart both are; returns the exit status."""
+    parity = export_folder(options.native, options.onnx)
+    size = sum(path.stat().st_size for path in options.onnx.iterdir()) / 1e6
+    largest = max(parity.values())
+    print(f'{options.onnx}: {size:.1f} MB, largest difference from torch {largest:.1e}')
+    return 0
+
+
+def export_folder(native: Path, folder: Path) -> dict[str, float]:
+    """Export a checkpoint of the trainer.
 
     Args:
-        policy: trained network.
-        sentences: training sentences, for the mean of the language features.
-        folder: where to write.
-        model_id: name of the checkpoint.
-        training: provenance, as plain values.
+        native: what `vla_learning.checkpoint.save` wrote.
+        folder: where to write, replacing what was there.
 
     Returns:
         Largest absolute differences between torch and onnxruntime, by output.
 
     Raises:
-        CheckpointError: if a difference exceeds PARITY; the folder is not touched.
+        CheckpointError: if the checkpoint is damaged, or a difference is too large; `folder` is
+            not touched.
+        ConfigError: if it has a BERT of its own, or was saved without training instructions.
     """
-    policy = round_weights(policy)
-    draft = folder.with_name(folder.name + '.draft')
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    words = torch.randn(1, 7, policy.config.words)
-    language = _LanguageGraph(policy).eval()
-    _write_graph(
-        language, (words,), draft / LANGUAGE_FILE, ['embeddings'], ['tokens', 'pooled', 'intent']
-    )
-    with torch.no_grad():
-        tokens, pooled, _ = language(words)
-    image = torch.randint(0, 256, (1, SLOT.height, SLOT.width, 3), dtype=torch.uint8)
-    graph = _PolicyGraph(policy).eval()
-    _write_graph(
-        graph,
-        (image, tokens, pooled),
-        draft / POLICY_FILE,
-        ['image', 'tokens', 'pooled'],
-        ['actions', 'done', 'attention'],
-    )
-    np.savez(draft / MEAN_FILE, **mean_features(language, sentences))
-    shutil.copy(installed_tokenizer(), draft / installed_encoder().tokenizer)
-    parity = _compare(language, graph, draft)
-    if max(parity.values()) > PARITY:
-        shutil.rmtree(draft)
-        raise CheckpointError(f'export differs from torch by {parity}: expected <= {PARITY}')
-    _write_manifest(draft, model_id, training, parity)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
-    return parity
+    from vla_learning.checkpoint import load, load_mean
+    from vla_learning.onnx_graphs import write_onnx
 
-
-def round_weights(policy: Policy) -> Policy:
-    """Copy a policy with its large weights rounded to float16."""
-    policy = deepcopy(policy).eval().to(memory_format=torch.contiguous_format)
-    # Batch norms are folded into convolutions first: folding after rounding would undo it.
-    for module in policy.vision.modules():
-        if isinstance(module, nn.Sequential):
-            for index in range(len(module) - 1):
-                first, second = module[index], module[index + 1]
-                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    module[index] = nn.utils.fuse_conv_bn_eval(first, second)
-                    module[index + 1] = nn.Identity()
-    with torch.no_grad():
-        for parameter in policy.parameters():
-            if parameter.numel() >= _WIDENED_FROM:
-                parameter.copy_(parameter.half().float())
-    return policy
-
-
-@torch.no_grad()
-def mean_features(language: nn.Module, sentences: Sentences, count: int = 2000) -> dict[str, Any]:
-    """Average the features of training sentences: one token and the pooled vector."""
-    random = np.random.default_rng(0)
-    understood = np.flatnonzero(sentences.meanings < sentences.meanings.max())
-    tokens, pooled = [], []
-    for index in random.choice(understood, min(count, len(understood)), replace=False):
-        length = sentences.lengths[index]
-        embeddings = torch.from_numpy(sentences.embeddings[index, :length].astype(np.float32))
-        features = language(embeddings[None])
-        tokens.append(features[0].mean(dim=1, keepdim=True).numpy())
-        pooled.append(features[1].numpy())
-    return {'tokens': np.mean(tokens, axis=0), 'pooled': np.mean(pooled, axis=0)}
-
-
-def _write_graph(
-    graph: nn.Module,
-    example: tuple[Tensor, ...],
-    path: Path,
-    inputs: list[str],
-    outputs: list[str],
-) -> None:
-    """Trace a graph whose number of words is free."""
-    dynamic = {name: {1: 'words'} for name in ('embeddings', 'tokens') if name in inputs}
-    if 'embeddings' in inputs:
-        dynamic['tokens'] = {1: 'words'}
-    torch.onnx.export(
-        graph,
-        example,
-        str(path),
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_axes=dynamic,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    model = onnx.load(path)
-    model.graph.doc_string = model.doc_string = ''
-    for node in model.graph.node:
-        node.doc_string = ''
-    _halve(model)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-
-
-def _halve(model: onnx.ModelProto) -> None:
-    """Store large weights as float16, each followed by a Cast that is folded at load time."""
-    casts = []
-    for weight in model.graph.initializer:
-        array = numpy_helper.to_array(weight)
-        if array.dtype != np.float32 or array.size < _WIDENED_FROM:
-            continue
-        name = weight.name
-        weight.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f'{name}_half'))
-        casts.append(helper.make_node('Cast', [f'{name}_half'], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
-@torch.no_grad()
-def _compare(
-    language: nn.Module, graph: nn.Module, folder: Path, cases: int = 20
-) -> dict[str, float]:
-    """Run torch and onnxruntime on random inputs and return the largest differences."""
-    generator = torch.Generator().manual_seed(0)
-    language_session = open_session(folder / LANGUAGE_FILE)
-    policy_session = open_session(folder / POLICY_FILE)
-    worst: dict[str, float] = {}
-
-    def note(names: list[str], expected: tuple[Tensor, ...], found: list[np.ndarray]) -> None:
-        for name, one, other in zip(names, expected, found, strict=True):
-            difference = float(np.abs(one.numpy() - other).max())
-            worst[name] = max(worst.get(name, 0.0), difference)
-
-    for case in range(cases):
-        width = language.head.project[0].in_features
-        words = 0.4 * torch.randn(1, 3 + case % 10, width, generator=generator)
-        expected = language(words)
-        names = ['tokens', 'pooled', 'intent']
-        note(names, expected, language_session.run(names, {'embeddings': words.numpy()}))
-        image = torch.randint(
-            0, 256, (1, SLOT.height, SLOT.width, 3), dtype=torch.uint8, generator=generator
+    policy, manifest = load(native)
+    mean = load_mean(native)
+    if mean is None:
+        raise ConfigError(
+            f'{native.name} was saved without training instructions, and an exported policy must '
+            'be able to run blind: expected language_mean.safetensors'
         )
-        inputs = {'image': image, 'tokens': expected[0], 'pooled': expected[1]}
-        names = ['actions', 'done', 'attention']
-        found = policy_session.run(names, {name: value.numpy() for name, value in inputs.items()})
-        note(names, graph(*inputs.values()), found)
-    return worst
+    training = {**manifest.training, 'native_sha256': manifest.spec.model_sha256}
+    return write_onnx(policy, mean, folder, manifest.spec, training, manifest.statistics)
 
 
-def _write_manifest(
-    folder: Path, model_id: str, training: Mapping[str, Any], parity: Mapping[str, float]
-) -> None:
-    manifest = {
-        'schema_version': SCHEMA_VERSION,
-        'model_id': model_id,
-        'policy': 'onnx',
-        'contract': {
-            'cameras': [vars(SLOT)],
-            'state_names': [],
-            'action_names': list(NATIVE_AXES),
-            'action_units': list(NATIVE_UNITS),
-            'action_scale': [1.0] * len(NATIVE_AXES),
-            'representation': 'VELOCITY',
-            'horizon': HORIZON,
-            'step_dt': STEP_DT,
-            'rate': 30.0,
-            'max_inference': 0.2,
-            'max_observation_age': 0.6,
-        },
-        'language': vars(installed_encoder()),
-        'files': {path.name: sha256(path) for path in sorted(folder.iterdir())},
-        'training': dict(training),
-        'parity': {'bound': PARITY, 'largest_difference': dict(parity)},
-    }
-    text = yaml.safe_dump(manifest, sort_keys=False, default_flow_style=None, width=99)
-    (folder / FILE_NAME).write_text(text, encoding='utf-8')
+def export(
+    policy: Policy, sentences: Sentences, folder: Path, model_id: str, training: Mapping[str, Any]
+) -> dict[str, float]:
+    """Export a network that was trained in the simulator, without a checkpoint in between.
+
+    Args:
+        policy: trained network.
+        sentences: training sentences, for the mean of the language features.
+        folder: where to write, replacing what was there.
+        model_id: name of the checkpoint.
+        training: provenance, as plain values.
+
+    Returns:
+        See `export_folder`.
+
+    Raises:
+        CheckpointError: if a difference is too large; `folder` is not touched.
+    """
+    from vla_core.policy import native_spec
+    from vla_learning.checkpoint import mean_words
+    from vla_learning.onnx_graphs import round_weights, write_onnx
+
+    mean = mean_words(round_weights(policy), sample_of(sentences))
+    return write_onnx(policy, mean, folder, native_spec(model_id), training)
+
+
+def sample_of(sentences: Sentences, count: int = 2000) -> Features:
+    """Draw training sentences that are understood; a blind policy hears their mean."""
+    import numpy as np
+    import torch
+
+    from vla_learning.data.batch import Features
+
+    # The highest meaning is that of nonsense.
+    understood = np.flatnonzero(sentences.meanings < sentences.meanings.max())
+    chosen = np.random.default_rng(0).choice(
+        understood, min(count, len(understood)), replace=False
+    )
+    embeddings, padding = sentences.gather(chosen)
+    return Features(torch.from_numpy(embeddings), torch.from_numpy(padding))

@@ -95,7 +95,7 @@ class Bert(nn.Module):
         super().__init__()
         # The pooler is a layer for another task: it would never get a gradient.
         network.pooler = None
-        self.network = network
+        self.network = network.float()
         self.max_tokens = max_tokens
         self.width = int(network.config.hidden_size)
         self.tokenizer = deepcopy(tokenizer)

@@ -1,0 +1,223 @@
+"""A trained network as ONNX graphs, in a checkpoint folder that the robot runs without torch.
+
+Weights are stored as float16 and widened when the graph is loaded. They are rounded in the torch
+model first, so that what is exported is what is compared with it.
+
+Shape legend: T words, E width of the language encoder, W width of the tokens, H horizon, D axes,
+G vision tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import pairwise
+from pathlib import Path
+import shutil
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, TensorProto
+import torch
+from torch import nn, Tensor
+
+from vla_core.errors import CheckpointError, ConfigError
+from vla_core.manifest import write_manifest
+from vla_core.types import PolicySpec
+from vla_inference.encoder import open_session
+from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
+from vla_learning.checkpoint import new_folder
+from vla_learning.model import Policy, Words
+from vla_learning.model.minilm import installed_encoder, installed_tokenizer
+
+OPSET = 17
+#: Largest difference between torch and the exported graph that is accepted.
+PARITY = 1e-4
+# Smaller tensors are not worth a Cast.
+_WIDENED_FROM = 256
+
+
+class _LanguageGraph(nn.Module):
+    """Token embeddings of one text to features and intent."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.head = policy.language
+
+    def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings [1, T, E] to tokens [1, T, W], pooled [1, W], intent [1, 3]."""
+        padding = torch.zeros_like(embeddings[..., 0], dtype=torch.bool)
+        words = self.head(embeddings, padding)
+        return words.tokens, words.pooled, self.head.intents(embeddings, padding)
+
+
+class _PolicyGraph(nn.Module):
+    """One picture (uint8) and one instruction to actions; training's extra outputs fall away."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, image: Tensor, tokens: Tensor, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Return actions [1, H, D], done [1], attention [1, heads, 1 + G]."""
+        padding = torch.zeros_like(tokens[..., 0], dtype=torch.bool)
+        output = self.policy(image.float(), Words(tokens, padding, pooled))
+        return output.actions, output.done.sigmoid(), output.attention
+
+
+def write_onnx(
+    policy: Policy,
+    mean: Words,
+    folder: Path,
+    spec: PolicySpec,
+    training: Mapping[str, Any],
+    statistics: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Write a checkpoint folder of the policy `onnx`, replacing what was there.
+
+    Args:
+        policy: trained network.
+        mean: what a blind policy hears: tokens [1, 1, W], pooled [1, W].
+        folder: where to write.
+        spec: contract, with the name of the checkpoint.
+        training: provenance, as plain values.
+        statistics: of the actions in the training data.
+
+    Returns:
+        Largest absolute differences between torch and onnxruntime, by output.
+
+    Raises:
+        CheckpointError: if a difference exceeds PARITY; the folder is not touched.
+        ConfigError: if the network has a BERT of its own.
+    """
+    if policy.config.encoder != 'minilm':
+        raise ConfigError(
+            f'{spec.model_id}: a network with encoder {policy.config.encoder} cannot be exported: '
+            'expected minilm'
+        )
+    policy = round_weights(policy)
+    config = policy.config
+    language, graph = _LanguageGraph(policy).eval(), _PolicyGraph(policy).eval()
+    with new_folder(folder) as draft:
+        words = torch.randn(1, 7, config.words)
+        names = ['tokens', 'pooled', 'intent']
+        _write_graph(language, (words,), draft / LANGUAGE_FILE, ['embeddings'], names)
+        with torch.no_grad():
+            tokens, pooled, _ = language(words)
+        image = torch.randint(0, 256, (1, config.height, config.width, 3), dtype=torch.uint8)
+        _write_graph(
+            graph,
+            (image, tokens, pooled),
+            draft / POLICY_FILE,
+            ['image', 'tokens', 'pooled'],
+            ['actions', 'done', 'attention'],
+        )
+        np.savez(draft / MEAN_FILE, tokens=mean.tokens.numpy(), pooled=mean.pooled.numpy())
+        encoder = installed_encoder()
+        shutil.copy(installed_tokenizer(), draft / encoder.tokenizer)
+        largest = _compare(language, graph, draft)
+        if not max(largest.values()) <= PARITY:
+            raise CheckpointError(f'export differs from torch by {largest}: expected <= {PARITY}')
+        parity = {'bound': PARITY, 'largest_difference': largest}
+        write_manifest(
+            draft, 'onnx', spec, encoder, training=training, parity=parity, statistics=statistics
+        )
+    return largest
+
+
+def round_weights(policy: Policy) -> Policy:
+    """Copy a policy with its batch norms folded and its large weights rounded to float16."""
+    policy = deepcopy(policy).eval().cpu().to(memory_format=torch.contiguous_format)
+    # Batch norms are folded into convolutions first: folding after rounding would undo it.
+    for module in list(policy.vision.modules()):
+        _fold(module)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            if parameter.numel() >= _WIDENED_FROM:
+                parameter.copy_(parameter.half().float())
+    return policy
+
+
+def _fold(module: nn.Module) -> None:
+    """Fold each batch norm into the convolution that stands before it among the children."""
+    children = list(module.named_children())
+    for (name, first), (next_name, second) in pairwise(children):
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            setattr(module, name, nn.utils.fuse_conv_bn_eval(first, second))
+            setattr(module, next_name, nn.Identity())
+
+
+def _write_graph(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+) -> None:
+    """Trace a graph whose number of words is free."""
+    dynamic = {name: {1: 'words'} for name in ('embeddings', 'tokens') if name in inputs}
+    if 'embeddings' in inputs:
+        dynamic['tokens'] = {1: 'words'}
+    torch.onnx.export(
+        graph,
+        example,
+        str(path),
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_axes=dynamic,
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    model = onnx.load(path)
+    model.graph.doc_string = model.doc_string = ''
+    for node in model.graph.node:
+        node.doc_string = ''
+    _halve(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Store large weights as float16, each followed by a Cast that is folded at load time."""
+    casts = []
+    for weight in model.graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if array.dtype != np.float32 or array.size < _WIDENED_FROM:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f'{name}_half'))
+        casts.append(helper.make_node('Cast', [f'{name}_half'], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+@torch.no_grad()
+def _compare(
+    language: _LanguageGraph, graph: _PolicyGraph, folder: Path, cases: int = 20
+) -> dict[str, float]:
+    """Run torch and onnxruntime on random inputs and return the largest differences."""
+    config = graph.policy.config
+    generator = torch.Generator().manual_seed(0)
+    language_session = open_session(folder / LANGUAGE_FILE)
+    policy_session = open_session(folder / POLICY_FILE)
+    worst: dict[str, float] = {}
+
+    def note(names: list[str], expected: tuple[Tensor, ...], found: list[np.ndarray]) -> None:
+        for name, one, other in zip(names, expected, found, strict=True):
+            difference = float(np.abs(one.numpy() - other).max())
+            worst[name] = max(worst.get(name, 0.0), difference)
+
+    size = (1, config.height, config.width, 3)
+    for case in range(cases):
+        words = 0.4 * torch.randn(1, 3 + case % 10, config.words, generator=generator)
+        expected = language(words)
+        names = ['tokens', 'pooled', 'intent']
+        note(names, expected, language_session.run(names, {'embeddings': words.numpy()}))
+        image = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+        inputs = {'image': image, 'tokens': expected[0], 'pooled': expected[1]}
+        names = ['actions', 'done', 'attention']
+        found = policy_session.run(names, {name: value.numpy() for name, value in inputs.items()})
+        note(names, graph(*inputs.values()), found)
+    return worst
