@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 import sys
 from typing import Annotated
 
@@ -73,6 +74,18 @@ def doctor(*, checkpoint: str = 'demo') -> int:
     return examine(checkpoint)
 
 
+def blackbox(file: tyro.conf.Positional[Path], /, *, output: Path | None = None) -> int:
+    """Say and draw what the gate did in the seconds before an emergency stop.
+
+    Args:
+        file: a .jsonl file from the folder black_box in ROS's log folder.
+        output: picture; beside the file by default.
+    """
+    from vla_cli.black_box import show as show_black_box
+
+    return show_black_box(file, output)
+
+
 def bench() -> int:
     """Measure latencies, stops and the gate on this machine; writes build/bench.json.
 
@@ -98,6 +111,7 @@ COMMANDS = {
     'stop': stop,
     'reset': reset,
     'estop': estop,
+    'blackbox': blackbox,
     'doctor': doctor,
     'bench': bench,
 }

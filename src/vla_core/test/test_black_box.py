@@ -149,7 +149,7 @@ def test_memory_is_bounded_whatever_the_rate():
         box.step(0.001 * index, STEP)
     lines = box.step(5.0, replace(STEP, state='ESTOP')).lines
     assert 45_000 < sum(map(len, lines)) <= 50_000
-    assert len(box._lines) == len(lines)
+    assert box.held == len(lines)
 
 
 def test_a_line_of_no_gate_is_left_out_and_counted():

@@ -66,6 +66,7 @@ class BlackBox:
         writer = self._writer
         message = f'newest: {writer.newest}' if writer.newest else 'nothing to write yet'
         values = {
+            'lines in memory': self._recorder.held,
             'written': writer.written,
             'failed': writer.failed,
             'dropped': writer.dropped,

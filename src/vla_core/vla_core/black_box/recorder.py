@@ -69,6 +69,11 @@ class Recorder:
         self._pending: tuple[float, str, str, int] | None = None
         self.skipped = 0
 
+    @property
+    def held(self) -> int:
+        """Lines in memory."""
+        return len(self._lines)
+
     def step(self, now: float, step: Step) -> Snapshot | None:
         """Keep a decision, heard at monotonic `now`; return what must be written, if anything."""
         self._keep(now, line_of(step))
