@@ -236,7 +236,8 @@ class Randomiser:
             return image
         drawn = drawn.rows(rows, image.device)
         rows = rows.to(image.device)
-        pixels = image[rows].permute(0, 3, 1, 2).contiguous().float()
+        pixels = image.index_select(0, rows).permute(0, 3, 1, 2)
+        pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         if self.config.rotation_deg:
             pixels = _tilt(pixels, drawn.rotation)
         pixels = _colour(pixels, drawn)
@@ -244,8 +245,11 @@ class Randomiser:
             pixels = pixels.log2_().mul_(drawn.gamma.view(-1, 1, 1, 1)).exp2_()
         if self.config.shadow:
             darken(pixels, drawn.shadow, drawn.shadows)
-        changed = pixels.mul_(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
-        return image.clone().index_copy_(0, rows, changed.contiguous())
+        # Conversion cuts off, so that a half makes it round; planes are stacked as bytes.
+        changed = pixels.mul_(255).add_(0.5).to(torch.uint8)
+        result = image.clone()
+        result[rows] = torch.stack(changed.unbind(1), dim=-1)
+        return result
 
     def batch(self, batch: Batch, step: int, part: int = 0, parts: int = 1) -> Batch:
         """Return a batch with its pictures changed; see `__call__`.
@@ -264,11 +268,16 @@ class Randomiser:
 def _tilt(pixels: Tensor, angle: Tensor) -> Tensor:
     """Turn pictures [M, 3, h, w] about their centres; what comes in is mirrored at the border."""
     height, width = pixels.shape[2:]
-    cos, sin = angle.cos(), angle.sin()
-    # In grid_sample's coordinates, -1..1 over each side, x right and y down.
-    rows = (cos, -sin * height / width, sin * width / height, cos)
-    matrix = functional.pad(torch.stack(rows, -1).view(-1, 2, 2), (0, 1))
-    grid = functional.affine_grid(matrix, list(pixels.shape), align_corners=False)
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    # grid_sample wants -1..1 over each side, x right and y down.
+    x, y = (
+        (torch.arange(size, device=pixels.device) + 0.5) * (2 / size) - 1
+        for size in (width, height)
+    )
+    x, y = x[None, None, :], y[None, :, None]
+    grid = pixels.new_empty(len(pixels), height, width, 2)
+    torch.add(cos * x, (-height / width) * sin * y, out=grid[..., 0])
+    torch.add((width / height) * sin * x, cos * y, out=grid[..., 1])
     return functional.grid_sample(
         pixels, grid, mode='bilinear', padding_mode='reflection', align_corners=False
     )
