@@ -52,7 +52,9 @@ def draw(recording: Recording, path: Path) -> None:
     )
     header = recording.header
     where = f'{header.robot} ({header.namespace})' if header.namespace else header.robot
-    figure.suptitle(f'{header.trigger}   ·   {where}   ·   {header.written[:19]} UTC')
+    figure.suptitle(
+        f'{header.trigger}   ·   {where}   ·   {header.written[:19].replace("T", " ")} UTC'
+    )
     _draw_states(panels[0], seconds, steps)
     for panel, axis in zip(panels[1:], axes, strict=False):
         _draw_velocity(panel, seconds, steps, axis, header.limits.get(AXES[axis], {}))
@@ -159,6 +161,8 @@ def _draw_ages(panel: Axes, seconds: np.ndarray, steps: Sequence[Step]) -> None:
     panel.set_ylabel('age\ns')
     if panel.get_legend_handles_labels()[0]:
         panel.legend(loc='upper left', ncols=4, fontsize=8, framealpha=0.7)
+    else:
+        panel.text(0.5, 0.5, 'nothing was heard', transform=panel.transAxes, ha='center')
     panel.grid(alpha=0.3)
 
 
