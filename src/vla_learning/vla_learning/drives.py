@@ -1,0 +1,134 @@
+"""Closed loop in the simulator: the tasks of `make evaluate`, without its graph, in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import partial
+import multiprocessing
+from typing import Any, TYPE_CHECKING
+
+from tqdm import tqdm
+
+from vla_learning.answers import EvaluationError
+from vla_learning.asking import open_policy
+from vla_learning.evaluation.tasks import GO_TO, Task, task
+
+if TYPE_CHECKING:
+    from vla_learning.sim.closed_loop import Driver
+
+_POSE_EVERY = 3
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What became of an episode.
+
+    Attributes:
+        seed: of the layout.
+        text: what was said.
+        success: at rest near the named object.
+        wrong_object: at rest near another one instead.
+        finished: the policy said that it was done.
+        gap: m, to the named object.
+        seconds: of simulated time.
+        poses: x, y, yaw on the way, m and rad.
+    """
+
+    seed: int
+    text: str
+    success: bool
+    wrong_object: bool
+    finished: bool
+    gap: float
+    seconds: float
+    poses: tuple[tuple[float, float, float], ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self) | {'poses': [[round(x, 3) for x in pose] for pose in self.poses]}
+
+
+def read(plain: Iterable[dict[str, Any]]) -> list[Drive]:
+    """Make drives of what JSON has.
+
+    Raises:
+        TypeError: if a field is missing or unknown.
+    """
+    return [Drive(**one | {'poses': tuple(tuple(p) for p in one['poses'])}) for one in plain]
+
+
+def drive(driver: Driver, asked: Task, limit: float = 60.0) -> Drive:
+    """Drive one episode.
+
+    Args:
+        driver: the policy in the simulator.
+        asked: a "go to" task.
+        limit: s.
+    """
+    from vla_learning.sim.closed_loop import SUCCESS_GAP
+
+    poses: list[tuple[float, float, float]] = []
+    ending = driver.goal(asked.layout, asked.text, limit, lambda pose, image: poses.append(pose))
+    success = ending.reached(asked.target)
+    near = ending.gaps[ending.nearest] <= SUCCESS_GAP
+    return Drive(
+        seed=asked.seed,
+        text=asked.text,
+        success=success,
+        wrong_object=ending.finished and not success and near,
+        finished=ending.finished,
+        gap=ending.gaps[asked.target],
+        seconds=ending.seconds,
+        poses=(*poses[:-1:_POSE_EVERY], *poses[-1:]),
+    )
+
+
+def drive_all(
+    name: str, seed: int, episodes: int, jobs: int, blind: bool = False, device: str = 'auto'
+) -> list[Drive]:
+    """Drive episodes in several processes; the outcome does not depend on how many.
+
+    Args:
+        name: policy or checkpoint folder.
+        seed: of the first layout.
+        episodes: how many.
+        jobs: processes.
+        blind: take the words away.
+        device: of the policy.
+
+    Raises:
+        EvaluationError: if a process dies.
+        VlaError: if the policy cannot be loaded.
+    """
+    # Not forked: an OpenGL context does not survive a fork.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        play = partial(_play, name, device, blind, seed)
+        played = pool.map(play, range(episodes))
+        try:
+            return list(tqdm(played, 'driving', episodes, unit='episode', mininterval=2))
+        except BrokenProcessPool as error:
+            raise EvaluationError(
+                f'a process that drives {name} died: expected enough memory for {jobs} of them, '
+                'or fewer (--jobs)'
+            ) from error
+
+
+#: Of this worker process; made for its first episode, so that what goes wrong is told.
+_DRIVERS: list[Driver] = []
+
+
+def _play(name: str, device: str, blind: bool, seed: int, number: int) -> Drive:
+    if not _DRIVERS:
+        from vla_learning.sim.closed_loop import Driver
+
+        _DRIVERS.append(Driver(open_policy(name, device), blind))
+    return drive(_DRIVERS[0], task(GO_TO, seed, number))
+
+
+def worst_first(drives: Sequence[Drive]) -> list[Drive]:
+    """Order drives for a person who looks at a few: failures, then long ways."""
+    return sorted(drives, key=lambda one: (one.success, -one.seconds))

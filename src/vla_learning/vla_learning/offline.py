@@ -1,0 +1,266 @@
+"""`vla-learn evaluate`: measure a policy on pictures with known answers, and drive it.
+
+Not `make evaluate`, which plays whole episodes through the robot's graph; this needs no ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+import json
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any, TYPE_CHECKING
+
+import tyro
+
+if TYPE_CHECKING:
+    from vla_core.types import PolicySpec
+    from vla_learning.answers import Answers
+    from vla_learning.bootstrap import Measure
+    from vla_learning.drives import Drive
+    from vla_learning.questions import Scene
+
+FILE_NAME = 'evaluation.json'
+REPORT_NAME = 'report.html'
+#: Layouts below are trained on, those above are for choosing, from JUDGING on for releases.
+CHOOSING, JUDGING = 500_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a policy: action errors, language grounding, latency, closed loop; HTML report.
+
+    Attributes:
+        checkpoint: checkpoint folder, or the name of a policy.
+        out: folder for evaluation.json, answers.npz and report.html; must be new, empty or that
+            of an earlier evaluation.
+        data: recordings to measure on (JSON records, LeRobot or RLDS); without it the simulator.
+        layouts: layouts of the simulator to ask about, four pictures of each.
+        pictures: pictures of the recordings to ask about, at most.
+        episodes: closed-loop episodes in the simulator; 50 without data, none with data.
+        seed: first layout; 500000 to 999999 are for choosing, from 1000001 on for releases.
+        jobs: processes that drive.
+        run: folder of the training run, for its learning curves.
+        blind: replace what is said by the mean of all sentences: what a policy is without words.
+        device: auto, cpu or cuda.
+    """
+
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    out: Path
+    data: Path | None = None
+    layouts: int = 50
+    pictures: int = 200
+    episodes: int | None = None
+    seed: int = CHOOSING
+    jobs: int = os.cpu_count() or 1
+    run: Path | None = None
+    blind: bool = False
+    device: str = 'auto'
+
+
+#: Pictures of each layout.
+_PER_LAYOUT = 4
+
+
+def command(options: Evaluate) -> int:
+    """Evaluate, print the tables, write the folder; returns the exit status."""
+    from rich.console import Console
+
+    from vla_learning.report.tables import show
+
+    show(evaluate(options), Console())
+    print(f'{options.out / REPORT_NAME}')
+    return 0
+
+
+def evaluate(options: Evaluate) -> dict[str, Any]:
+    """Evaluate and write the folder.
+
+    Returns:
+        The content of evaluation.json.
+
+    Raises:
+        VlaError: if an option is out of range, the policy cannot be loaded, or it does not fit
+            the data.
+    """
+    from vla_learning.asking import ask_all, Listener, open_policy
+    from vla_learning.drives import drive_all
+    from vla_learning.report.curves import read_curves
+    from vla_learning.report.page import write_page
+    from vla_learning.report.pictures import overlays
+
+    _check(options)
+    curves = read_curves(options.run) if options.run is not None else {}
+    with closing(open_policy(options.checkpoint, options.device)) as policy:
+        episodes = _episodes(options, policy.spec)
+        listener = Listener(policy, options.blind)
+        asked = ask_all(listener, _progress(_scenes(options, policy.spec), options))
+        shown = overlays(listener, asked)
+        content = _describe(options, policy.spec) | judge(asked.answers, policy.spec)
+        content['latency'] = {
+            'infer': _latency(asked.answers.seconds),
+            'encode': _latency(asked.encoding),
+        }
+    drives: list[Drive] = []
+    if episodes:
+        drives = drive_all(
+            *(options.checkpoint, options.seed, episodes),
+            *(min(options.jobs, episodes), options.blind, options.device),
+        )
+        content['closed_loop'] = _closed_loop(drives)
+    options.out.mkdir(parents=True, exist_ok=True)
+    # The JSON comes last and goes first: where it is, the folder is complete.
+    (options.out / FILE_NAME).unlink(missing_ok=True)
+    asked.answers.save(options.out)
+    content = plain(content)
+    write_page(options.out / REPORT_NAME, content, asked.answers, drives, shown, curves)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (options.out / FILE_NAME).write_text(text + '\n', encoding='utf-8')
+    return content
+
+
+def judge(answers: Answers, spec: PolicySpec) -> dict[str, Any]:
+    """Turn answers into figures with intervals."""
+    from vla_learning import grounding, metrics
+    from vla_learning.bootstrap import estimate
+
+    def figures(measures: Mapping[str, Measure]) -> dict[str, Any]:
+        return {name: asdict(estimate(measure)) for name, measure in measures.items()}
+
+    heard = grounding.measures(answers)
+    found = {name: estimate(measure) for name, measure in heard.items()}
+    axes = metrics.axis_measures(answers, spec.action_names, spec.action_scale)
+    units = dict(zip(spec.action_names, spec.action_units, strict=True))
+    return {
+        'answers': len(answers),
+        'metrics': figures(metrics.measures(answers)),
+        'axes': {name: {'unit': units[name], **figures(axes[name])} for name in axes},
+        'steps': {'step_dt': spec.step_dt, 'mae': metrics.step_errors(answers)},
+        'grounding': {
+            'verdict': grounding.verdict(found['score'], found.get('direction')),
+            **figures(heard),
+        },
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: NaN and infinities become null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _check(options: Evaluate) -> None:
+    """Refuse options before anything long is done.
+
+    Raises:
+        ConfigError: if a number is out of range, or the folder holds something else.
+    """
+    from vla_core.errors import ConfigError
+
+    for name, least in (
+        ('layouts', 1),
+        ('pictures', 1),
+        ('episodes', 0),
+        ('seed', 0),
+        ('jobs', 1),
+    ):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ConfigError(f'{name} {value}: expected >= {least}')
+    out = options.out
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f'out {out} is a file: expected a folder')
+    if out.is_dir() and any(out.iterdir()) and not (out / FILE_NAME).is_file():
+        raise ConfigError(
+            f'out {out} holds something else: expected a new or empty folder, or that of an '
+            'earlier evaluation'
+        )
+
+
+def _episodes(options: Evaluate, spec: PolicySpec) -> int:
+    from vla_core.errors import ConfigError
+    from vla_learning.questions import misfit
+
+    if options.episodes is None:
+        return 50 if options.data is None else 0
+    if options.episodes and misfit(spec):
+        raise ConfigError(
+            f'episodes {options.episodes}: {spec.model_id} cannot drive the simulated robot: '
+            f'{misfit(spec)}: expected 0'
+        )
+    return options.episodes
+
+
+def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
+
+    from vla_learning.data.formats import open_recording
+    from vla_learning.questions import recorded, simulated
+
+    if options.data is not None:
+        recording = open_recording(options.data)
+        return recorded(spec, recording, options.pictures, options.seed)
+    return simulated(spec, range(options.seed, options.seed + options.layouts), _PER_LAYOUT)
+
+
+def _progress(scenes: Iterator[Scene], options: Evaluate) -> Iterator[Scene]:
+    from tqdm import tqdm
+
+    total = options.pictures if options.data is not None else options.layouts * _PER_LAYOUT
+    yield from tqdm(scenes, 'asking', total, unit='picture', mininterval=2)
+
+
+def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
+    from vla_core.machine import describe
+
+    last = options.seed + options.layouts - 1
+    data = options.data.name if options.data is not None else f'layouts {options.seed} to {last}'
+    return {
+        'policy': options.checkpoint,
+        'model_id': spec.model_id,
+        'model_sha256': spec.model_sha256,
+        'blind': options.blind,
+        'data': data,
+        'purpose': '' if options.data is not None else _purpose(options.seed),
+        'contract': {
+            'action_names': spec.action_names,
+            'action_units': spec.action_units,
+            'action_scale': spec.action_scale,
+        },
+        'machine': describe(),
+    }
+
+
+def _purpose(seed: int) -> str:
+    if seed < CHOOSING:
+        return 'layouts for training: figures flatter a policy that was trained on them'
+    return 'layouts for choosing' if seed < JUDGING else 'layouts for judging releases'
+
+
+def _latency(seconds: Any) -> dict[str, Any]:
+    import numpy as np
+
+    ms = 1e3 * np.asarray(seconds)
+    return {
+        'median_ms': float(np.median(ms)),
+        'p99_ms': float(np.quantile(ms, 0.99)),
+        'n': len(ms),
+    }
+
+
+def _closed_loop(drives: list[Drive]) -> dict[str, Any]:
+    from vla_learning.bootstrap import proportion
+
+    result: dict[str, Any] = {}
+    for name in ('success', 'wrong_object'):
+        count = sum(getattr(drive, name) for drive in drives)
+        low, high = proportion(count, len(drives))
+        result[name] = {'value': count / len(drives), 'low': low, 'high': high, 'count': count}
+    return result | {'n': len(drives), 'drives': [drive.plain() for drive in drives]}
