@@ -1,72 +1,174 @@
 from dataclasses import replace
+import json
+import os
+import signal
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
 
+from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
+from vla_learning.data.batch import Batch, Features  # noqa: E402
+from vla_learning.experiment import DataConfig, Experiment, TrainConfig  # noqa: E402
 from vla_learning.model import ModelConfig  # noqa: E402
-from vla_learning.sim.batches import Sampler  # noqa: E402
-from vla_learning.sim.frames import Frames, GRID  # noqa: E402
-from vla_learning.sim.sentences import NONSENSE, Sentences  # noqa: E402
-from vla_learning.training.trainer import TrainConfig, Trainer  # noqa: E402
+from vla_learning.training.interruption import Interrupted  # noqa: E402
+from vla_learning.training.progress import read_curves  # noqa: E402
+from vla_learning.training.state import STATE_FILE  # noqa: E402
+from vla_learning.training.trainer import LossNotFinite, Trainer  # noqa: E402
 
-SMALL = ModelConfig(tokens=32, channels=(8, 16, 16), hidden=32)
-
-
-def config(steps):
-    return TrainConfig(steps=steps, images=4, instructions=2, intents=12, warmup=1, seed=5)
+MODEL = ModelConfig(
+    height=32, width=32, words=8, tokens=16, heads=2, channels=(4, 8, 8), hidden=16, horizon=2
+)
 
 
-@pytest.fixture(scope='module')
-def sampler():
-    """A white picture means drive, a black one means arrived, for the only object there is."""
-    white = np.arange(2) == 0
-    kinds = np.full((2, 1), 5, np.int8)
-    frames = Frames(
-        images=np.where(white, 255, 0).astype(np.uint8).reshape(2, 1, 1, 1)
-        + np.zeros((2, 96, 192, 3), np.uint8),
-        kinds=kinds,
-        actions=np.where(white, 0.4, 0.0).reshape(2, 1, 1, 1) * np.ones((2, 1, 8, 2), np.float16),
-        done=~white[:, None],
-        seen=np.ones((2, 1), bool),
-        place=np.full((2, 1, 2), 0.3, np.float16),
-        mask=np.ones((2, 1, GRID[0] * GRID[1]), np.uint8),
-    )
-    random = np.random.default_rng(0)
-    count = NONSENSE + 1
-    embeddings = random.normal(size=(count, 3, 384)).astype(np.float16)
-    sentences = Sentences(embeddings, np.full(count, 3), np.arange(count))
-    return Sampler(frames, sentences, np.ones(2))
+class Lamps:
+    """Pictures whose brightness is the speed that is wanted; every batch has all of them."""
+
+    samples = 8
+
+    def __init__(self, bad_step=None, at_step=None):
+        self.bad_step = bad_step
+        self.at_step = at_step
+
+    def batch(self, step, part=0, parts=1):
+        if self.at_step is not None:
+            self.at_step(step)
+        random = torch.Generator().manual_seed(step)
+        rows = torch.randperm(8, generator=random).view(parts, -1)[part]
+        image = (rows * 30).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 32, 32, 3)
+        actions = (rows / 8).view(-1, 1, 1).expand(-1, 2, 7).clone()
+        if step == self.bad_step and 4 in rows:
+            actions[rows == 4] = float('nan')
+        count = len(rows)
+        words = torch.randn(8, 4, 8, generator=torch.Generator().manual_seed(0))[rows]
+        return Batch(
+            image=image.contiguous(),
+            text=tuple(f'go at {row}' for row in rows.tolist()),
+            actions=actions,
+            # Unequal numbers in the parts of a batch: each must count as much as it should.
+            valid=(rows % 3 > 0).view(-1, 1, 1).expand(-1, 2, 7),
+            rows=rows,
+            features=Features(words, torch.zeros(count, 4, dtype=torch.bool)),
+        )
+
+
+def experiment(**train):
+    values = {'steps': 6, 'batch': 8, 'learning_rate': 0.01, 'ema': 0.9, 'device': 'cpu'}
+    config = TrainConfig(**(values | train))
+    return Experiment(data=DataConfig(kind='json'), model=MODEL, train=config)
 
 
 def weights(trainer):
-    return torch.cat([value.flatten() for value in trainer.average.state_dict().values()])
+    both = [trainer.model.state_dict(), trainer.average.state_dict()]
+    return torch.cat([value.flatten().float() for state in both for value in state.values()])
 
 
-def test_loss_falls(sampler, tmp_path):
-    trainer = Trainer(SMALL, replace(config(120), learning_rate=0.005), tmp_path)
-    losses = [trainer.train_step(sampler) for _ in range(120)]
-    for name in ('action', 'done'):
-        first, last = (
-            np.mean([loss[name] for loss in part]) for part in (losses[:10], losses[-10:])
-        )
-        assert last < 0.7 * first, name
+def test_loss_falls(tmp_path):
+    trainer = Trainer(experiment(steps=80), Lamps(), tmp_path)
+    trainer.run(1)
+    first = trainer.losses['loss']
+    trainer.run()
+    assert trainer.step == 80
+    assert trainer.losses['loss'] < 0.3 * first
 
 
-def test_resumed_run_equals_an_uninterrupted_one(sampler, tmp_path):
-    for name in ('whole', 'parts'):
-        (tmp_path / name).mkdir()
-    whole = Trainer(SMALL, config(6), tmp_path / 'whole')
-    whole.run(sampler, 6)
-    Trainer(SMALL, config(6), tmp_path / 'parts').run(sampler, 3)
-    resumed = Trainer(SMALL, config(6), tmp_path / 'parts')
+@pytest.mark.parametrize('workers', [0, 2])
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, workers):
+    whole = Trainer(experiment(), Lamps(), tmp_path / 'whole')
+    whole.run()
+    plan = experiment(workers=workers)
+    Trainer(plan, Lamps(), tmp_path / 'parts').run(3)
+    resumed = Trainer(plan, Lamps(), tmp_path / 'parts')
     assert resumed.step == 3
-    resumed.run(sampler, 6)
-    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
+    resumed.run()
+    assert torch.equal(weights(resumed), weights(whole))
+    assert resumed.losses == whole.losses
 
 
-def test_checkpoint_is_tensors_only(sampler, tmp_path):
-    Trainer(SMALL, config(1), tmp_path).run(sampler, 1)
-    state = torch.load(tmp_path / 'checkpoint.pt', weights_only=True)
-    assert state['step'] == 1
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_run_between_two_steps(tmp_path, number):
+    whole = Trainer(experiment(), Lamps(), tmp_path / 'whole')
+    whole.run()
+
+    def interrupt(step):
+        if step == 4:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    trainer = Trainer(experiment(), Lamps(at_step=interrupt), tmp_path / 'parts')
+    with pytest.raises(Interrupted, match=rf'{number.name} at step 4 of 6: saved') as stop:
+        trainer.run()
+    assert stop.value.signal == number
+    assert signal.getsignal(number) is before
+    resumed = Trainer(experiment(), Lamps(), tmp_path / 'parts')
+    resumed.run()
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_pieces_give_the_losses_of_the_whole_batch(tmp_path):
+    # Dropout and batch norm see each piece by itself.
+    calm = replace(
+        experiment(freeze_batch_norm=True, log_steps=1), model=replace(MODEL, dropout=0.0)
+    )
+    found = []
+    for pieces in (1, 4):
+        plan = replace(calm, train=replace(calm.train, pieces=pieces))
+        Trainer(plan, Lamps(), tmp_path / str(pieces)).run()
+        found.append([value for _, value in read_curves(tmp_path / str(pieces))['train/loss']])
+    assert len(found[0]) == 6
+    assert found[0] == pytest.approx(found[1], rel=0, abs=1e-5)
+
+
+def test_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path):
+    Trainer(experiment(), Lamps(), tmp_path).run(3)
+    before = (tmp_path / STATE_FILE).read_bytes()
+    with pytest.raises(LossNotFinite, match=r'step 4: loss nan') as error:
+        Trainer(experiment(), Lamps(bad_step=4), tmp_path).run()
+    (note,) = tmp_path.glob('not_finite_*.json')
+    assert str(note) in str(error.value)
+    found = json.loads(note.read_text())
+    assert found['step'] == 4
+    assert sorted(found['rows']) == list(range(8))
+    assert 'go at 4' in found['texts']
+    assert (tmp_path / STATE_FILE).read_bytes() == before
+
+
+def test_other_experiment_in_the_folder_is_refused(tmp_path):
+    Trainer(experiment(), Lamps(), tmp_path).run(1)
+    with pytest.raises(ConfigError, match=r'train\.learning_rate was 0\.01 and is 0\.1: expected'):
+        Trainer(experiment(learning_rate=0.1), Lamps(), tmp_path)
+    assert Trainer(experiment(workers=1), Lamps(), tmp_path).step == 1
+
+
+def test_damaged_state_is_named(tmp_path):
+    Trainer(experiment(), Lamps(), tmp_path).run(1)
+    path = tmp_path / STATE_FILE
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match='expected the state of a run'):
+        Trainer(experiment(), Lamps(), tmp_path)
+
+
+def test_batch_that_cannot_be_shared_out_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='batch is 8: expected a multiple of 3'):
+        Trainer(experiment(pieces=3), Lamps(), tmp_path)
+
+
+def test_best_and_last_are_published_with_their_origin(tmp_path):
+    published = []
+
+    def publish(folder, policy, training):
+        assert torch.isfinite(policy.action.weight).all()
+        published.append((folder.name, training['step'], training['validation']))
+
+    plan = experiment(steps=6, validation_steps=2, checkpoint_epochs=3, log_steps=2)
+    Trainer(plan, Lamps(), tmp_path, validation=Lamps(), publish=publish).run()
+    names = [(name, step) for name, step, _ in published]
+    assert [item for item in names if item[0] == 'last'] == [('last', 3), ('last', 6)]
+    losses = [known['loss'] for name, _, known in published if name == 'best']
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) >= 2
+    curves = read_curves(tmp_path)
+    assert [step for step, _ in curves['train/loss']] == [2, 4, 6]
+    assert [step for step, _ in curves['validation/mae']] == [2, 4, 6]
+    assert min(value for _, value in curves['validation/loss']) == pytest.approx(losses[-1])

@@ -1,161 +1,299 @@
-"""Training: imitation of the expert, with the named object's place as extra teacher.
-
-Shape legend: N pairs of picture and instruction, H horizon, D axes, G tokens.
-"""
+"""The trainer: batches in, checkpoints out; resumable to the bit, in one process or many."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+import contextlib
+from copy import deepcopy
+import json
 import logging
-import math
 from pathlib import Path
+import signal
 import time
+from typing import Any
 
-import numpy as np
+from accelerate import Accelerator, DistributedDataParallelKwargs
 import torch
-from torch import nn, Tensor
-from torch.nn import functional
-from tqdm import tqdm
+from torch import Tensor
 
-from vla_learning.model import ModelConfig, Output, Policy
-from vla_learning.sim.batches import Batch, Sampler
+from vla_core.errors import ConfigError, VlaError
+from vla_learning.data.batch import Batch, Features, Source
+from vla_learning.experiment import Experiment, same, save_experiment
+from vla_learning.model import create, encoder_for, Ids, LanguageEncoder, Policy
+from vla_learning.randomise import Randomiser
+from vla_learning.structure import plain
+from vla_learning.training.feed import feed, Share, to_device
+from vla_learning.training.interruption import Interrupted, Interruption
+from vla_learning.training.losses import count, Objective
+from vla_learning.training.progress import named_losses, Progress
+from vla_learning.training.provenance import provenance
+from vla_learning.training.schedule import epoch_length, is_checkpoint, last_step, rate
+from vla_learning.training.state import read_state, write_state
+from vla_learning.training.validation import validate
 
 LOG = logging.getLogger(__name__)
-# Places of forward speed and turn rate among the native axes.
-LINEAR, ANGULAR = 0, 5
+#: Writes a checkpoint folder from a policy and what is known of its training.
+Publish = Callable[[Path, Policy, Mapping[str, Any]], None]
+#: Checkpoint folders in a run folder: the latest weights, and those with the least loss.
+LAST, BEST = 'last', 'best'
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Attributes:
-        steps: optimiser steps over the whole run; the learning rate ends at zero there.
-        images: pictures per step.
-        instructions: sentences per picture.
-        intents: sentences per step for the intent head.
-        blur: deviation of the noise on the intent head's embeddings.
-        learning_rate: peak of AdamW's.
-        weight_decay: of AdamW.
-        warmup: steps until the peak.
-        clip: largest gradient norm.
-        ema: share of the running average of the weights kept per step.
-        seed: of everything drawn.
-        save_every: s between checkpoints.
-    """
-
-    steps: int = 5000
-    images: int = 64
-    instructions: int = 4
-    intents: int = 96
-    blur: float = 0.3
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.02
-    warmup: int = 200
-    clip: float = 1.0
-    ema: float = 0.998
-    seed: int = 0
-    save_every: float = 120.0
+class LossNotFinite(VlaError):
+    """The loss or its gradient is NaN or infinite; nothing of that step was kept."""
 
 
 class Trainer:
     """Model, optimiser and running average; one call of `run` trains up to a step.
 
+    A run folder that holds a state is gone on with, provided it is the same experiment's.
+
     Args:
-        folder: where `checkpoint.pt` is kept; training goes on from it if it is there.
+        experiment: model, randomisation and how to train.
+        source: batches to learn from.
+        folder: of the run; made if it is missing.
+        validation: batches kept apart; without them there is no best checkpoint.
+        publish: writes the checkpoint folders `last` and `best` into the run folder.
+        policy: to begin with, instead of a new one.
+
+    Attributes:
+        model: the policy that learns.
+        average: running average of its weights, or the policy itself where none is kept.
+        step: optimiser steps taken.
+        end: steps of the whole run.
+        losses: weighted terms of the latest step, and their sum.
+        validated: latest result of the validation.
+
+    Raises:
+        ConfigError: if the folder holds another experiment, or the batch cannot be shared out.
+        CheckpointError: if the folder's state cannot be read.
     """
 
-    def __init__(self, model: ModelConfig, config: TrainConfig, folder: Path) -> None:
-        torch.manual_seed(config.seed)
-        self.config = config
-        self.model = Policy(model).to(memory_format=torch.channels_last)
-        self.average = Policy(model).to(memory_format=torch.channels_last).eval()
-        self.average.load_state_dict(self.model.state_dict())
-        self.step = 0
-        self._path = folder / 'checkpoint.pt'
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    def __init__(
+        self,
+        experiment: Experiment,
+        source: Source,
+        folder: Path,
+        *,
+        validation: Source | None = None,
+        publish: Publish | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.experiment, self.folder = experiment, folder
+        config = self._config = experiment.train
+        self._source, self._validation, self._publish = source, validation, publish
+        self.end, self.step = last_step(config, source.samples), 0
+        self.losses: dict[str, float] = {}
+        self.validated: dict[str, float] = {}
+        self._best = float('inf')
+        accelerator = self._accelerator = Accelerator(
+            cpu=config.device == 'cpu',
+            mixed_precision=config.precision,
+            # What is taught depends on the batch: without a scene, the scene's heads are idle.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        if self._path.exists():
-            # weights_only: tensors and plain values; no code can come out of the file.
-            state = torch.load(self._path, weights_only=True)
-            self.model.load_state_dict(state['model'])
-            self.average.load_state_dict(state['average'])
-            self._optimizer.load_state_dict(state['optimizer'])
-            self.step = state['step']
+        self._share = Share(accelerator.process_index, accelerator.num_processes, config.pieces)
+        if config.batch % self._share.parts:
+            raise ConfigError(
+                f'batch is {config.batch}: expected a multiple of {self._share.parts}, '
+                'processes times pieces'
+            )
+        self.model = make_policy(experiment) if policy is None else policy
+        self.model.to(accelerator.device, memory_format=torch.channels_last)
+        self.average = deepcopy(self.model).eval() if config.ema else self.model
+        self._encoder: LanguageEncoder | None = None
+        randomise = experiment.randomise
+        self._randomise = None if randomise is None else Randomiser(randomise, config.seed)
+        self._judge = Objective(self.average, config.loss).to(accelerator.device)
+        objective = Objective(self.model, config.loss)
+        self._taught = [value for value in objective.parameters() if value.requires_grad]
+        optimizer = torch.optim.AdamW(
+            self._taught, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._objective, self._optimizer = accelerator.prepare(objective, optimizer)
+        self._restore()
+
+    def run(self, until: int | None = None) -> None:
+        """Train up to step `until`, or to the end of the run.
+
+        Raises:
+            Interrupted: after SIGINT or SIGTERM, with everything saved.
+            LossNotFinite: with the batch noted in the run folder; what was saved is left alone.
+        """
+        config = self._config
+        until = self.end if until is None else min(until, self.end)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._accelerator.is_main_process:
+            save_experiment(self.experiment, self.folder)
+        quiet = not self._accelerator.is_main_process
+        progress = Progress(self.folder, self.step, until, config.log_steps, quiet)
+        batches = feed(self._source, range(self.step, until), self._share, config.workers)
+        saved_at = time.monotonic()
+        with Interruption() as interruption, progress:
+            for pieces in batches:
+                counts = self._agree(pieces, interruption)
+                losses = self._train_step(pieces, counts)
+                progress.step(self.step, losses, self._rate())
+                if self._validation is not None and self.step % config.validation_steps == 0:
+                    progress.note(self.step, self._validate(self._validation))
+                if self.step == until or is_checkpoint(config, self.step, self._source.samples):
+                    self.publish(LAST)
+                elif time.monotonic() - saved_at < config.save_seconds:
+                    continue
+                self.save()
+                saved_at = time.monotonic()
 
     def save(self) -> None:
-        """Write the checkpoint; a crash in mid-write leaves the old one."""
-        draft = self._path.with_suffix('.draft')
+        """Write the state from which a run goes on."""
+        if not self._accelerator.is_main_process:
+            return
+        scaler = self._accelerator.scaler
         state = {
-            'model': self.model.state_dict(),
-            'average': self.average.state_dict(),
-            'optimizer': self._optimizer.state_dict(),
+            'experiment': plain(self.experiment),
             'step': self.step,
+            'model': self.model.state_dict(),
+            'average': self.average.state_dict() if self._config.ema else {},
+            'optimizer': self._optimizer.state_dict(),
+            'scaler': scaler.state_dict() if scaler else {},
+            'best': self._best,
+            'validated': self.validated,
         }
-        torch.save(state, draft)
-        draft.replace(self._path)
+        write_state(self.folder, state)
 
-    def run(self, sampler: Sampler, until: int) -> None:
-        """Train up to step `until` (at most `config.steps`)."""
-        saved = time.monotonic()
-        shown: dict[str, float] = {}
-        bar = tqdm(total=until, initial=self.step, desc='training', mininterval=5)
-        while self.step < until:
-            for name, value in self.train_step(sampler).items():
-                shown[name] = (
-                    value if self.step == 1 else 0.98 * shown.get(name, value) + 0.02 * value
-                )
-            bar.update()
-            if self.step % 100 == 0:
-                line = ' '.join(f'{name} {value:.4f}' for name, value in shown.items())
-                bar.set_postfix_str(line)
-                LOG.info('step %d: %s', self.step, line)
-            if time.monotonic() - saved > self.config.save_every:
-                self.save()
-                saved = time.monotonic()
-        bar.close()
-        self.save()
+    def publish(self, name: str) -> None:
+        """Write a checkpoint folder with the averaged weights."""
+        if self._publish is not None and self._accelerator.is_main_process:
+            processes = self._accelerator.num_processes
+            known = provenance(self.experiment, self.step, processes)
+            known |= {'losses': self.losses, 'validation': self.validated}
+            self._publish(self.folder / name, self.average, known)
 
-    def train_step(self, sampler: Sampler) -> dict[str, float]:
-        """Take one step; returns the weighted losses by name."""
-        config = self.config
-        random = np.random.default_rng((config.seed, self.step))
-        # Dropout draws from torch's own stream.
-        torch.manual_seed(config.seed * 1_000_003 + self.step)
+    def _agree(self, pieces: list[Batch], interruption: Interruption) -> Tensor:
+        """Count what is taught over all processes, or end in all of them if one is to end."""
+        counts = torch.stack([count(batch) for batch in pieces]).sum(0)
+        asked = counts.new_tensor([float(interruption.signal)])
+        agreed = self._reduce(torch.cat([counts, asked]).to(self._accelerator.device))
+        if agreed[-1]:
+            self.save()
+            self.publish(LAST)
+            number = interruption.signal or signal.SIGTERM
+            raise Interrupted(
+                f'{signal.Signals(number).name} at step {self.step} of {self.end}: saved in '
+                f'{self.folder}; the same command goes on from there',
+                number,
+            )
+        return agreed[:-1]
+
+    def _train_step(self, pieces: list[Batch], counts: Tensor) -> Tensor:
+        """Take one optimiser step; returns the weighted losses [terms] of the whole batch."""
+        config, share, accelerator = self._config, self._share, self._accelerator
         for group in self._optimizer.param_groups:
             group['lr'] = config.learning_rate * self._rate()
-        batch = sampler.batch(random, config.images, config.instructions)
-        intents = sampler.intents(random, config.intents)
-        self.model.train()
-        with torch.autocast('cpu', torch.bfloat16):
-            words = self.model.language(batch.embeddings, batch.padding)
-            output = self.model(batch.image.float(), words)
-            # Noise, because a few thousand sentences are soon known by heart.
-            blurred = intents[0] + config.blur * torch.randn_like(intents[0])
-            intent = self.model.language.intents(blurred, intents[1])
-        losses = policy_losses(output, batch, self.model.config.grounded_heads)
-        losses['intent'] = 0.3 * functional.cross_entropy(
-            intent.float(), intents[2], label_smoothing=0.05
-        )
-        total = torch.stack(list(losses.values())).sum()
+        self._objective.train()
         self._optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        losses = torch.zeros_like(counts)
+        for piece, batch in enumerate(pieces):
+            part = share.part(piece)
+            moved = to_device(batch, accelerator.device)
+            if self._randomise is not None:
+                moved = self._randomise.batch(moved, self.step, part, share.parts)
+            # Dropout's masks depend on the step alone, so that a resumed run has the same.
+            number = config.seed * 1_000_003 + self.step
+            torch.manual_seed(number * share.parts + part)
+            last = piece == share.pieces - 1
+            waiting = contextlib.nullcontext() if last else accelerator.no_sync(self._objective)
+            with waiting:
+                found = self._objective(moved, self._said(moved), counts).losses
+                # The wrapper takes the mean over processes of what should be summed.
+                accelerator.backward(found.sum() * share.processes)
+            losses += found.detach()
+        norm = accelerator.clip_grad_norm_(self._taught, config.clip)
+        whole = self._reduce(losses)
+        overflow = accelerator.scaler is None and not torch.isfinite(norm)
+        if overflow or not torch.isfinite(whole).all():
+            self._stop(pieces, losses, norm)
         self._optimizer.step()
         self.step += 1
         self._average()
-        return {name: value.item() for name, value in losses.items()}
+        self.losses = named_losses(whole)
+        return whole
+
+    def _stop(self, pieces: list[Batch], losses: Tensor, norm: Tensor) -> None:
+        """Note the batch of a loss that is not finite, in each process its own."""
+        name = f'not_finite_step{self.step}_process{self._share.process}.json'
+        found = {
+            'step': self.step,
+            'losses': {key: str(value) for key, value in named_losses(losses).items()},
+            'gradient_norm': str(float(norm)),
+            'rows': [row for batch in pieces for row in batch.rows.tolist()],
+            'texts': [text for batch in pieces for text in batch.text],
+        }
+        path = self.folder / name
+        path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+        raise LossNotFinite(
+            f'step {self.step}: loss {losses.sum().item():g}, gradient norm {float(norm):g}: '
+            f'expected finite numbers; rows and texts of the batch are in {path}'
+        )
+
+    def _said(self, batch: Batch) -> Features | Ids:
+        """Instructions for the policy: embedded, or as ids where its encoder learns too."""
+        if batch.features is not None:
+            return batch.features
+        encoder = self.model.encoder
+        if encoder is not None and any(value.requires_grad for value in encoder.parameters()):
+            return encoder.tokenize(batch.text)
+        if self._encoder is None:
+            self._encoder = encoder_for(self.model)
+        return to_device(self._encoder.encode(batch.text), self._accelerator.device)
+
+    def _validate(self, source: Source) -> dict[str, float]:
+        """Measure the averaged weights, and publish them if they are the best so far."""
+        config, share = self._config, self._share
+        batches = config.validation_batches
+        if source.samples is not None:
+            batches = min(batches, epoch_length(config, source.samples))
+        whole = Share(share.process, share.processes)
+
+        def shares() -> Any:
+            for pieces in feed(source, range(batches), whole, config.workers):
+                batch = to_device(pieces[0], self._accelerator.device)
+                yield batch, self._said(batch)
+
+        with self._accelerator.autocast():
+            self.validated = validate(self._judge, shares())
+        if self.validated['loss'] < self._best:
+            self._best = self.validated['loss']
+            self.publish(BEST)
+        return {f'validation/{name}': value for name, value in self.validated.items()}
+
+    def _restore(self) -> None:
+        state = read_state(self.folder)
+        if state is None:
+            return
+        same(self.experiment, state['experiment'], self.folder)
+        self.model.load_state_dict(state['model'])
+        if self._config.ema:
+            self.average.load_state_dict(state['average'])
+        self._optimizer.load_state_dict(state['optimizer'])
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(state['scaler'])
+        self.step, self._best = state['step'], state['best']
+        self.validated = state['validated']
+        LOG.info('%s: goes on from step %d of %d', self.folder, self.step, self.end)
+
+    def _reduce(self, values: Tensor) -> Tensor:
+        """Sum over all processes."""
+        reduced: Tensor = self._accelerator.reduce(values, 'sum')
+        return reduced
 
     def _rate(self) -> float:
-        """Learning rate relative to its peak: warm-up, then half a cosine to zero."""
-        warm = min(1.0, (self.step + 1) / self.config.warmup)
-        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.config.steps)))
+        return rate(self._config, self.step, self.end)
 
     @torch.no_grad()
     def _average(self) -> None:
+        if not self._config.ema:
+            return
         # Early on the average would be dominated by the random start.
-        keep = min(self.config.ema, self.step / (self.step + 20))
+        keep = min(self._config.ema, self.step / (self.step + 20))
         new = self.model.state_dict()
         for name, value in self.average.state_dict().items():
             if value.is_floating_point():
@@ -164,37 +302,16 @@ class Trainer:
                 value.copy_(new[name])
 
 
-def policy_losses(output: Output, batch: Batch, grounded_heads: int) -> dict[str, Tensor]:
-    """Compare an output with the expert: actions, done, and where the named object is."""
-    target = torch.zeros_like(output.actions, dtype=torch.float32)
-    target[..., LINEAR] = batch.actions[..., 0]
-    target[..., ANGULAR] = batch.actions[..., 1]
-    weight = torch.full(target.shape[1:], 0.2)
-    # Step 0 is played most, for every frame brings a new chunk.
-    fading = torch.linspace(1.0, 0.5, target.shape[1])
-    weight[:, LINEAR], weight[:, ANGULAR] = 3.0 * fading, 2.0 * fading
-    action = functional.smooth_l1_loss(output.actions.float(), target, beta=0.05, reduction='none')
-    done = functional.binary_cross_entropy_with_logits(
-        output.done.float(), batch.done.float(), reduction='none'
-    )
-    sight = output.sight.float()
-    goal = ~batch.motion
-    seen = batch.seen.float()
-    in_sight = functional.binary_cross_entropy_with_logits(sight[:, 0], seen, reduction='none')
-    # log of the gap, offset so that contact (gap 0) stays finite.
-    wanted = torch.stack([batch.place[:, 0], torch.log(batch.place[:, 1].clamp(min=0) + 0.1)], -1)
-    place = functional.smooth_l1_loss(sight[:, 1:], wanted, beta=0.05, reduction='none').sum(-1)
-
-    share = batch.mask / batch.mask.sum(-1, keepdim=True).clamp(min=1)
-    share = torch.cat([1 - seen[:, None], share], dim=1)[:, None]
-    attention = output.attention[:, :grounded_heads].float()
-    grounding = -(share * torch.log(attention + 1e-5)).sum(-1).mean(-1)
-    # Entropy of the target is a floor that would hide progress.
-    floor = -(share * torch.log(share + 1e-5)).sum(-1).mean(-1)
-    return {
-        'action': (action * weight).mean() * 4,
-        'done': done.mean(),
-        'sight': 0.2 * in_sight[goal].mean(),
-        'place': 0.3 * (place * seen).mean(),
-        'ground': 0.15 * (grounding - floor)[goal].mean(),
-    }
+def make_policy(experiment: Experiment) -> Policy:
+    """Make the policy of an experiment, with what is to stay as it is frozen."""
+    config = experiment.train
+    torch.manual_seed(config.seed)
+    imagenet = Path(config.imagenet) if config.imagenet else None
+    policy = create(experiment.model, config.bert, imagenet)
+    if config.vision_layers is not None:
+        policy.unfreeze('vision', config.vision_layers)
+    if policy.encoder is not None:
+        policy.unfreeze('language', config.language_layers)
+    if config.freeze_batch_norm:
+        policy.freeze_batch_norm()
+    return policy

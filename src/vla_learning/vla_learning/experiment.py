@@ -1,0 +1,216 @@
+"""An experiment: what is learned from what, by which network, and how; one YAML file each.
+
+Nothing here imports torch except through the configurations of other modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+
+from vla_core.errors import ConfigError
+from vla_core.parameters import load_yaml
+from vla_learning.model.config import ModelConfig
+from vla_learning.randomise import Randomisation
+from vla_learning.structure import build, check, leaves, plain, Range
+
+#: Kept in the run folder: the experiment with every value that it ran with.
+FILE_NAME = 'experiment.yaml'
+# What changes neither the weights nor the data: a run may be resumed with other values.
+_FREE = (
+    'train.device',
+    'train.workers',
+    'train.log_steps',
+    'train.checkpoint_steps',
+    'train.checkpoint_epochs',
+    'train.save_seconds',
+)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What the network is taught, and how much each part counts.
+
+    Attributes:
+        kind: of the action loss; smooth_l1 is huber divided by beta.
+        beta: error at which huber and smooth_l1 turn from a square into a line.
+        axis_weights: one for each action axis; empty: all 1.
+        fading: weight of the chunk's last step relative to its first.
+        action: weight of the action loss.
+        done: weight of "the instruction is fulfilled"; this and the following need a simulator.
+        sight: weight of "the named object is in sight".
+        place: weight of the named object's bearing and gap.
+        ground: weight of where the action query looks.
+        intent: weight of what kind of sentence it is.
+        intent_noise: deviation of the noise on the intent head's embeddings.
+        intent_smoothing: label smoothing of the intent head.
+    """
+
+    kind: Literal['mse', 'l1', 'huber', 'smooth_l1'] = 'mse'
+    beta: Annotated[float, Range(1e-6)] = 0.05
+    axis_weights: Annotated[tuple[float, ...], Range(0)] = ()
+    fading: Annotated[float, Range(0, 1)] = 1.0
+    action: Annotated[float, Range(0)] = 1.0
+    done: Annotated[float, Range(0)] = 1.0
+    sight: Annotated[float, Range(0)] = 0.2
+    place: Annotated[float, Range(0)] = 0.3
+    ground: Annotated[float, Range(0)] = 0.15
+    intent: Annotated[float, Range(0)] = 0.3
+    intent_noise: Annotated[float, Range(0)] = 0.3
+    intent_smoothing: Annotated[float, Range(0, 0.5)] = 0.05
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps of the whole run, at most; none: epochs decide.
+        epochs: passes over the data, at most; none: steps decide.
+        batch: pictures per step, over all processes and pieces.
+        pieces: parts into which each process cuts its share of a batch, to save memory (gradient
+            accumulation); the result stays the same.
+        learning_rate: peak of AdamW's.
+        weight_decay: of AdamW.
+        schedule: of the learning rate; cosine ends at zero with the run.
+        warmup: steps until the peak.
+        restart_steps: length of the first cosine of warm restarts (T_0).
+        restart_factor: how much longer each following cosine is (T_mult).
+        clip: largest norm of the gradient.
+        ema: share of the running average of the weights kept per step; 0: no average.
+        vision_layers: last layers of the vision trunk that learn; none: all.
+        language_layers: last layers of the policy's own BERT that learn; none: all.
+        freeze_batch_norm: keep statistics, scales and shifts of batch norm as they are.
+        bert: name in the local cache of Hugging Face, or folder, for models with a BERT.
+        imagenet: file of weights for a ResNet; empty: those in the cache of torch.hub, if any.
+        precision: of the forward pass: no (32 bit), bf16 or fp16 by autocast.
+        device: auto takes a GPU where there is one.
+        seed: of the weights, of dropout and of the randomisation.
+        workers: processes that prepare batches ahead; 0: none.
+        log_steps: steps between entries of the learning curves.
+        checkpoint_steps: steps between checkpoints.
+        checkpoint_epochs: passes over the data between checkpoints.
+        validation_steps: steps between validations.
+        validation_batches: batches of one validation, at most.
+        save_seconds: wall time after which the state is saved for resuming.
+        loss: what is taught.
+    """
+
+    steps: Annotated[int | None, Range(1)] = None
+    epochs: Annotated[int | None, Range(1)] = None
+    batch: Annotated[int, Range(1)] = 16
+    pieces: Annotated[int, Range(1)] = 1
+    learning_rate: Annotated[float, Range(0)] = 1e-4
+    weight_decay: Annotated[float, Range(0)] = 0.01
+    schedule: Literal['constant', 'cosine', 'warm_restarts'] = 'cosine'
+    warmup: Annotated[int, Range(0)] = 0
+    restart_steps: Annotated[int, Range(1)] = 1000
+    restart_factor: Annotated[int, Range(1)] = 2
+    clip: Annotated[float, Range(1e-6)] = 1.0
+    ema: Annotated[float, Range(0, 0.99999)] = 0.0
+    vision_layers: Annotated[int | None, Range(0)] = None
+    language_layers: Annotated[int | None, Range(0)] = 0
+    freeze_batch_norm: bool = False
+    bert: str = 'bert-base-uncased'
+    imagenet: str = ''
+    precision: Literal['no', 'bf16', 'fp16'] = 'no'
+    device: Literal['auto', 'cpu'] = 'auto'
+    seed: Annotated[int, Range(0)] = 0
+    workers: Annotated[int, Range(0)] = 0
+    log_steps: Annotated[int, Range(1)] = 100
+    checkpoint_steps: Annotated[int | None, Range(1)] = None
+    checkpoint_epochs: Annotated[int | None, Range(1)] = None
+    validation_steps: Annotated[int, Range(1)] = 1000
+    validation_batches: Annotated[int, Range(1)] = 200
+    save_seconds: Annotated[float, Range(1)] = 120.0
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: if a value is out of range, or neither steps nor epochs are given.
+        """
+        check(self)
+        if self.steps is None and self.epochs is None:
+            raise ConfigError('neither steps nor epochs: expected at least one of them')
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learned from.
+
+    Attributes:
+        kind: sim draws from the simulator's expert without end; the others read recordings.
+        path: file or folder of the recordings.
+        validation: share of the recordings kept for validation.
+        skip_bad: leave out bad records and count them instead of stopping.
+    """
+
+    kind: Literal['sim', 'json', 'lerobot', 'rlds']
+    path: str = ''
+    validation: Annotated[float, Range(0, 0.9)] = 0.1
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides what comes out.
+
+    Attributes:
+        data: what is learned from.
+        model: the network.
+        randomise: how much pictures vary; none: not at all.
+        train: how to train.
+    """
+
+    data: DataConfig
+    train: TrainConfig
+    model: ModelConfig = field(default_factory=ModelConfig)
+    randomise: Randomisation | None = None
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment.
+
+    Raises:
+        ConfigError: if the file is no YAML, or a key or value is not allowed.
+    """
+    return build(Experiment, load_yaml(path), path.name)
+
+
+def save_experiment(experiment: Experiment, folder: Path) -> None:
+    """Write an experiment, all its values spelt out, into a run's folder."""
+    text = yaml.safe_dump(plain(experiment), sort_keys=False)
+    draft = folder / f'{FILE_NAME}.draft'
+    draft.write_text(text, encoding='utf-8')
+    draft.replace(folder / FILE_NAME)
+
+
+def same(experiment: Experiment, before: dict[str, Any], where: Path) -> None:
+    """Make sure that a run goes on with the experiment that it began with.
+
+    Args:
+        experiment: of now.
+        before: of then, as by `vla_learning.structure.plain`.
+        where: the run's folder.
+
+    Raises:
+        ConfigError: naming the first value that differs and would change the outcome.
+    """
+    then, now = dict(leaves(before)), dict(leaves(plain(experiment)))
+    for name in sorted(set(then) | set(now)):
+        if name not in _FREE and then.get(name) != now.get(name):
+            raise ConfigError(
+                f'{where} holds another experiment: {name} was {then.get(name)} and is '
+                f'{now.get(name)}: expected the same, or another --run folder'
+            )
