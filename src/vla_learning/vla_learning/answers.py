@@ -84,10 +84,12 @@ class Answers:
         return Answers(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
     def questions(self) -> str:
-        """Return a hash of what was asked and what was expected, the same for every policy."""
+        """Return a hash of what was asked and which action was expected, of any horizon."""
         digest = hashlib.sha256()
-        for name in ('group', 'scene', 'kind', 'meaning', 'target', 'valid'):
+        for name in ('group', 'scene', 'kind', 'meaning'):
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        for column in (self.target, self.valid):
+            digest.update(np.ascontiguousarray(column[:, 0]).tobytes())
         digest.update('\n'.join(self.text.tolist()).encode())
         return digest.hexdigest()
 

@@ -72,10 +72,8 @@ def number(value: float | None, kind: str = 'number') -> str:
     if kind == 'share':
         return f'{100 * value:.1f} %'
     size = abs(value)
-    if size >= 1e4:
-        return f'{value:.1e}'
     if size >= 100:
-        return f'{value:.0f}'
+        return f'{value:,.0f}'.replace(',', '\N{NO-BREAK SPACE}')
     return f'{value:.2f}' if size >= 1 else f'{value:.4f}'
 
 

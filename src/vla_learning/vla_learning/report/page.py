@@ -107,24 +107,24 @@ def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _scenes(
     shown: Sequence[Overlay], answers: Answers, content: Mapping[str, Any]
-) -> list[list[dict[str, str]]]:
+) -> list[list[dict[str, Any]]]:
     """Frames by picture, with what the robot would do and what it should."""
     contract = content['contract']
     axes = answers.axes if len(answers.axes) else range(len(contract['action_names']))
 
     def line(overlay: Overlay, axis: int) -> str:
         scale, unit = contract['action_scale'][axis], contract['action_units'][axis]
-        text = f'{contract["action_names"][axis]} {scale * overlay.action[axis]:+.2f}'
+        text = f'{contract["action_names"][axis]} {scale * overlay.action[axis]:+.2f} {unit}'
         if overlay.target is not None:
-            text += f' (right: {scale * overlay.target[axis]:+.2f})'
-        return f'{text} {unit}'
+            text += f', right {scale * overlay.target[axis]:+.2f}'
+        return text.replace('-', '−')
 
     return [
         [
             {
                 'picture': _png_uri(overlay.picture),
                 'text': overlay.text,
-                'actions': ' · '.join(line(overlay, axis) for axis in axes),
+                'actions': [line(overlay, axis) for axis in axes],
                 'nothing': '' if overlay.nothing is None else f'{100 * overlay.nothing:.0f} %',
             }
             for overlay in row

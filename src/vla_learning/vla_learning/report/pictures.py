@@ -21,7 +21,7 @@ from vla_sim.picture import draw_map
 _SCENES, _INSTRUCTIONS, _SIDE = 6, 3, 384
 _MAP = 300
 #: Opacity of the strongest attention.
-_OPACITY = 0.75
+_OPACITY = 0.6
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def blend(image: np.ndarray, heat: np.ndarray | None) -> Image.Image:
     strength = np.clip(np.asarray(strength.resize(size, Image.Resampling.BICUBIC)), 0.0, 1.0)
     colour = 255 * mpl.colormaps['inferno'](strength)[..., :3]
     # Where nobody looked, the frame is darker, so that the rest stands out on any scene.
-    base = np.asarray(frame, np.float32) * (0.55 + 0.45 * strength[..., None])
+    base = np.asarray(frame, np.float32) * (0.7 + 0.3 * strength[..., None])
     alpha = _OPACITY * strength[..., None] ** 1.5
     return Image.fromarray((base * (1 - alpha) + colour * alpha).astype(np.uint8))
 

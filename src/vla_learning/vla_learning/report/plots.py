@@ -51,16 +51,9 @@ def error_histograms(answers: Answers, content: Mapping[str, Any]) -> str:
         panel.axvline(0.0, color=MARK, linewidth=1)
         panel.set_yscale('log')
         panel.set_title(name)
-        panel.set_xlabel(f'predicted − target, {unit}')
+        beyond = f'\n{100 * outside:.1f} % are beyond, in the outer bins' if outside else ''
+        panel.set_xlabel(f'predicted − target, {unit}{beyond}')
         panel.set_ylabel('answers (log)')
-        if outside:
-            panel.text(
-                *(0.98, 0.96, f'{100 * outside:.1f} % beyond, in the outer bins'),
-                transform=panel.transAxes,
-                ha='right',
-                va='top',
-                color=FAINT,
-            )
 
     return _per_axis(answers, content, draw)
 
@@ -103,7 +96,7 @@ def step_errors(content: Mapping[str, Any]) -> str:
         errors = [np.nan if e is None else e for e in content['steps']['mae']]
         seconds = np.arange(len(errors)) * content['steps']['step_dt']
         panel.plot(seconds, errors, 'o-', color=ACCENT, markersize=4)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.15 * max(np.nanmax(errors), 1e-6))
         panel.set_xlabel('s ahead')
         panel.set_ylabel('mean absolute error')
         return _svg(figure)
@@ -184,7 +177,7 @@ def _per_axis(answers: Answers, content: Mapping[str, Any], draw: Any) -> str:
 def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     columns = max(1, min(count, _PER_ROW))
     rows = -(-count // columns) or 1
-    figure = Figure((3.1 * columns, 2.7 * rows), layout='constrained')
+    figure = Figure((2.65 * columns, 2.6 * rows), layout='constrained')
     panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for spare in panels[count:]:
         spare.remove()
