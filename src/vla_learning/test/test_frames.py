@@ -3,18 +3,8 @@ import pytest
 
 pytest.importorskip('tqdm', reason='comes with the train extra')
 
-from vla_learning.sim.frames import (
-    collect,
-    GRID,
-    HORIZON,
-    KINDS,
-    label,
-    load,
-    render_shard,
-    sample_pose,
-    SLOT,
-    token_masks,
-)
+from vla_learning.sim.frames import collect, HORIZON, label, load, render_shard, sample_pose
+from vla_learning.sim.views import GRID, KINDS, SLOT, token_masks
 from vla_sim.arena import Arena
 from vla_sim.expert import Expert
 from vla_sim.layout import sample_layout

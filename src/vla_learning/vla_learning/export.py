@@ -101,8 +101,7 @@ def sample_of(sentences: Sentences, count: int = 2000) -> Features:
 
     from vla_learning.data.batch import Features
 
-    # The highest meaning is that of nonsense.
-    understood = np.flatnonzero(sentences.meanings < sentences.meanings.max())
+    understood = np.flatnonzero(sentences.understood)
     chosen = np.random.default_rng(0).choice(
         understood, min(count, len(understood)), replace=False
     )

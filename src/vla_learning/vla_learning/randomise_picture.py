@@ -115,7 +115,8 @@ def _read(path: Path) -> np.ndarray:
 
 def _simulated(count: int = 3, tries: int = 200) -> list[np.ndarray]:
     """Render the most crowded of some views of each of a few layouts."""
-    from vla_learning.sim.frames import sample_pose, SEEN_PIXELS, token_masks
+    from vla_learning.sim.frames import sample_pose
+    from vla_learning.sim.views import SEEN_PIXELS, token_masks
     from vla_sim.arena import Arena
     from vla_sim.layout import sample_layout
 

@@ -33,6 +33,8 @@ class Scene(NamedTuple):
         seen: bool [N], the named object is in the picture.
         place: float [N, 2], its bearing in radians and its gap in metres.
         mask: float [N, G], its pixels in each vision token.
+        first: float [N, G], likewise of what must be found first: in "the ball left of the red
+            box" the box, else the object itself.
     """
 
     done: Tensor
@@ -40,6 +42,7 @@ class Scene(NamedTuple):
     seen: Tensor
     place: Tensor
     mask: Tensor
+    first: Tensor
 
 
 class Sentences(NamedTuple):

@@ -34,6 +34,8 @@ class ModelConfig:
         pooling: how the words become one vector: `learned` weights, or their plain `mean`.
         feedforward: width of a fusion block's MLP in units of W; 0: no MLP.
         layers: hidden layers of the action MLP.
+        first_look: the action query looks at the picture twice: for "the ball left of the red
+            box" at the box, then for the ball.
     """
 
     height: int = 96
@@ -53,6 +55,7 @@ class ModelConfig:
     pooling: Literal['learned', 'mean'] = 'learned'
     feedforward: int = 2
     layers: int = 2
+    first_look: bool = True
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together.
@@ -104,6 +107,7 @@ class ModelConfig:
             'encoder': 'bert',
             'pooling': 'mean',
             'feedforward': 0,
+            'first_look': False,
         }
         return cls(**(sizes | changes))
 

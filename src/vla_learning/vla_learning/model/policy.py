@@ -35,6 +35,7 @@ class Output(NamedTuple):
         vision: [B, G, W].
         sight: [N, 3], training only: logit of "in sight", bearing in radians, log of the gap.
         pooled: [N, W], pooled language features.
+        first_attention: like `attention`, of the first look; None without one.
     """
 
     actions: Tensor
@@ -45,6 +46,7 @@ class Output(NamedTuple):
     vision: Tensor
     sight: Tensor
     pooled: Tensor
+    first_attention: Tensor | None
 
 
 class Policy(nn.Module):
@@ -74,6 +76,11 @@ class Policy(nn.Module):
         self.fusion = nn.ModuleList(FusionBlock(config) for _ in range(config.blocks))
         self.action_query = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.nothing = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        if config.first_look:
+            self.first_look = Attention(width, config.heads)
+            self.guide = nn.Sequential(
+                nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, width)
+            )
         self.pooling = Attention(width, config.heads)
         layers: list[nn.Module] = []
         for number in range(config.layers):
@@ -119,6 +126,11 @@ class Policy(nn.Module):
             tokens, word_attention = block(tokens, words)
         memory = torch.cat([self.nothing.expand(len(tokens), -1, -1), tokens], dim=1)
         query = self.action_query + words.pooled[:, None]
+        first_attention = None
+        if self.config.first_look:
+            found, first_attention = self.first_look(query, memory)
+            query = query + self.guide(torch.cat([found, words.pooled[:, None]], dim=-1))
+            first_attention = first_attention[:, :, 0]
         gathered, attention = self.pooling(query, memory)
         fused = gathered[:, 0]
         hidden = self.trunk(torch.cat([fused, words.pooled], dim=-1))
@@ -132,6 +144,7 @@ class Policy(nn.Module):
             vision=vision,
             sight=self.sight(hidden),
             pooled=words.pooled,
+            first_attention=first_attention,
         )
 
     def freeze(self, part: Part) -> None:

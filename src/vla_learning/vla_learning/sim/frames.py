@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 import math
 import multiprocessing
 from pathlib import Path
@@ -24,26 +25,50 @@ import numpy as np
 from tqdm import tqdm
 
 from vla_core.preprocess import resize
-from vla_core.types import CameraSlot
+from vla_core.types import NATIVE_AXES
+from vla_learning.sim.views import look, SEEN_PIXELS, SLOT, View
 from vla_sim import robot
 from vla_sim.arena import Arena
 from vla_sim.expert import Expert
-from vla_sim.geometry import SHAPES, wrap
-from vla_sim.layout import ARENA_HALF_WIDTH, COLOURS, Layout, MAX_OBJECTS, sample_layout
+from vla_sim.geometry import wrap
+from vla_sim.layout import ARENA_HALF_WIDTH, Layout, MAX_OBJECTS, sample_layout
 
-SLOT = CameraSlot('front', 192, 96, 'crop')
+#: Places of the two taught axes, forward speed and turn rate, among the native ones.
+LINEAR, ANGULAR = NATIVE_AXES.index('linear.x'), NATIVE_AXES.index('angular.z')
 HORIZON = 8
 STEP_DT = 0.1
-#: Rows and columns of vision tokens; a token stands for 32 x 8 pixels (height, width).
-GRID = (3, 24)
-KINDS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
 FRAMES_PER_LAYOUT = 4
 SHARD_FRAMES = 2000
-SEEN_PIXELS = 6
 
 _WALL_MARGIN = robot.FOOTPRINT_RADIUS + 0.02
-# Pixels of the slot's picture per unit of tan(angle); the crop keeps the camera's full width.
-_FOCAL = robot.FOCAL_LENGTH * SLOT.width / robot.IMAGE_WIDTH
+
+
+class Pictures:
+    """Pictures of shards, left on disk until they are asked for; pickled as paths.
+
+    Args:
+        shards: folders, each with `images.npy`.
+    """
+
+    def __init__(self, shards: Iterable[Path]) -> None:
+        self._paths = [shard / 'images.npy' for shard in shards]
+        self._maps: list[np.ndarray] = []
+        ends = np.cumsum([len(np.load(path, mmap_mode='r')) for path in self._paths])
+        self._ends = np.asarray(ends, int)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        if not self._maps:
+            self._maps = [np.load(path, mmap_mode='r') for path in self._paths]
+        shard = np.searchsorted(self._ends, rows, side='right')
+        first = np.concatenate([[0], self._ends[:-1]])
+        pairs = zip(shard, rows - first[shard], strict=True)
+        return np.stack([self._maps[number][row] for number, row in pairs])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), '_maps': []}
 
 
 @dataclass(frozen=True)
@@ -57,16 +82,25 @@ class Frames:
         done: bool [N, K].
         seen: bool [N, K], whether a few pixels of the object are in the picture.
         place: float16 [N, K, 2], bearing in radians and gap in metres.
+        height: float16 [N, K], m.
         mask: uint8 [N, K, G], pixels of the object in each token, at most 255.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Pictures
     kinds: np.ndarray
     actions: np.ndarray
     done: np.ndarray
     seen: np.ndarray
     place: np.ndarray
+    height: np.ndarray
     mask: np.ndarray
+
+    @property
+    def view(self) -> View:
+        """What the pictures show of the objects."""
+        pixels = self.mask.sum(axis=-1, dtype=np.int32)
+        bearing, gap = np.moveaxis(self.place.astype(np.float32), -1, 0)
+        return View(self.kinds, pixels, bearing, gap, self.height.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -96,78 +130,24 @@ def sample_pose(random: np.random.Generator, layout: Layout) -> tuple[float, flo
         return float(x), float(y), float(wrap(yaw))
 
 
-def token_masks(layout: Layout, poses: np.ndarray) -> np.ndarray:
-    """Count the pixels of every object in every vision token.
-
-    Objects are painted as upright rectangles, far ones first: close enough to supervise
-    attention, and far cheaper than a segmentation render.
-
-    Args:
-        layout: what stands where.
-        poses: [N, 3].
-
-    Returns:
-        uint8 [N, K, G].
-    """
-    plan = layout.plan
-    heading = poses[:, 2][:, None]
-    eye = (
-        poses[:, None, :2]
-        + robot.CAMERA_FORWARD
-        * np.concatenate([np.cos(heading), np.sin(heading)], axis=1)[:, None, :]
-    )
-    offset = plan.centre - eye
-    distance = np.maximum(np.hypot(offset[..., 0], offset[..., 1]), 1e-3)
-    bearing = wrap(np.arctan2(offset[..., 1], offset[..., 0]) - heading)
-    half = np.arcsin(np.minimum(plan.silhouette / distance, 0.98))
-    left, right = (np.tan(np.clip(bearing + side * half, -1.4, 1.4)) for side in (1, -1))
-    near = np.maximum(distance - 0.7 * plan.silhouette, 0.05)
-    top = (plan.height - robot.CAMERA_HEIGHT) / near
-    bottom = -robot.CAMERA_HEIGHT / near
-    columns = np.clip(np.rint(SLOT.width / 2 - _FOCAL * np.stack([left, right])), 0, SLOT.width)
-    rows = np.clip(np.rint(SLOT.height / 2 - _FOCAL * np.stack([top, bottom])), 0, SLOT.height)
-    columns, rows = columns.astype(int), rows.astype(int)
-
-    tall, wide = SLOT.height // GRID[0], SLOT.width // GRID[1]
-    token = (np.arange(SLOT.height)[:, None] // tall) * GRID[1] + np.arange(SLOT.width) // wide
-    cells = GRID[0] * GRID[1]
-    masks = np.zeros((len(poses), MAX_OBJECTS, cells), np.uint8)
-    for frame in range(len(poses)):
-        owner = np.zeros((SLOT.height, SLOT.width), np.int64)
-        for item in np.argsort(-distance[frame]):
-            if abs(bearing[frame, item]) < 1.4:
-                owner[
-                    rows[0, frame, item] : rows[1, frame, item],
-                    columns[0, frame, item] : columns[1, frame, item],
-                ] = item + 1
-        count = np.bincount((owner * cells + token).ravel(), minlength=(MAX_OBJECTS + 1) * cells)
-        masks[frame] = np.minimum(count.reshape(-1, cells)[1:], 255)
-    return masks
-
-
 def label(layout: Layout, poses: np.ndarray) -> dict[str, np.ndarray]:
     """Label poses of one layout for all of its objects; keys and shapes as in `Frames`."""
     frames, count = len(poses), len(layout.objects)
-    plan = layout.plan
     every_pose = np.repeat(poses, count, axis=0)
     every_target = np.tile(np.arange(count), frames)
     commands, done = Expert(layout).chunk_batch(every_pose, every_target, HORIZON, STEP_DT)
-    offset = plan.centre[None] - poses[:, None, :2]
-    bearing = wrap(np.arctan2(offset[..., 1], offset[..., 0]) - poses[:, 2][:, None])
-    masks = token_masks(layout, poses)
-    place = np.stack([bearing, plan.gaps(poses[:, :2])], axis=-1)
+    picture, masks = look(layout, poses)
     result = {
-        'kinds': np.full((frames, MAX_OBJECTS), -1, np.int8),
+        'kinds': picture.kinds,
         'actions': np.zeros((frames, MAX_OBJECTS, HORIZON, 2), np.float16),
         'done': np.zeros((frames, MAX_OBJECTS), bool),
-        'place': np.zeros((frames, MAX_OBJECTS, 2), np.float16),
-        'seen': masks.sum(axis=-1, dtype=int) >= SEEN_PIXELS,
+        'seen': picture.pixels >= SEEN_PIXELS,
+        'place': np.stack([picture.bearing, picture.gap], axis=-1).astype(np.float16),
+        'height': picture.height.astype(np.float16),
         'mask': masks,
     }
-    result['kinds'][:, :count] = [KINDS.index((o.colour, o.shape)) for o in layout.objects]
     result['actions'][:, :count] = commands.reshape(frames, count, HORIZON, 2)
     result['done'][:, :count] = done.reshape(frames, count)
-    result['place'][:, :count] = place
     return result
 
 
@@ -221,13 +201,20 @@ def collect(folder: Path, frames: int, processes: int = 2) -> None:
 
 
 def load(shards: Iterable[Path]) -> Frames:
-    """Load shards into memory and label them with the expert."""
-    images, labels = [], []
-    for shard in tqdm(list(shards), desc='labelling', unit='shard'):
-        seeds, poses = np.load(shard / 'seeds.npy'), np.load(shard / 'poses.npy')
-        images.append(np.load(shard / 'images.npy'))
-        # Frames of one layout lie side by side.
-        groups = np.split(np.arange(len(seeds)), np.flatnonzero(np.diff(seeds)) + 1)
-        labels += [label(sample_layout(int(seeds[rows[0]])), poses[rows]) for rows in groups]
-    joined = {key: np.concatenate([part[key] for part in labels]) for key in labels[0]}
-    return Frames(images=np.concatenate(images), **joined)
+    """Label shards with the expert; their pictures stay on disk."""
+    shards = list(shards)
+    labels = [_labels(shard) for shard in tqdm(shards, desc='labelling', unit='shard')]
+    return Frames(images=Pictures(shards), **_join(labels))
+
+
+@cache
+def _labels(shard: Path) -> dict[str, np.ndarray]:
+    """Label a shard; a recipe loads the same ones again after each round of driving."""
+    seeds, poses = np.load(shard / 'seeds.npy'), np.load(shard / 'poses.npy')
+    # Frames of one layout lie side by side.
+    groups = np.split(np.arange(len(seeds)), np.flatnonzero(np.diff(seeds)) + 1)
+    return _join([label(sample_layout(int(seeds[rows[0]])), poses[rows]) for rows in groups])
+
+
+def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 
+from vla_learning.sim.relations import RELATIONS, say, SIDES, TRAIN_PHRASES
 from vla_learning.sim.wording import COLOURS, decorate, draw_template, fill, MOTIONS, NOUNS
 
 _DRIVE = ('go to', 'find', 'drive to', 'move to', 'approach', 'head to', 'look for', 'reach')
@@ -117,6 +118,32 @@ def _known(draw: random.Random) -> str:
     return f'{draw.choice(COLOURS)} {_noun(draw)}'
 
 
+def _related(draw: random.Random) -> str:
+    relation = draw.choice(RELATIONS)
+    return say(relation, draw.choice(TRAIN_PHRASES[relation.kind]), draw)
+
+
+def _strange(draw: random.Random) -> str:
+    """Relate something unknown, or to something unknown."""
+    unknown = draw.choice(
+        (
+            draw.choice(_THINGS),
+            draw.choice(_PLACES),
+            f'{draw.choice(_STRANGE_COLOURS)} {_noun(draw)}',
+            f'{draw.choice(COLOURS)} {draw.choice(_THINGS)}',
+        )
+    )
+    phrase = draw.choice(TRAIN_PHRASES[draw.choice(tuple(TRAIN_PHRASES))])
+    if '{a}' not in phrase:
+        return phrase.format(s=unknown)
+    known = _known(draw)
+    return (
+        phrase.format(s=unknown, a=known)
+        if draw.random() < 0.5
+        else phrase.format(s=_noun(draw), a=unknown)
+    )
+
+
 def _gibberish(draw: random.Random) -> str:
     letters = 'abcdefghijklmnopqrstuvwxyz'
     words = range(draw.randint(1, 4))
@@ -124,6 +151,20 @@ def _gibberish(draw: random.Random) -> str:
 
 
 _KINDS = (
+    lambda draw: f'{draw.choice(_DRIVE)} the {_strange(draw)}',
+    lambda draw: f'{draw.choice(_NEGATIONS)} {draw.choice(_DRIVE)} the {_related(draw)}',
+    lambda draw: draw.choice(
+        (
+            f'{draw.choice(_TASKS)} the {_related(draw)}',
+            f'what is the {_related(draw)}',
+            f'what is {draw.choice(SIDES)} of the {_known(draw)}',
+            f'the {_noun(draw)} is {draw.choice(SIDES)} of the {_known(draw)}',
+            f'is the {_noun(draw)} {draw.choice(SIDES)} of the {_known(draw)}',
+            f'how tall is the {_known(draw)}',
+            f'stop the {draw.choice(_THINGS)}',
+            f'do not stop at the {_known(draw)}',
+        )
+    ),
     lambda draw: draw.choice(_SENTENCES),
     lambda draw: draw.choice(_SENTENCES),
     lambda draw: fill(draw_template(draw), draw.choice(_STRANGE_COLOURS), _noun(draw)),

@@ -67,6 +67,26 @@ HELD_OUT_TEMPLATES = (
     *('your destination is the {o}', 'head on over to the {o}', 'drive until you reach the {o}'),
     *('move to the {n} which is {c}', 'try to locate the {o}', 'now find the {o}'),
 )
+#: Goals that say in words what every goal means: come to rest there. A text that is nothing but a
+#: stop word never gets here, the gate acts on it.
+STOP_TEMPLATES = (
+    *('go to the {o} and stop', 'go to the {o} and stop there', 'drive to the {o}, then stop'),
+    *('drive up to the {o} and stop in front of it', 'move to the {o} and wait there'),
+    *('approach the {o} and stop', 'find the {o} and stop', 'stop when you reach the {o}'),
+    *('stop as soon as you are at the {o}', 'stop right in front of the {o}', 'halt at the {o}'),
+    *('halt in front of the {o}', 'come to a stop at the {o}', 'stop beside the {o}'),
+    *('go to the {o} and stay there', 'stop near the {o}', 'stop close to the {o}'),
+    *(
+        'drive until you are at the {o}, then stop',
+        'stop before the {o}',
+        'go on to the {o}, stop',
+    ),
+)
+HELD_OUT_STOP_TEMPLATES = (
+    *('go to the {o} and halt', 'drive to the {o} and stop there', 'halt next to the {o}'),
+    *('stop once you are at the {o}', 'move up to the {o} and stop', 'come to a halt at the {o}'),
+    *('go over to the {o}, then wait', 'head for the {o} and come to a stop there'),
+)
 TRAIN_MOTIONS = {
     FORWARD: (
         *(
@@ -209,8 +229,9 @@ def decorate(text: str, draw: random.Random) -> str:
 
 def draw_template(draw: random.Random) -> str:
     """Draw a template that may be trained on."""
-    if draw.random() < 0.5:
-        return draw.choice(TRAIN_TEMPLATES)
+    style = draw.random()
+    if style < 0.6:
+        return draw.choice(TRAIN_TEMPLATES if style < 0.5 else STOP_TEMPLATES)
     while True:
         article = draw.choice(('the', 'the', 'the', 'a', 'that'))
         template = f'{draw.choice(_VERBS)} {draw.choice(_WAYS)} {article} {{o}}'
@@ -264,5 +285,5 @@ def held_out_sayings() -> Iterator[Saying]:
     for shape, nouns in NOUNS.items():
         for noun in nouns:
             for colour in COLOURS:
-                for template in HELD_OUT_TEMPLATES:
+                for template in HELD_OUT_TEMPLATES + HELD_OUT_STOP_TEMPLATES:
                     yield Saying(fill(template, colour, noun), colour, shape)
