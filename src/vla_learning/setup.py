@@ -1,3 +1,5 @@
+from glob import glob
+
 from setuptools import find_packages, setup
 
 setup(
@@ -12,6 +14,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/vla_learning']),
         ('share/vla_learning', ['package.xml']),
+        ('share/vla_learning/experiments', sorted(glob('experiments/*.yaml'))),
     ],
     extras_require={'test': ['pytest']},
     entry_points={

@@ -12,8 +12,8 @@ from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_learning.data.batch import Batch, Features  # noqa: E402
 from vla_learning.experiment import DataConfig, Experiment, TrainConfig  # noqa: E402
 from vla_learning.model import ModelConfig  # noqa: E402
+from vla_learning.report.curves import read_curves  # noqa: E402
 from vla_learning.training.interruption import Interrupted  # noqa: E402
-from vla_learning.training.progress import read_curves  # noqa: E402
 from vla_learning.training.state import STATE_FILE  # noqa: E402
 from vla_learning.training.trainer import LossNotFinite, Trainer  # noqa: E402
 
@@ -56,7 +56,7 @@ class Lamps:
 def experiment(**train):
     values = {'steps': 6, 'batch': 8, 'learning_rate': 0.01, 'ema': 0.9, 'device': 'cpu'}
     config = TrainConfig(**(values | train))
-    return Experiment(data=DataConfig(kind='json'), model=MODEL, train=config)
+    return Experiment(data=DataConfig(kind='sim'), model=MODEL, train=config)
 
 
 def weights(trainer):
@@ -115,7 +115,7 @@ def test_pieces_give_the_losses_of_the_whole_batch(tmp_path):
     for pieces in (1, 4):
         plan = replace(calm, train=replace(calm.train, pieces=pieces))
         Trainer(plan, Lamps(), tmp_path / str(pieces)).run()
-        found.append([value for _, value in read_curves(tmp_path / str(pieces))['train/loss']])
+        found.append(read_curves(tmp_path / str(pieces))['train/loss'][1])
     assert len(found[0]) == 6
     assert found[0] == pytest.approx(found[1], rel=0, abs=1e-5)
 
@@ -169,6 +169,6 @@ def test_best_and_last_are_published_with_their_origin(tmp_path):
     assert losses == sorted(losses, reverse=True)
     assert len(losses) >= 2
     curves = read_curves(tmp_path)
-    assert [step for step, _ in curves['train/loss']] == [2, 4, 6]
-    assert [step for step, _ in curves['validation/mae']] == [2, 4, 6]
-    assert min(value for _, value in curves['validation/loss']) == pytest.approx(losses[-1])
+    assert curves['train/loss'][0] == [2, 4, 6]
+    assert curves['validation/mae'][0] == [2, 4, 6]
+    assert min(curves['validation/loss'][1]) == pytest.approx(losses[-1])

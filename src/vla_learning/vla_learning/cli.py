@@ -1,19 +1,14 @@
-"""`vla-learn`: train the demo policy, choose between checkpoints, export a run as it stands."""
+"""`vla-learn`: from recordings to a checkpoint one can trust."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-import json
+from collections.abc import Callable
+import importlib
 import logging
 import os
-from pathlib import Path
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vla_learning.sim.recipe import Recipe
+from typing import Any, get_type_hints, NamedTuple
 
 # Spinning OpenMP threads starve beside any other busy process, and large blocks that go back to
 # the system after every step cost a fifth of the time. Both are read when a process starts.
@@ -27,93 +22,90 @@ ENVIRONMENT = {
 }
 
 
+class Command(NamedTuple):
+    """Where a command is found, without importing it.
+
+    Attributes:
+        text: what it does.
+        module: where it lies.
+        function: takes a dataclass of options, returns the exit status.
+        parse: takes the command's name and its arguments, returns the options; empty: tyro does.
+    """
+
+    text: str
+    module: str
+    function: str = 'command'
+    parse: str = ''
+
+
+COMMANDS = {
+    'train': Command(
+        'train a policy: vla-learn train EXPERIMENT.yaml [--run FOLDER] [--train.steps N ...]',
+        'vla_learning.training.command',
+        'train',
+        'parse',
+    ),
+    'evaluate': Command('measure a policy on data and in the simulator', 'vla_learning.offline'),
+    'compare': Command('say whether one policy is worse than another', 'vla_learning.compare'),
+    'inspect': Command('verify a checkpoint and say what is in it', 'vla_learning.inspect'),
+    'export': Command('turn a native checkpoint into an ONNX one', 'vla_learning.export'),
+    'import-seed': Command('turn a .pth of the seed into one', 'vla_learning.seed_import'),
+    'convert': Command('write a data set as LeRobotDataset v3', 'vla_learning.data.convert'),
+    'randomise': Command('show what randomisation does', 'vla_learning.randomise_picture'),
+    'demo': Command('make the demo policy', 'vla_learning.sim.commands', 'make_demo'),
+    'choose': Command('drive a checkpoint without ROS', 'vla_learning.sim.commands', 'choose'),
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     if any(name not in os.environ for name in ENVIRONMENT) and arguments is None:
         os.environ.update(ENVIRONMENT | {n: os.environ[n] for n in ENVIRONMENT if n in os.environ})
-        os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 (same program again)
+        # As it was called: `-m vla_learning.cli` must not become a script in this folder.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+    from vla_core.errors import VlaError
+
     try:
-        from vla_core.errors import VlaError
-        from vla_learning.sim import recipe
+        return _run(options.command, options.arguments)
     except ModuleNotFoundError as error:
         print(f'vla-learn: {error.name} is missing: run `make setup-train`', file=sys.stderr)
         return 1
-    try:
-        return _COMMANDS[options.command](options, recipe)
     except VlaError as error:
-        print(f'vla-learn: {error}', file=sys.stderr)
-        return 1
+        # Several processes are interrupted together: one line is enough.
+        number = getattr(error, 'signal', 0)
+        if not number or os.environ.get('RANK', '0') == '0':
+            print(f'vla-learn: {error}', file=sys.stderr)
+        return 128 + number if number else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='vla-learn', description=__doc__)
-    commands = parser.add_subparsers(dest='command', required=True)
-    for name, text in (
-        ('demo', 'make the demo policy; goes on where it was interrupted'),
-        ('export', 'export the latest checkpoint of a run'),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument(
-            '--run', type=Path, default=Path('build/learning'), help='work folder'
-        )
-        command.add_argument(
-            '--checkpoint',
-            type=Path,
-            default=Path('src/vla_bringup/checkpoints/demo'),
-            help='result',
-        )
-        command.add_argument('--steps', type=int, help='optimiser steps instead of the recipe')
-        command.add_argument('--frames', type=int, help='sampled pictures instead of the recipe')
-        command.add_argument('--smoke', action='store_true', help='seconds: runs, learns nothing')
-    command = commands.add_parser('choose', help='drive episodes on layouts kept for choosing')
-    command.add_argument(
-        '--checkpoint', type=Path, default=Path('src/vla_bringup/checkpoints/demo')
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:{width}}  {command.text}' for name, command in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog='vla-learn',
+        description=__doc__,
+        usage='vla-learn COMMAND ... (vla-learn COMMAND --help for its options)',
+        epilog='\n'.join(['commands:', *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument('--episodes', type=int, default=50)
-    command.add_argument('--seed', type=int, help='first layout; 500000 to 999999')
-    command.add_argument('--blind', action='store_true', help='mean language features')
-    command.add_argument('--swapped', action='store_true', help='name another object')
+    parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help='one of those below')
+    parser.add_argument('arguments', nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
-def _recipe_of(options: argparse.Namespace, module: ModuleType) -> Recipe:
-    chosen = module.SMOKE if options.smoke else module.Recipe()
-    if options.frames is not None:
-        chosen = replace(chosen, frames=options.frames)
-    if options.steps is not None:
-        rounds = tuple(step * options.steps // chosen.train.steps for step in chosen.rounds)
-        chosen = replace(chosen, rounds=rounds, train=replace(chosen.train, steps=options.steps))
-    return chosen
+def _run(name: str, arguments: list[str]) -> int:
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    function: Callable[[Any], int] = getattr(module, command.function)
+    prog = f'vla-learn {name}'
+    if command.parse:
+        return function(getattr(module, command.parse)(prog, arguments))
+    import tyro
 
+    return function(tyro.cli(get_type_hints(function)['options'], prog=prog, args=arguments))
 
-def _demo(options: argparse.Namespace, module: ModuleType) -> int:
-    parity = module.follow(_recipe_of(options, module), options.run, options.checkpoint)
-    print(f'{options.checkpoint}: largest difference from torch {max(parity.values()):.1e}')
-    return 0
-
-
-def _export(options: argparse.Namespace, module: ModuleType) -> int:
-    parity = module.export_run(_recipe_of(options, module), options.run, options.checkpoint)
-    print(f'{options.checkpoint}: largest difference from torch {max(parity.values()):.1e}')
-    return 0
-
-
-def _choose(options: argparse.Namespace, module: ModuleType) -> int:
-    seed = module.CHOOSING_SEEDS if options.seed is None else options.seed
-    if not module.CHOOSING_SEEDS <= seed <= 1_000_000 - options.episodes:
-        print(f'vla-learn: seed {seed}: expected 500000 to 999999', file=sys.stderr)
-        return 1
-    policy = module.OnnxPolicy(options.checkpoint)
-    counts = module.judge(
-        policy, range(seed, seed + options.episodes), options.swapped, options.blind
-    )
-    print(json.dumps(counts, indent=1))
-    return 0
-
-
-_COMMANDS = {'demo': _demo, 'export': _export, 'choose': _choose}
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -19,6 +19,7 @@ from vla_learning.structure import build, check, leaves, plain, Range
 
 #: Kept in the run folder: the experiment with every value that it ran with.
 FILE_NAME = 'experiment.yaml'
+_SCALES = {'compact': ModelConfig, 'full': ModelConfig.full}
 # What changes neither the weights nor the data: a run may be resumed with other values.
 _FREE = (
     'train.device',
@@ -143,23 +144,80 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class SimConfig:
+    """How much the simulator's expert shows.
+
+    Attributes:
+        frames: pictures from sampled poses.
+        sayings: sentences for every motion, every colour and noun, and every relation.
+        nonsense: sentences to be refused; repeats count once.
+        rounds: steps at which the policy drives and its frames join the others (DAgger).
+        episodes: driven in each round.
+        on_policy_share: of each batch's pictures, from the first round on.
+        instructions: for every picture.
+    """
+
+    frames: Annotated[int, Range(1)] = 44_000
+    sayings: Annotated[int, Range(1)] = 160
+    nonsense: Annotated[int, Range(1)] = 8_000
+    rounds: Annotated[tuple[int, ...], Range(1)] = (2_500, 5_000)
+    episodes: Annotated[int, Range(1)] = 200
+    on_policy_share: Annotated[float, Range(0, 0.95)] = 0.35
+    instructions: Annotated[int, Range(1)] = 4
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What is learned from.
 
     Attributes:
-        kind: sim draws from the simulator's expert without end; the others read recordings.
-        path: file or folder of the recordings.
-        validation: share of the recordings kept for validation.
-        skip_bad: leave out bad records and count them instead of stopping.
+        kind: sim draws from the simulator's expert without end; recorded reads a data set, whose
+            format is found out: JSON records, LeRobotDataset v3 or RLDS.
+        path: file or folder of the data set.
+        camera: which of its pictures; empty: the first.
+        fps: frames per second, where the format does not say (JSON, RLDS).
+        mode: how a picture is brought to the model's size.
+        axes: actions to learn; empty: those of the data set. One that it lacks is not taught.
+        action_scale: SI value of ±1 for each axis; empty: of the data set's statistics.
+        representation: what the actions mean.
+        step_dt: s between the steps of a chunk; none: the data set's own frames.
+        validation: share of the episodes kept for validation.
+        skip_bad: leave out bad records, count and list them, instead of stopping at the first.
+        cache: keep resized frames on disk, so that each picture is decoded once ever.
+        derived: folder for what is computed from the data set; empty: `<path>.vla` beside it.
+        sim: of kind sim.
     """
 
-    kind: Literal['sim', 'json', 'lerobot', 'rlds']
+    kind: Literal['sim', 'recorded']
     path: str = ''
+    camera: str = ''
+    fps: Annotated[float | None, Range(0.01)] = None
+    mode: Literal['stretch', 'pad', 'crop'] = 'stretch'
+    axes: tuple[str, ...] = ()
+    action_scale: Annotated[tuple[float, ...], Range(1e-9)] = ()
+    representation: Literal['VELOCITY', 'DELTA', 'RELATIVE', 'ABSOLUTE'] = 'VELOCITY'
+    step_dt: Annotated[float | None, Range(0.001)] = None
     validation: Annotated[float, Range(0, 0.9)] = 0.1
     skip_bad: bool = False
+    cache: bool = True
+    derived: str = ''
+    sim: SimConfig = field(default_factory=SimConfig)
 
     def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: if a value is out of range, or the path is missing or too much.
+        """
         check(self)
+        if (self.kind == 'recorded') != bool(self.path):
+            raise ConfigError(
+                f'path is {self.path!r} and kind {self.kind}: '
+                'expected a path for recorded data, and only for these'
+            )
 
 
 @dataclass(frozen=True)
@@ -169,23 +227,32 @@ class Experiment:
     Attributes:
         data: what is learned from.
         model: the network.
-        randomise: how much pictures vary; none: not at all.
+        randomise: how much pictures vary; without this section not at all.
         train: how to train.
     """
 
     data: DataConfig
     train: TrainConfig
     model: ModelConfig = field(default_factory=ModelConfig)
-    randomise: Randomisation | None = None
+    randomise: Randomisation = field(default_factory=lambda: Randomisation(real_ratio=1.0))
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Read an experiment.
+    """Read an experiment; `scale: full` or `compact` in section `model` stands for all its sizes.
 
     Raises:
         ConfigError: if the file is no YAML, or a key or value is not allowed.
     """
-    return build(Experiment, load_yaml(path), path.name)
+    values = load_yaml(path)
+    model = values.get('model', {})
+    if isinstance(model, dict) and 'scale' in model:
+        sizes = {name: value for name, value in model.items() if name != 'scale'}
+        if model['scale'] not in _SCALES:
+            raise ConfigError(
+                f'{path.name}: model: scale is {model["scale"]!r}: expected one of {list(_SCALES)}'
+            )
+        values = values | {'model': plain(_SCALES[model['scale']]()) | sizes}
+    return build(Experiment, values, path.name)
 
 
 def save_experiment(experiment: Experiment, folder: Path) -> None:

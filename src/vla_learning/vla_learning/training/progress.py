@@ -65,16 +65,3 @@ class Progress:
 def named_losses(losses: Tensor) -> dict[str, float]:
     """Return losses [terms] by name, with their sum as `loss`."""
     return {'loss': losses.sum().item(), **dict(zip(TERMS, losses.tolist(), strict=True))}
-
-
-def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return the curves of a run: name -> (step, value); empty if there are none."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    if not (folder / _FOLDER).is_dir():
-        return {}
-    events = EventAccumulator(str(folder / _FOLDER), size_guidance={'scalars': 0}).Reload()
-    return {
-        name: [(event.step, event.value) for event in events.Scalars(name)]
-        for name in events.Tags()['scalars']
-    }

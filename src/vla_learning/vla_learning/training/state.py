@@ -15,7 +15,8 @@ from vla_core.errors import CheckpointError
 #: In the run folder.
 STATE_FILE = 'state.pt'
 _KEYS = frozenset(
-    {'experiment', 'step', 'model', 'average', 'optimizer', 'scaler', 'best', 'validated'}
+    {'experiment', 'data', 'step', 'model', 'average', 'optimizer', 'scaler', 'best'}
+    | {'validated'}
 )
 
 

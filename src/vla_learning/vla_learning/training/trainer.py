@@ -54,6 +54,7 @@ class Trainer:
         validation: batches kept apart; without them there is no best checkpoint.
         publish: writes the checkpoint folders `last` and `best` into the run folder.
         policy: to begin with, instead of a new one.
+        data: plain facts of the source, its hash among them; a run goes on with no others.
 
     Attributes:
         model: the policy that learns.
@@ -64,7 +65,8 @@ class Trainer:
         validated: latest result of the validation.
 
     Raises:
-        ConfigError: if the folder holds another experiment, or the batch cannot be shared out.
+        ConfigError: if the folder holds another experiment or other data, or the batch cannot be
+            shared out.
         CheckpointError: if the folder's state cannot be read.
     """
 
@@ -77,10 +79,12 @@ class Trainer:
         validation: Source | None = None,
         publish: Publish | None = None,
         policy: Policy | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         self.experiment, self.folder = experiment, folder
         config = self._config = experiment.train
         self._source, self._validation, self._publish = source, validation, publish
+        self._data = dict(data or {})
         self.end, self.step = last_step(config, source.samples), 0
         self.losses: dict[str, float] = {}
         self.validated: dict[str, float] = {}
@@ -101,8 +105,8 @@ class Trainer:
         self.model.to(accelerator.device, memory_format=torch.channels_last)
         self.average = deepcopy(self.model).eval() if config.ema else self.model
         self._encoder: LanguageEncoder | None = None
-        randomise = experiment.randomise
-        self._randomise = None if randomise is None else Randomiser(randomise, config.seed)
+        randomise = Randomiser(experiment.randomise, config.seed)
+        self._randomise = randomise if experiment.randomise.real_ratio < 1 else None
         self._judge = Objective(self.average, config.loss).to(accelerator.device)
         objective = Objective(self.model, config.loss)
         self._taught = [value for value in objective.parameters() if value.requires_grad]
@@ -111,6 +115,11 @@ class Trainer:
         )
         self._objective, self._optimizer = accelerator.prepare(objective, optimizer)
         self._restore()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return bool(self._accelerator.is_main_process)
 
     def run(self, until: int | None = None) -> None:
         """Train up to step `until`, or to the end of the run.
@@ -122,10 +131,9 @@ class Trainer:
         config = self._config
         until = self.end if until is None else min(until, self.end)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self._accelerator.is_main_process:
+        if self.is_first:
             save_experiment(self.experiment, self.folder)
-        quiet = not self._accelerator.is_main_process
-        progress = Progress(self.folder, self.step, until, config.log_steps, quiet)
+        progress = Progress(self.folder, self.step, until, config.log_steps, not self.is_first)
         batches = feed(self._source, range(self.step, until), self._share, config.workers)
         saved_at = time.monotonic()
         with Interruption() as interruption, progress:
@@ -133,7 +141,8 @@ class Trainer:
                 counts = self._agree(pieces, interruption)
                 losses = self._train_step(pieces, counts)
                 progress.step(self.step, losses, self._rate())
-                if self._validation is not None and self.step % config.validation_steps == 0:
+                due = self.step % config.validation_steps == 0 or self.step == self.end
+                if self._validation is not None and due:
                     progress.note(self.step, self._validate(self._validation))
                 if self.step == until or is_checkpoint(config, self.step, self._source.samples):
                     self.publish(LAST)
@@ -144,11 +153,12 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state from which a run goes on."""
-        if not self._accelerator.is_main_process:
+        if not self.is_first:
             return
         scaler = self._accelerator.scaler
         state = {
             'experiment': plain(self.experiment),
+            'data': self._data,
             'step': self.step,
             'model': self.model.state_dict(),
             'average': self.average.state_dict() if self._config.ema else {},
@@ -161,10 +171,10 @@ class Trainer:
 
     def publish(self, name: str) -> None:
         """Write a checkpoint folder with the averaged weights."""
-        if self._publish is not None and self._accelerator.is_main_process:
+        if self._publish is not None and self.is_first:
             processes = self._accelerator.num_processes
             known = provenance(self.experiment, self.step, processes)
-            known |= {'losses': self.losses, 'validation': self.validated}
+            known |= {'data': self._data, 'losses': self.losses, 'validation': self.validated}
             self._publish(self.folder / name, self.average, known)
 
     def _agree(self, pieces: list[Batch], interruption: Interruption) -> Tensor:
@@ -270,6 +280,10 @@ class Trainer:
         if state is None:
             return
         same(self.experiment, state['experiment'], self.folder)
+        if state['data'] != self._data:
+            raise ConfigError(
+                f'{self.folder} holds a run on other data: {state["data"]}: expected {self._data}'
+            )
         self.model.load_state_dict(state['model'])
         if self._config.ema:
             self.average.load_state_dict(state['average'])
