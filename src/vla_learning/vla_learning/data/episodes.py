@@ -145,23 +145,28 @@ class Recording(ABC):
         return DataError(Problem(file, index, field, str(found), expected))
 
 
-def check_actions(
-    actions: np.ndarray, axes: Sequence[str], file: str, index: str, problems: Problems
+def check_finite(
+    name: str,
+    values: np.ndarray,
+    axes: Sequence[str],
+    file: str,
+    index: str,
+    problems: Problems,
 ) -> np.ndarray:
-    """Note every action that is not finite; return bool [T], the frames that are fine.
+    """Note every number that is not finite; return bool [T], the frames that are fine.
 
     Args:
-        actions: float [T, D].
+        name: of the vector, for the message.
+        values: float [T, D].
         axes: D names.
         file: for the message.
         index: for the message, with `{}` where the frame's number goes.
         problems: where they are noted.
     """
-    finite = np.isfinite(actions)
+    finite = np.isfinite(values)
     for frame, axis in zip(*np.nonzero(~finite), strict=True):
-        problems.add(
-            file, index.format(frame), f'action[{axes[axis]}]', actions[frame, axis], 'a number'
-        )
+        found, field = values[frame, axis], f'{name}[{axes[axis]}]'
+        problems.add(file, index.format(frame), field, found, 'a finite number')
     return finite.all(axis=1)
 
 

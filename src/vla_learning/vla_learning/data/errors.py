@@ -79,10 +79,10 @@ class Problems:
 def inside(root: Path, relative: str) -> Path | None:
     """Return the path of a file named by a data set, or None where it would leave the data set.
 
-    Absolute names, `..` and links that point outside are refused: who can write a data set must
-    not thereby read the rest of the disk.
+    Absolute names and `..` are refused: a data set from elsewhere must not name the rest of the
+    disk. Links are followed; whoever made the folder put them there.
     """
-    if not relative or PurePosixPath(relative).is_absolute() or '\0' in relative:
+    name = PurePosixPath(relative)
+    if not name.parts or name.is_absolute() or '..' in name.parts or '\0' in relative:
         return None
-    path = (root / relative).resolve()
-    return path if path.is_relative_to(root.resolve()) else None
+    return root / name

@@ -19,6 +19,8 @@ def open_recording(path: Path, skip_bad: bool = False, fps: float | None = None)
     Raises:
         DataError: if there is no data set, or a record is bad and not to be skipped.
     """
+    if fps is not None and not fps > 0:
+        raise DataError(f'{fps} frames per second: expected more than 0')
     problems = Problems(skip_bad)
     if path.suffix == '.json' and path.is_file():
         from vla_learning.data.records import JsonRecording

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from pyarrow import parquet
 
-from vla_learning.data.episodes import axis_names, check_actions, Episode, Recording
+from vla_learning.data.episodes import axis_names, check_finite, Episode, Recording
 from vla_learning.data.errors import DataError, Problems
 from vla_learning.data.lerobot_tables import (
     ACTION,
@@ -55,6 +55,7 @@ class LeRobotRecording(Recording):
         }
         tasks = read_tasks(path / 'meta/tasks.parquet')
         axes = axis_names(width(info, ACTION), names(info, ACTION))
+        state_names = axis_names(width(info, STATE), names(info, STATE))
         tables = Tables(path, info, problems)
         episodes = []
         self._rows: list[tuple[str, int]] = []  # data file, and first row therein, per episode
@@ -65,7 +66,9 @@ class LeRobotRecording(Recording):
             if part is None:
                 continue
             index = f'episode {meta["episode_index"]}'
-            good = check_actions(part.action, axes, part.file, f'{index} frame {{}}', problems)
+            where = (part.file, f'{index} frame {{}}', problems)
+            good = check_finite('action', part.action, axes, *where)
+            good &= check_finite('state', part.state, state_names, *where)
             self._rows.append((part.file, part.first))
             self._meta.append(meta)
             times.append(part.time)
@@ -73,7 +76,6 @@ class LeRobotRecording(Recording):
             episodes.append(Episode(index, part.action, text, good, part.state))
         self._times = np.concatenate(times)
         self._drop_handles()
-        state_names = axis_names(width(info, STATE), names(info, STATE))
         files = sorted(file for file in path.rglob('*') if file.is_file())
         super().__init__(
             path,

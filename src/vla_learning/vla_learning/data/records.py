@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_learning.data.episodes import axis_names, check_actions, Episode, Recording
+from vla_learning.data.episodes import axis_names, check_finite, Episode, Recording
 from vla_learning.data.errors import DataError, inside, Problems
 
 CAMERA = 'image'
@@ -146,4 +146,4 @@ def _check_action(
         return False
     with np.errstate(over='ignore'):
         actions = np.array([action], np.float64).astype(np.float32)
-    return bool(check_actions(actions, axes, path.name, index, problems)[0])
+    return bool(check_finite('action', actions, axes, path.name, index, problems)[0])

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_learning.data.episodes import axis_names, check_actions, Episode, Recording
+from vla_learning.data.episodes import axis_names, check_finite, Episode, Recording
 from vla_learning.data.errors import DataError, Problems
 from vla_learning.data.tfrecord import FormatError, parse_example, read_records, Values
 
@@ -30,6 +30,11 @@ class _Layout:
     state: int
     cameras: tuple[str, ...]
     language: str
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state vector, which the format does not say."""
+        return tuple(f'state_{n}' for n in range(self.state))
 
 
 class RldsRecording(Recording):
@@ -52,8 +57,11 @@ class RldsRecording(Recording):
         spans: list[np.ndarray] = []
         episodes: list[Episode] = []
         axes = axis_names(layout.action)
+        lengths = _lengths(path / 'dataset_info.json')
         for shard, file in enumerate(self._shards):
+            count = 0
             for number, content, start in _read_shard(file, problems):
+                count += 1
                 found = _parse(content, layout, file.name, f'episode {number}', problems)
                 if found is None:
                     continue
@@ -65,13 +73,16 @@ class RldsRecording(Recording):
                 self._where.append((shard, number))
                 pictures = [found[f'observation/{c}'].spans for c in layout.cameras]
                 spans.append(np.stack(pictures, 1) + np.array([start, 0]))
+            wanted = lengths.get(file.name, count)
+            if count != wanted:
+                problems.add(file.name, '', '', f'{count} episodes', f'{wanted}')
         self._spans = np.concatenate(spans) if spans else np.empty((0, 0, 2), np.int64)
         super().__init__(
             path,
             (path / 'features.json', *self._shards),
             layout.cameras,
             axes,
-            tuple(f'state_{n}' for n in range(layout.state)),
+            layout.state_names,
             fps,
             episodes,
             problems,
@@ -151,6 +162,25 @@ def _shards(path: Path, problems: Problems) -> tuple[Path, ...]:
     return shards
 
 
+def _lengths(path: Path) -> dict[str, int]:
+    """Return how many episodes each file has by dataset_info.json, where there is one.
+
+    A file that was cut off between two records can be told by this alone.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text('utf-8'))
+        return {
+            f'{info["name"]}-{split["name"]}.tfrecord-{n:05d}-of-{len(lengths):05d}': int(length)
+            for split in info['splits']
+            for lengths in (split['shardLengths'],)
+            for n, length in enumerate(lengths)
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{path.name}: {error!r}: expected splits with shardLengths') from error
+
+
 def _numbering(name: str) -> tuple[str, int]:
     """Split `x-00003-of-00010` into x and 10; a file without a number is one of none."""
     stem, _, total = name.rpartition('-of-')
@@ -206,10 +236,12 @@ def _episode(
 ) -> Episode:
     steps = len(found[layout.language].spans)
     actions = found['action'].numbers.reshape(steps, layout.action)
-    good = check_actions(actions, axes, file, f'{index} frame {{}}', problems)
+    where = (file, f'{index} frame {{}}', problems)
+    good = check_finite('action', actions, axes, *where)
     state = np.zeros((steps, 0), np.float32)
     if layout.state:
         state = found['observation/state'].numbers.reshape(steps, layout.state)
+        good &= check_finite('state', state, layout.state_names, *where)
     spans = found[layout.language].spans.tolist()
     text = [bytes(content[low : low + size]).decode('utf-8', 'replace') for low, size in spans]
     return Episode(f'{file} {index}', actions, tuple(text), good, state)

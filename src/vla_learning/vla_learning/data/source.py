@@ -248,7 +248,9 @@ def _steps_ahead(view: View, recording: Recording) -> np.ndarray:
     steps = np.arange(view.horizon)
     if view.step_dt is None:
         return steps
-    if not recording.fps:
+    if not view.step_dt > 0:
+        raise DataError(f'step_dt {view.step_dt}: expected more than 0 s')
+    if recording.fps is None:
         raise DataError(f'{recording.path.name}: fps is unknown: expected it with the path')
     # An action holds until the next frame; the small term keeps 3 * 0.1 s * 10 Hz at frame 3.
     return np.floor(steps * view.step_dt * recording.fps + 1e-6).astype(np.int64)

@@ -99,9 +99,7 @@ class Accumulator:
         Raises:
             DataError: if there were none.
         """
-        if not self._count:
-            raise DataError('statistics of 0 rows: expected at least one good record')
-        low, high = np.quantile(self._sample, (0.01, 0.99), axis=0)
+        low, high = self.quantiles((0.01, 0.99))
         return Statistics(
             axes=self._axes,
             count=self._count,
@@ -112,6 +110,16 @@ class Accumulator:
             q01=tuple(low.tolist()),
             q99=tuple(high.tolist()),
         )
+
+    def quantiles(self, levels: Sequence[float]) -> np.ndarray:
+        """Return quantiles of the rows so far, float64 [len(levels), D].
+
+        Raises:
+            DataError: if there were none.
+        """
+        if not self._count:
+            raise DataError('statistics of 0 rows: expected at least one good record')
+        return np.quantile(self._sample, levels, axis=0)
 
     def _keep(self, rows: np.ndarray) -> None:
         """Keep a uniform sample (Vitter 1985, algorithm R, a piece at a time)."""
