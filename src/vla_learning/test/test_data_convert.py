@@ -50,6 +50,8 @@ def test_a_bad_frame_parts_an_episode_in_two(tmp_path):
     (tmp_path / '2.png').write_bytes(b'nothing')
     options = Convert(path, tmp_path / 'new', fps=10.0, skip_bad=True)
     assert [problem.index for problem in convert(options).problems.found] == ['record 2']
+    listed = json.loads((tmp_path / 'new/meta/bad_records.json').read_text())
+    assert [problem['index'] for problem in listed['problems']] == ['record 2']
     after = open_recording(tmp_path / 'new')
     assert after.first.tolist() == [0, 2, 4]
     assert after.actions[:, 0].tolist() == [0, 1, 3, 4]

@@ -51,6 +51,7 @@ COMMANDS = {
     'export': Command('turn a native checkpoint into an ONNX one', 'vla_learning.export'),
     'import-seed': Command('turn a .pth of the seed into one', 'vla_learning.seed_import'),
     'convert': Command('write a data set as LeRobotDataset v3', 'vla_learning.data.convert'),
+    'data': Command('say what is in a data set', 'vla_learning.data.convert', 'listing'),
     'randomise': Command('show what randomisation does', 'vla_learning.randomise_picture'),
     'demo': Command('make the demo policy', 'vla_learning.sim.commands', 'make_demo'),
     'choose': Command('drive a checkpoint without ROS', 'vla_learning.sim.commands', 'choose'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import io
+import json
 from pathlib import Path
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from PIL import Image
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -35,7 +37,8 @@ class Convert:
         fps: frames per second, where the source does not say (JSON, RLDS).
         cameras: pictures to take along; empty for all.
         video: write H.264 video, small but lossy, instead of the pictures as they are.
-        skip_bad: leave bad records out, count and list them, instead of stopping at the first.
+        skip_bad: leave bad records out, count and list them (also in meta/bad_records.json of the
+            new folder), instead of stopping at the first.
     """
 
     source: Annotated[Path, tyro.conf.Positional]
@@ -93,6 +96,9 @@ def convert(options: Convert) -> Recording:
     draft = Path(tempfile.mkdtemp(prefix=f'.{options.dest.name}.', dir=options.dest.parent))
     try:
         _write(recording, cameras, draft, options.video)
+        if recording.problems.found:
+            left_out = json.dumps(recording.problems.report(), indent=1)
+            (draft / 'meta/bad_records.json').write_text(left_out, 'utf-8')
         draft.chmod(0o755)  # mkdtemp's folders are the owner's alone
         draft.rename(options.dest)
     finally:
@@ -197,11 +203,13 @@ def listing(options: Listing) -> int:
         facts.add_row(name, value)
     console.print(facts)
     console.print(_texts_table(recording))
-    numbers = Table('axis', 'mean', 'std', 'min', 'q01', 'q99', 'max', 'scale of ±1')
+    heads = ('mean', 'std', 'min', 'q01', 'q99', 'max', '±1 is')
+    numbers = Table('axis', *heads, box=box.SIMPLE, pad_edge=False)
+    numbers.columns[0].no_wrap = True
     for n, axis in enumerate(statistics.axes):
         columns = (statistics.mean, statistics.std, statistics.min, statistics.q01)
         columns += (statistics.q99, statistics.max, statistics.action_scale)
-        numbers.add_row(axis, *(f'{column[n]:.4g}' for column in columns))
+        numbers.add_row(axis, *(f'{column[n]:.3g}' for column in columns))
     console.print(numbers)
     report = derived.report(recording)
     if report is not None:
