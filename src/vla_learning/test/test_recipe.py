@@ -8,6 +8,7 @@ from vla_core.manifest import load_manifest  # noqa: E402
 from vla_core.types import Intent, Observation  # noqa: E402
 from vla_inference.onnx_policy import OnnxPolicy  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
+from vla_learning.training.state import STATE_FILE  # noqa: E402
 
 
 def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
@@ -25,9 +26,9 @@ def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
     image = np.zeros((96, 192, 3), np.uint8)
     assert policy.infer(Observation({'front': image}, 0), language).actions.shape == (8, 7)
 
-    before = (run / 'checkpoint.pt').stat().st_mtime_ns
+    before = (run / STATE_FILE).stat().st_mtime_ns
     assert main(arguments) == 0
-    assert (run / 'checkpoint.pt').stat().st_mtime_ns >= before
+    assert (run / STATE_FILE).stat().st_mtime_ns >= before
 
     (checkpoint / 'policy.onnx').write_bytes(b'other')
     with pytest.raises(CheckpointError, match=r'policy\.onnx'):
