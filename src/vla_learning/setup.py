@@ -1,4 +1,4 @@
-from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -14,7 +14,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/vla_learning']),
         ('share/vla_learning', ['package.xml']),
-        ('share/vla_learning/experiments', sorted(glob('experiments/*.yaml'))),
+        ('share/vla_learning/experiments', sorted(map(str, Path('experiments').glob('*.yaml')))),
     ],
     extras_require={'test': ['pytest']},
     entry_points={

@@ -1,7 +1,10 @@
 from dataclasses import replace
 import json
 import os
+from pathlib import Path
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -106,18 +109,30 @@ def test_signal_ends_the_run_between_two_steps(tmp_path, number):
     assert torch.equal(weights(resumed), weights(whole))
 
 
-def test_pieces_give_the_losses_of_the_whole_batch(tmp_path):
-    # Dropout and batch norm see each piece by itself.
-    calm = replace(
-        experiment(freeze_batch_norm=True, log_steps=1), model=replace(MODEL, dropout=0.0)
-    )
-    found = []
-    for pieces in (1, 4):
-        plan = replace(calm, train=replace(calm.train, pieces=pieces))
-        Trainer(plan, Lamps(), tmp_path / str(pieces)).run()
-        found.append(read_curves(tmp_path / str(pieces))['train/loss'][1])
-    assert len(found[0]) == 6
-    assert found[0] == pytest.approx(found[1], rel=0, abs=1e-5)
+def calm(**train):
+    """An experiment in which pictures do not matter to each other: a batch may be cut."""
+    plan = experiment(freeze_batch_norm=True, log_steps=1, **train)
+    return replace(plan, model=replace(MODEL, dropout=0.0))
+
+
+def curve(folder):
+    steps, values = read_curves(folder)['train/loss']
+    assert steps == list(range(1, 7))
+    return values
+
+
+def test_pieces_and_processes_give_the_losses_of_the_whole_batch(tmp_path):
+    Trainer(calm(), Lamps(), tmp_path / 'whole').run()
+    Trainer(calm(pieces=4), Lamps(), tmp_path / 'pieces').run()
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+    command = [*torchrun, '--nproc-per-node', '2', __file__, str(tmp_path / 'processes')]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('processes: 2') == 2
+    whole = curve(tmp_path / 'whole')
+    assert whole[-1] < whole[0]
+    assert curve(tmp_path / 'pieces') == pytest.approx(whole, rel=0, abs=1e-5)
+    assert curve(tmp_path / 'processes') == pytest.approx(whole, rel=0, abs=1e-5)
 
 
 def test_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path):
@@ -172,3 +187,9 @@ def test_best_and_last_are_published_with_their_origin(tmp_path):
     assert curves['train/loss'][0] == [2, 4, 6]
     assert curves['validation/mae'][0] == [2, 4, 6]
     assert min(curves['validation/loss'][1]) == pytest.approx(losses[-1])
+
+
+if __name__ == '__main__':
+    trainer = Trainer(calm(), Lamps(), Path(sys.argv[1]))
+    trainer.run()
+    print(f'processes: {trainer.processes}')

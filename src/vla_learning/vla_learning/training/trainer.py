@@ -117,6 +117,11 @@ class Trainer:
         self._restore()
 
     @property
+    def processes(self) -> int:
+        """How many processes share each batch."""
+        return self._share.processes
+
+    @property
     def is_first(self) -> bool:
         """Whether this is the process that writes and prints."""
         return bool(self._accelerator.is_main_process)
@@ -172,8 +177,7 @@ class Trainer:
     def publish(self, name: str) -> None:
         """Write a checkpoint folder with the averaged weights."""
         if self._publish is not None and self.is_first:
-            processes = self._accelerator.num_processes
-            known = provenance(self.experiment, self.step, processes)
+            known = provenance(self.experiment, self.step, self.processes)
             known |= {'data': self._data, 'losses': self.losses, 'validation': self.validated}
             self._publish(self.folder / name, self.average, known)
 
