@@ -269,6 +269,15 @@ def test_unexpected_exception_latches_and_steps_go_on(driving, monkeypatch):
     assert driving.step(request=Request.RESET).state is State.STOPPED
 
 
+def test_exception_while_a_cause_is_explained_latches(driving, monkeypatch):
+    def broken(*_):
+        raise KeyError('bug')
+
+    monkeypatch.setattr(driving.gate._hearing, 'explain', broken)
+    result = driving.step(Stop(StopLevel.CONTROLLED_STOP))
+    assert (result.state, result.published) == (State.ESTOP, ZERO)
+
+
 @pytest.mark.parametrize('now', [math.nan, math.inf])
 def test_clock_that_is_not_finite_latches(driving, now):
     driving.now = now
@@ -284,7 +293,7 @@ def test_exception_in_the_node_latches(driving):
 @pytest.mark.parametrize('beyond', [(math.nan,) * 6, (0.7, 0, 0, 0, 0, 0), (0, 0.1, 0, 0, 0, 0)])
 def test_failed_final_assertion_is_a_fault_for_ever(driving, monkeypatch, beyond):
     with monkeypatch.context() as patch:
-        patch.setattr('vla_core.gate.core.approach', lambda *_: beyond)
+        patch.setattr('vla_core.gate.drive.approach', lambda *_: beyond)
         result = driving.step()
     assert (result.state, result.cause) == (State.FAULT, Cause.ASSERTION)
     assert result.published == ZERO

@@ -38,6 +38,10 @@ ROBOT_FAULTS = (
     Cause.STOP_REQUESTED,
     Cause.DISARMED,
     Cause.HUMAN_LOST,
+    Cause.GEOFENCE,
+    Cause.SCAN_LOST,
+    Cause.SCAN_INVALID,
+    Cause.SCAN_FROZEN,
 )
 EMERGENCIES = (
     Cause.ESTOP_INPUT,
@@ -45,6 +49,16 @@ EMERGENCIES = (
     Cause.ESTOP_REQUESTED,
     Cause.STOP_TIMEOUT,
     Cause.INTERNAL_ERROR,
+    Cause.ZONE_STOP,
+)
+#: Causes that change what is published and no state.
+NO_STATE = (
+    Cause.STOP_WORD,
+    Cause.BREACHED,
+    Cause.SLOW_REQUESTED,
+    Cause.ZONE_SLOW,
+    Cause.ZONE_APPROACH,
+    Cause.FENCE_NEAR,
 )
 
 
@@ -55,7 +69,7 @@ def _facts(*causes, **facts):
 #: Event -> next state from each state of ORDER.
 TABLE = [
     ('nothing', _facts(), 'ISRAMACEF'),
-    ('stop word', _facts(Cause.STOP_WORD), 'ISRAMACEF'),
+    *((cause.name, _facts(cause), 'ISRAMACEF') for cause in NO_STATE),
     *((cause.name, _facts(cause), 'ISHHMHCEF') for cause in HICCUPS),
     *(
         (f'{cause.name}, no holds left', _facts(cause, holds_left=0), 'ISCCMHCEF')
@@ -98,10 +112,9 @@ def test_transition_follows_the_table(state, facts, expected):
 
 
 def test_table_names_every_cause():
-    named = set(HICCUPS + POLICY_FAULTS + ROBOT_FAULTS + EMERGENCIES)
+    named = set(NO_STATE + HICCUPS + POLICY_FAULTS + ROBOT_FAULTS + EMERGENCIES)
     named |= {
         Cause.NONE,
-        Cause.STOP_WORD,
         Cause.ERRORS_IN_ROW,
         Cause.SECOND_WRITER,
         Cause.ASSERTION,

@@ -4,13 +4,13 @@ A robot file is mandatory in its limits: each is a finite number, and 0, `none` 
 mean "unlimited". Everything is checked here, before a node publishes anything.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vla_core.errors import ConfigError
 from vla_core.parameters import build, load_yaml, parameter
+from vla_core.surroundings import FenceConfig, load_surroundings, ScanConfig, section, ZonesConfig
 
 #: The six axes of a Twist, in the order of every velocity vector of the gate.
 AXES = ('linear.x', 'linear.y', 'linear.z', 'angular.x', 'angular.y', 'angular.z')
@@ -100,6 +100,9 @@ class RobotConfig:
         self_arm: arm once at the start.
         max_inference: s.
         max_observation_age: s.
+        fence: what it must not leave; None: no geofence.
+        scan: its laser scanner; None: none is heard.
+        zones: around it, judged by the scanner; None: none.
     """
 
     name: str
@@ -112,27 +115,29 @@ class RobotConfig:
     gripper: str | None = None
     max_inference: float = 0.2
     max_observation_age: float = 0.6
+    fence: FenceConfig | None = None
+    scan: ScanConfig | None = None
+    zones: ZonesConfig | None = None
 
     def check_clock(self, clock: str) -> None:
-        """Refuse simulated time where something real moves.
+        """Refuse simulated time where something real moves, or where it would not repeat.
 
         Raises:
-            ConfigError: if `clock` is lockstep and the robot is real.
+            ConfigError: if `clock` is lockstep and the robot is real, or has zones.
         """
         if clock == 'lockstep' and not self.simulated:
             raise ConfigError(
                 f'parameter clock is lockstep and robot {self.name} is real: expected steady'
             )
-
-
-def _section(values: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(values, dict):
-        raise ConfigError(f'{where} is {values!r}: expected a mapping')
-    return values
+        if clock == 'lockstep' and self.scan is not None:
+            raise ConfigError(
+                f'parameter clock is lockstep and robot {self.name} has zones: expected steady, '
+                'no tick waits for a scan'
+            )
 
 
 def _axis(name: str, values: Any, where: str) -> AxisConfig:
-    axis = build(AxisConfig, _section(values, where), where)
+    axis = build(AxisConfig, section(values, where), where)
     stop = axis.max_speed / axis.max_decel
     if stop > LONGEST_STOP:
         raise ConfigError(
@@ -146,14 +151,14 @@ def _axis(name: str, values: Any, where: str) -> AxisConfig:
 
 
 def _axes(values: Any, where: str) -> tuple[AxisConfig | None, ...]:
-    section = _section(values, where)
-    unknown = [name for name in section if name not in AXES]
+    found = section(values, where)
+    unknown = [name for name in found if name not in AXES]
     if unknown:
         raise ConfigError(f'{where}: unknown axis {unknown[0]!r}: expected some of {list(AXES)}')
-    if not section:
+    if not found:
         raise ConfigError(f'{where} is empty: expected at least one of {list(AXES)}')
     axes = tuple(
-        _axis(name, section[name], f'{where}.{name}') if name in section else None for name in AXES
+        _axis(name, found[name], f'{where}.{name}') if name in found else None for name in AXES
     )
     sources = [axis.source for axis in axes if axis]
     twice = [source for source in sources if sources.count(source) > 1]
@@ -177,7 +182,10 @@ def load_robot(path: Path) -> RobotConfig:
     gripper = None
     if 'gripper' in values:
         there = f'{where}: gripper'
-        gripper = build(GripperConfig, _section(values.pop('gripper'), there), there).source
+        gripper = build(GripperConfig, section(values.pop('gripper'), there), there).source
+    odom_required = values.get('odom') == 'required'
+    longest_stop = max(axis.max_speed / axis.max_decel if axis else 0.0 for axis in axes[:3])
+    around = load_surroundings(values, where, odom_required, longest_stop)
     basics = build(_Basics, values, where)
     if basics.self_arm and not basics.simulated:
         raise ConfigError(
@@ -199,4 +207,5 @@ def load_robot(path: Path) -> RobotConfig:
         gripper=gripper,
         max_inference=basics.max_inference,
         max_observation_age=basics.max_observation_age,
+        **around,
     )

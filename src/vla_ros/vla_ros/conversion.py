@@ -1,9 +1,10 @@
 """Messages to values of vla_core and back; everything foreign is checked on the way in."""
 
 import array
+import math
 
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Pose, Twist
 import numpy as np
 
 from vla_core.errors import ActionRejected
@@ -99,3 +100,14 @@ def twist_from_msg(msg: Twist) -> tuple[float, float, float, float, float, float
     """Return the six velocities of a Twist, unchecked: the receiver judges finiteness."""
     linear, angular = msg.linear, msg.angular
     return linear.x, linear.y, linear.z, angular.x, angular.y, angular.z
+
+
+def pose_from_msg(msg: Pose) -> tuple[float, float, float]:
+    """Return x, y (m) and yaw (rad); NaN for the yaw of a quaternion that is no rotation."""
+    q = msg.orientation
+    norm = math.hypot(q.w, q.x, q.y, q.z)
+    # Many bases leave it at zero; rounding keeps a real one well within this.
+    if not abs(norm - 1.0) < 0.1:
+        return msg.position.x, msg.position.y, math.nan
+    yaw = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+    return msg.position.x, msg.position.y, yaw

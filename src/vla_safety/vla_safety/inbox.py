@@ -7,10 +7,12 @@ from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+import numpy as np
 from rclpy.node import Node
+from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Bool, String
 
-from vla_core.errors import ActionRejected
+from vla_core.errors import ActionRejected, ObservationError
 from vla_core.gate.config import GateConfig
 from vla_core.gate.messages import (
     Beat,
@@ -22,14 +24,17 @@ from vla_core.gate.messages import (
     Odom,
     Record,
     Rejected,
+    Scan,
     Stop,
     StopLevel,
 )
+from vla_core.gate.scan import measure, Rays
+from vla_core.gate.zones import reach
 from vla_core.robot import RobotConfig
 from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction, StopRequest
 from vla_ros import qos
 from vla_ros.clock import ProcessClock
-from vla_ros.conversion import chunk_from_msg, to_ns, twist_from_msg
+from vla_ros.conversion import chunk_from_msg, pose_from_msg, to_ns, twist_from_msg
 
 
 class Urgency(enum.Enum):
@@ -56,7 +61,7 @@ class Inbox:
 
         Args:
             node: the node.
-            robot: says whether odom is heard.
+            robot: says whether odom and scans are heard.
             config: says whether people send stamped velocities.
             clock: of the process.
             deliver: takes a value and its urgency.
@@ -64,6 +69,8 @@ class Inbox:
         """
         self._clock = clock
         self._deliver = deliver
+        self._scanner = robot.scan
+        self._reach = reach(robot)
         human = TwistStamped if config.enable_stamped_cmd_vel_human else Twist
         chunk = qos.chunk(clock.lockstep, robot.max_observation_age)
         wanted = [
@@ -79,6 +86,8 @@ class Inbox:
         ]
         if robot.odom_required:
             wanted.append((Odometry, 'odom', self._odom, qos.odom(clock.lockstep)))
+        if robot.scan is not None:
+            wanted.append((LaserScan, 'scan', self._scan, qos.SENSOR))
         for kind, topic, callback, profile in wanted:
             node.create_subscription(kind, topic, guard(callback), profile)
 
@@ -124,8 +133,30 @@ class Inbox:
         self._deliver(Human(twist_from_msg(twist), self._clock.now()), Urgency.NEXT)
 
     def _odom(self, msg: Odometry) -> None:
-        odom = Odom(twist_from_msg(msg.twist.twist), self._at(msg.header.stamp))
+        odom = Odom(
+            twist_from_msg(msg.twist.twist),
+            self._at(msg.header.stamp),
+            pose_from_msg(msg.pose.pose),
+            msg.header.frame_id,
+        )
         self._deliver(odom, Urgency.NEXT)
+
+    def _scan(self, msg: LaserScan) -> None:
+        rays = Rays(
+            msg.header.frame_id,
+            msg.angle_min,
+            msg.angle_max,
+            msg.angle_increment,
+            msg.range_min,
+            msg.range_max,
+            np.frombuffer(msg.ranges, dtype=np.float32),
+        )
+        try:
+            points, signature = measure(rays, self._scanner, self._reach)
+        except ObservationError as error:
+            self._deliver(Rejected('scan', str(error)), Urgency.SOON)
+            return
+        self._deliver(Scan(points, self._at(msg.header.stamp), signature), Urgency.SOON)
 
     def _estop_latched(self, msg: Bool) -> None:
         self._estop(msg.data, 'latched')

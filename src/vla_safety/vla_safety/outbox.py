@@ -133,6 +133,7 @@ class Outbox:
             axis=event.axis,
             value=event.value,
             limit=event.limit,
+            parameter=event.parameter,
             text=event.text,
         )
         msg.header.stamp = to_time(self._clock.stamp_ns())
@@ -140,7 +141,7 @@ class Outbox:
         log = self._node.get_logger()
         if event.to_state in (State.ESTOP, State.FAULT) and event.from_state != event.to_state:
             log.error(event.text)
-        elif event.kind is EventKind.TRANSITION:
+        elif event.kind in (EventKind.TRANSITION, EventKind.SPEED):
             log.info(event.text)
         elif event.kind is EventKind.REJECTED:
             log.warning(event.text, throttle_duration_sec=5.0)

@@ -23,6 +23,11 @@ class Cause(enum.IntEnum):
 
     NONE = 0
     STOP_WORD = 1
+    BREACHED = 2
+    SLOW_REQUESTED = 4
+    ZONE_SLOW = 5
+    ZONE_APPROACH = 6
+    FENCE_NEAR = 7
     HEARTBEAT_LATE = 10
     BUSY_TOO_LONG = 11
     CHUNK_LAPSED = 12
@@ -39,6 +44,10 @@ class Cause(enum.IntEnum):
     ODOM_INVALID = 29
     HUMAN_LOST = 30
     POLICY_HUNG = 31
+    GEOFENCE = 32
+    SCAN_LOST = 33
+    SCAN_INVALID = 34
+    SCAN_FROZEN = 35
     ESTOP_INPUT = 40
     ESTOP_SERVICE = 41
     ESTOP_REQUESTED = 42
@@ -46,18 +55,20 @@ class Cause(enum.IntEnum):
     SECOND_WRITER = 44
     STOP_TIMEOUT = 45
     INTERNAL_ERROR = 46
+    ZONE_STOP = 47
     ASSERTION = 60
 
 
 class Severity(enum.IntEnum):
-    """Class of a cause: what it does to a moving robot."""
+    """Class of a cause: what it does to a moving robot; the rungs of the ladder."""
 
     NONE = 0
-    OPERATIONAL = 1  # target zero, stays ACTIVE
-    HICCUP = 2  # HOLD
-    FAULT = 3  # CONTROLLED_STOP
-    EMERGENCY = 4  # ESTOP, latched
-    ASSERTION = 5  # FAULT
+    DEGRADED = 1  # a lower speed_scale
+    OPERATIONAL = 2  # target zero, stays ACTIVE
+    HICCUP = 3  # HOLD
+    FAULT = 4  # CONTROLLED_STOP
+    EMERGENCY = 5  # ESTOP, latched: no debounce, no count of errors, no ramp
+    ASSERTION = 6  # FAULT
 
 
 #: States in which the policy moves the robot, or may go on doing so by itself.
@@ -79,21 +90,18 @@ POLICY_CAUSES = frozenset(
         Cause.POLICY_HUNG,
     }
 )
+#: First number of each class in Cause.msg.
+_CLASSES = (
+    (Cause.ASSERTION, Severity.ASSERTION),
+    (Cause.ESTOP_INPUT, Severity.EMERGENCY),
+    (Cause.HEARTBEAT_LOST, Severity.FAULT),
+    (Cause.HEARTBEAT_LATE, Severity.HICCUP),
+    (Cause.SLOW_REQUESTED, Severity.DEGRADED),
+    (Cause.STOP_WORD, Severity.OPERATIONAL),
+    (Cause.NONE, Severity.NONE),
+)
 _SEVERITY = {
-    cause: (
-        Severity.NONE
-        if cause == Cause.NONE
-        else Severity.OPERATIONAL
-        if cause < Cause.HEARTBEAT_LATE
-        else Severity.HICCUP
-        if cause < Cause.HEARTBEAT_LOST
-        else Severity.FAULT
-        if cause < Cause.ESTOP_INPUT
-        else Severity.EMERGENCY
-        if cause < Cause.ASSERTION
-        else Severity.ASSERTION
-    )
-    for cause in Cause
+    cause: next(found for lowest, found in _CLASSES if cause >= lowest) for cause in Cause
 }
 
 

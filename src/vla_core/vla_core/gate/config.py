@@ -56,6 +56,10 @@ STOP_LIMIT = 2.0
 HOLD_BUDGET = 3
 HOLD_WINDOW = 60.0
 ERRORS_TO_LATCH = 5
+#: Scale of speed for a StopRequest SLOW.
+REQUESTED_SCALE = 0.5
+#: m/s at which a person may drive out of a breach.
+ESCAPE_SPEED = 0.1
 #: m/s, rad/s: ten times the unit action of the native scale (docs/reference/safety.md).
 GROSS = 10.0
 #: s; a gate that was suspended must not make up for it by a jump in speed.

@@ -1,6 +1,6 @@
 """The gate: one step from everything that was heard to the one command that is published.
 
-Order of a step: latch, validity of every input, human override, staleness,
+Order of a step: latch, validity of every input, human override, staleness, fence and zones,
 clamp of every axis, one ratio, acceleration and deceleration, final assertion. No clock is read
 and nothing is published here: the same calls give the same commands.
 """
@@ -10,7 +10,6 @@ import math
 
 from vla_core.gate.causes import Cause, MOVING, State
 from vla_core.gate.config import (
-    ARMING_SHARE,
     ARMING_SPAN,
     CLEAR_SPAN,
     GREEN_SPAN,
@@ -19,9 +18,12 @@ from vla_core.gate.config import (
     REQUEST_SPAN,
     Timing,
 )
+from vla_core.gate.drive import Drive
 from vla_core.gate.hearing import Hearing, LONGEST_TEXT
-from vla_core.gate.limits import approach, clamp, holds, Limits, Vector, ZERO
+from vla_core.gate.limits import holds, Limits, ZERO
 from vla_core.gate.messages import Event, EventKind, Inputs, Reply, Request, Result
+from vla_core.gate.operators import answer
+from vla_core.gate.reasons import NO_REASON, Reason
 from vla_core.gate.states import Facts, transition
 from vla_core.robot import RobotConfig
 
@@ -34,19 +36,20 @@ class Gate:
     ) -> None:
         """Start in INIT; the first step starts the clock."""
         self._limits = Limits.of(robot)
-        self._speed_scale = speed_scale
         self._hearing = Hearing(robot, self._limits, timing or Timing())
+        self._drive = Drive(self._limits, self._hearing.around, speed_scale)
         self._state = State.INIT
         self._cause = Cause.NONE
-        self._since = self._now = math.nan
+        self._since = self._now = self._wall = math.nan
         self._tick = 0
-        self._published: Vector = ZERO
         self._gripper = math.nan
         self._self_arm = robot.self_arm
         # When all was green (STOPPED) or clear (ESTOP) for the last time; inf: it is not.
         self._good_since = math.inf
         self._holds: deque[float] = deque()
         self._warnings: tuple[str, ...] = ()
+        # What slows or blocks at present, and was reported.
+        self._slowed_by = Cause.NONE
 
     @property
     def state(self) -> State:
@@ -74,10 +77,10 @@ class Gate:
             raise ValueError(f'time {now}: expected a finite number')
         if math.isnan(self._now):
             self._now = self._since = now
-        dt, self._now = max(0.0, now - self._now), now
+        dt, self._now, self._wall = max(0.0, now - self._now), now, inputs.wall
         self._tick += 1
         hearing, request = self._hearing, inputs.request
-        hearing.signals.level(now, inputs, self._published)
+        hearing.signals.level(now, inputs, self._drive.published)
         for message in inputs.messages:
             hearing.receive(message, self._state, now)
         if request is Request.TRIGGER_ESTOP:
@@ -95,7 +98,7 @@ class Gate:
         return self._decide(now, inputs.wall, dt, causes, blockers, reply)
 
     def _crashed(self, now: float, error: Exception) -> Result:
-        self._published = ZERO
+        self._drive.published = ZERO
         at = now if math.isfinite(now) else self._now
         self._hearing.internal_error(f'{type(error).__name__}: {error}', self._state, at)
         if self._state not in (State.ESTOP, State.FAULT):
@@ -134,25 +137,12 @@ class Gate:
         return blockers
 
     def _answer(self, request: Request, blockers: tuple[str, ...]) -> Reply:
-        state = self._state
         if request is Request.DISARM:
             self._self_arm = False
-            return Reply(True, 'stopping' if state in MOVING else f'not armed: {state.name}')
-        if state is State.FAULT:
-            return self._refuse(request, ('state is FAULT: restart the gate',))
-        if request is Request.TRIGGER_ESTOP:
-            return Reply(True, 'ESTOP')
-        needed = State.STOPPED if request is Request.ARM else State.ESTOP
-        if state is not needed:
-            blockers = (f'state is {state.name}: expected {needed.name}', *blockers)
-        if blockers:
-            return self._refuse(request, blockers)
-        return Reply(True, 'arming' if request is Request.ARM else 'reset; not armed')
-
-    def _refuse(self, request: Request, blockers: tuple[str, ...]) -> Reply:
-        text = '; '.join(blockers)
-        self._event(EventKind.REFUSED, f'{request.value} refused: {text}')
-        return Reply(False, text)
+        reply = answer(request, self._state, blockers)
+        if not reply.accepted:
+            self._event(EventKind.REFUSED, f'{request.value} refused: {reply.text}')
+        return reply
 
     # -- states ------------------------------------------------------------------------------
 
@@ -173,7 +163,7 @@ class Gate:
             reset=not blockers and request is Request.RESET,
             human=signals.human_moves(now),
             ramped=now - self._since >= ARMING_SPAN,
-            at_rest=not any(self._published) and signals.still(now),
+            at_rest=not any(self._drive.published) and signals.still(now),
             holds_left=HOLD_BUDGET - len(self._holds),
         )
         state, cause = transition(self._state, facts)
@@ -188,8 +178,14 @@ class Gate:
             self._holds.append(now)
         if self._state is not State.INIT or state is not State.STOPPED:
             self._self_arm = False
-        text = f'{self._state.name} to {state.name}' + (f': {cause.name}' if cause else '')
-        self._event(EventKind.TRANSITION, text, cause, state)
+        text = f'{self._state.name} to {state.name}'
+        reason = NO_REASON
+        # After an unexpected exception nothing is asked that might raise another one.
+        if cause and cause is not Cause.INTERNAL_ERROR:
+            reason = self._hearing.explain(cause, self._since, now, self._wall)
+        if cause:
+            text = f'{text}: {cause.name}' + (f': {reason}' if str(reason) else '')
+        self._event(EventKind.TRANSITION, text, cause, state, reason)
         # STOPPED goes on saying why, until somebody resets, arms or drives.
         if state is not State.STOPPED or self._state is State.ESTOP:
             self._cause = cause
@@ -222,30 +218,40 @@ class Gate:
         wanted = due[1].velocity if due else ZERO
         if self._state is State.MANUAL:
             wanted = signals.human_velocity(now)
-        allowed = self._allow(wanted, now)
-        published = self._publish(allowed, dt)
+        drive = self._drive
+        allowed, scale = drive.allow(wanted, self._state, self._since, causes, now, dt)
+        if drive.pace.cause is Cause.ZONE_APPROACH:
+            causes |= {Cause.ZONE_APPROACH}
+        published = drive.publish(allowed, self._state, dt)
         if not holds(published, self._limits):
-            self._event(EventKind.WARNING, f'command {published} is beyond the limits')
+            text = f'command {published}: expected finite, within {self._limits.speed}'
+            self._event(EventKind.WARNING, text, Cause.ASSERTION)
             self._enter(State.FAULT, Cause.ASSERTION, now)
             causes |= {Cause.ASSERTION}
             published = ZERO
-        self._published = published
-        if due and self._state is State.ACTIVE and not math.isnan(due[1].gripper):
+        drive.published = published
+        blocked = Cause.BREACHED in causes
+        acting = self._state is State.ACTIVE and not blocked
+        if due and acting and not math.isnan(due[1].gripper):
             self._gripper = due[1].gripper
         self._warn(wall)
-        stopped_by_word = self._state is State.ACTIVE and stream.stop.waiting
+        self._report_pace(now, blocked)
+        cause = self._cause
+        if self._state in (State.ARMING, State.ACTIVE, State.MANUAL) and not cause:
+            stopped = self._state is State.ACTIVE and stream.stop.waiting
+            cause = Cause.STOP_WORD if stopped else self._slowed_by
         return Result(
             tick=self._tick,
             dt=dt,
             state=self._state,
-            cause=Cause.STOP_WORD if stopped_by_word else self._cause,
+            cause=cause,
             causes=tuple(sorted(causes)),
             since=now - self._since,
             wanted=wanted,
             allowed=allowed,
             published=published,
             gripper=self._gripper,
-            speed_scale=self._speed_scale,
+            speed_scale=scale,
             observation_ns=stream.observation_ns,
             policy_run=max(0, stream.run),
             sequence=due[2] if due else stream.sequence,
@@ -265,20 +271,6 @@ class Gate:
             reply=reply,
         )
 
-    def _allow(self, wanted: Vector, now: float) -> Vector:
-        scale = 1.0
-        if self._state is State.ARMING:
-            scale = ARMING_SHARE * min(1.0, (now - self._since) / ARMING_SPAN)
-        limited = clamp(wanted, self._limits.speed, scale)
-        return tuple(value * self._speed_scale for value in limited)
-
-    def _publish(self, allowed: Vector, dt: float) -> Vector:
-        if self._state in (State.ARMING, State.ACTIVE, State.MANUAL):
-            return approach(self._published, allowed, self._limits, dt)
-        if self._state in (State.HOLD, State.CONTROLLED_STOP):
-            return approach(self._published, ZERO, self._limits, dt)
-        return ZERO
-
     # -- for the record ----------------------------------------------------------------------
 
     def _warn(self, wall: float) -> None:
@@ -288,11 +280,40 @@ class Gate:
                 self._event(EventKind.WARNING, warning)
         self._warnings = warnings
 
+    def _report_pace(self, now: float, blocked: bool) -> None:
+        """Report when the robot becomes slower or blocked, and when it is free again."""
+        cause = Cause.BREACHED if blocked else self._drive.pace.cause
+        # While it is slow for one cause or another, only the first is an event.
+        if bool(cause) is not bool(self._slowed_by) or blocked is not (
+            self._slowed_by is Cause.BREACHED
+        ):
+            named = cause or self._slowed_by
+            reason = self._hearing.explain(named, self._since, now, self._wall)
+            what = 'blocked' if blocked else 'slower' if cause else 'full speed after'
+            text = f'{what}: {named.name}' + (f': {reason}' if cause and str(reason) else '')
+            self._event(EventKind.SPEED, text, named, self._state, reason)
+        self._slowed_by = cause
+
     def _event(
-        self, kind: EventKind, text: str, cause: Cause = Cause.NONE, to: State | None = None
+        self,
+        kind: EventKind,
+        text: str,
+        cause: Cause = Cause.NONE,
+        to: State | None = None,
+        reason: Reason = NO_REASON,
     ) -> None:
         self._hearing.events.append(
-            Event(kind, self._state, self._state if to is None else to, text[:LONGEST_TEXT], cause)
+            Event(
+                kind,
+                self._state,
+                self._state if to is None else to,
+                text[:LONGEST_TEXT],
+                cause,
+                reason.axis,
+                reason.value,
+                reason.limit,
+                reason.parameter,
+            )
         )
 
     def _take_events(self) -> tuple[Event, ...]:

@@ -3,8 +3,9 @@
 import math
 
 from vla_core.errors import VlaError
-from vla_core.gate.causes import ARMED, Cause, State
+from vla_core.gate.causes import ARMED, Cause, Severity, severity, State
 from vla_core.gate.config import ERRORS_TO_LATCH, STOP_LIMIT, Timing
+from vla_core.gate.debounce import Debounce
 from vla_core.gate.limits import Limits
 from vla_core.gate.messages import (
     Beat,
@@ -19,14 +20,18 @@ from vla_core.gate.messages import (
     Odom,
     Record,
     Rejected,
+    Scan,
     Stop,
     StopLevel,
 )
+from vla_core.gate.reasons import explain, Moment, Reason
 from vla_core.gate.signals import Signals
 from vla_core.gate.stream import PolicyStream
+from vla_core.gate.surroundings import Surroundings
 from vla_core.robot import RobotConfig
 
 _REQUESTED = {
+    StopLevel.SLOW: Cause.SLOW_REQUESTED,
     StopLevel.HOLD: Cause.HOLD_REQUESTED,
     StopLevel.CONTROLLED_STOP: Cause.STOP_REQUESTED,
     StopLevel.ESTOP: Cause.ESTOP_REQUESTED,
@@ -43,6 +48,8 @@ class Hearing:
         self.robot = robot
         self.signals = Signals(robot, timing)
         self.stream = PolicyStream(robot, limits, timing)
+        self.around = Surroundings(robot, limits)
+        self._debounce = Debounce()
         self.events: list[Event] = []
         self.errors_total = 0
         self.chunks_rejected = 0
@@ -62,7 +69,10 @@ class Hearing:
             case Beat() | Chunk() | Record():
                 self._from_policy(message, state, now)
             case Odom():
+                self.around.odom(message)
                 self.signals.odom(message, now)
+            case Scan():
+                self.around.scan(message, now)
             case Human():
                 self.signals.human(message)
                 self._in_row['human'] = 0
@@ -111,6 +121,10 @@ class Hearing:
             self.stream.void()
         elif name == 'human':
             self.signals.void_human()
+        elif name == 'odom':
+            self.signals.void_odom()
+        elif name == 'scan':
+            self.around.void_scan()
         self._event(EventKind.REJECTED, f'{name}: {text}', state, axis=name)
 
     def internal_error(self, text: str, state: State, now: float) -> None:
@@ -152,6 +166,8 @@ class Hearing:
             if signals.estop_input_lost(now):
                 active.append(Cause.ESTOP_INPUT_LOST)
             active.append(signals.odom_cause(now))
+            still, moving = signals.still(now), signals.moving_span(now)
+            active += self.around.causes(state, still, moving, now)
         if state is State.MANUAL and signals.human_lost(now):
             active.append(Cause.HUMAN_LOST)
         if state in ARMED or state is State.CONTROLLED_STOP:
@@ -160,7 +176,15 @@ class Hearing:
         # Without odom nobody can say that the robot is not still.
         if late and self.robot.odom_required and not signals.still(now):
             active.append(Cause.STOP_TIMEOUT)
-        return frozenset(active) - {Cause.NONE}
+        return self._debounce.settle(active, now) - {Cause.NONE}
+
+    def explain(self, cause: Cause, since: float, now: float, wall: float) -> Reason:
+        """Return the numbers behind a cause that is active; `since`: of the present state."""
+        errors = self.errors_in_row(wall)
+        return explain(
+            cause,
+            Moment(self.robot, self.signals, self.stream, self.around, errors, since, now, wall),
+        )
 
     def _policy_causes(self, now: float, wall: float) -> list[Cause]:
         active = [self.signals.heartbeat_cause(wall)]
@@ -183,6 +207,8 @@ class Hearing:
             blockers.append('safety/estop has no publisher: the robot file requires one')
         if self.robot.odom_required and math.isnan(self.signals.odom_age(now)):
             blockers.append('odom was never heard: the robot file requires it')
+        if self.around.zones is not None and self.around.scan_age(now) == math.inf:
+            blockers.append('scan was never heard: the robot file requires it for its zones')
         if not self.signals.settled(now):
             blockers.append('cmd_vel: expected no other publisher for 1.0 s')
         return tuple(blockers)
@@ -202,14 +228,19 @@ class Hearing:
         errors = self.errors_in_row(wall)
         if errors:
             blockers.append(f'{errors} errors in a row: expected 0')
+        if Cause.BREACHED in causes:
+            blockers.append(f'cause BREACHED: {self.explain(Cause.BREACHED, now, now, wall)}')
         return (*blockers, *self.rest_blockers(causes, now))
 
     def rest_blockers(self, causes: frozenset[Cause], now: float) -> tuple[str, ...]:
         """Return what must be gone before arming and before a reset: causes, and movement.
 
-        A stop word does not count: arming ends its wait.
+        What slows does not count, a stop word neither: arming ends its wait. A breach does not
+        keep a robot from a reset, after which a person may drive it out.
         """
-        blockers = [f'cause {cause.name}' for cause in sorted(causes - {Cause.STOP_WORD})]
+        blockers = [
+            f'cause {cause.name}' for cause in sorted(causes) if severity(cause) >= Severity.HICCUP
+        ]
         if not self.signals.still(now):
             blockers.append('robot is not still')
         return tuple(blockers)

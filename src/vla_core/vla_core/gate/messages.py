@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import enum
 import math
 
+import numpy as np
+
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.limits import Vector, ZERO
 from vla_core.types import ActionChunk, Status
@@ -65,10 +67,24 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Odom:
-    """Speed of the robot, true at `at`."""
+    """Speed of the robot, true at `at`; pose x, y (m) and yaw (rad) in the frame `frame_id`."""
 
     velocity: Vector
     at: float
+    pose: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    frame_id: str = ''
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """A valid laser scan, true at `at`: points of the base's frame, float64 [N, 2], m.
+
+    `signature` changes with what was measured; 0: nothing was.
+    """
+
+    points: np.ndarray
+    at: float
+    signature: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,7 @@ class StopLevel(enum.IntEnum):
     HOLD = 0
     CONTROLLED_STOP = 1
     ESTOP = 2
+    SLOW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +136,9 @@ class InternalError:
     text: str
 
 
-Message = Beat | Chunk | Command | Record | Odom | Human | Estop | Stop | Rejected | InternalError
+Message = (
+    Beat | Chunk | Command | Record | Odom | Scan | Human | Estop | Stop | Rejected | InternalError
+)
 
 
 class Request(enum.Enum):
@@ -157,6 +176,7 @@ class EventKind(enum.IntEnum):
     REJECTED = 1
     REFUSED = 2
     WARNING = 3
+    SPEED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +191,7 @@ class Event:
     axis: str = ''
     value: float = math.nan
     limit: float = math.nan
+    parameter: str = ''
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,13 @@ class Signals:
     def __init__(self, robot: RobotConfig, timing: Timing) -> None:
         """Start deaf: nothing was heard, nothing is known."""
         self._robot = robot
-        self._timing = timing
+        self.timing = timing
         self._beats: dict[tuple[str, str], Beat] = {}
         self._first_wall = math.nan
         self._momentary: dict[Cause, float] = {}
         self._estop: dict[str, bool] = {}
         self._estop_seen = -math.inf
-        self._writers = 0
+        self.writers = 0
         self._sole_since = math.inf
         self._odom_at = -math.inf
         self._odom_invalid = False
@@ -64,7 +64,7 @@ class Signals:
             self._first_wall = inputs.wall
         if inputs.estop_publishers > 0:
             self._estop_seen = now
-        self._writers = inputs.writers
+        self.writers = inputs.writers
         if inputs.writers != 1:
             self._sole_since = math.inf
         elif self._sole_since == math.inf:
@@ -103,7 +103,6 @@ class Signals:
             ObservationError: if a number is not finite, or the stamp is too far ahead.
         """
         if not (all(map(math.isfinite, odom.velocity)) and odom.at <= now + STAMP_AHEAD):
-            self._odom_invalid = True
             raise ObservationError(
                 f'odom {odom.velocity}, {now - odom.at:.3f} s old: expected finite numbers, and '
                 f'a stamp at most {STAMP_AHEAD} s ahead'
@@ -116,6 +115,10 @@ class Signals:
         if self._robot.odom_required:
             moving = is_moving(odom.velocity)
             self._take_motion(moving, moving, now)
+
+    def void_odom(self) -> None:
+        """Note that odom was not valid; the last good one goes on ageing."""
+        self._odom_invalid = True
 
     def human(self, human: Human) -> None:
         """Hear a person's velocity.
@@ -153,22 +156,24 @@ class Signals:
         entry = self._beats.get(('policy', ''))
         return math.nan if entry is None else wall - entry.at
 
+    @property
+    def busy_age(self) -> float:
+        """Return s for which the policy has been busy by its last heartbeat."""
+        entry = self._beats.get(('policy', ''))
+        return entry.state_age if entry is not None and entry.busy else 0.0
+
     def heartbeat_cause(self, wall: float) -> Cause:
         """Judge the policy's heartbeat: NONE, or the worst of what is wrong with it."""
         entry = self._beats.get(('policy', ''))
-        if entry is None:
-            heard = self._first_wall if self._timing.trust_start else -math.inf
-            busy = 0.0
-        else:
-            heard = entry.at
-            busy = entry.state_age if entry.busy else 0.0
-        age = wall - heard
-        healthy = max(self._robot.max_inference, self._timing.busy_floor)
-        if not age < self._timing.heartbeat_lost:
+        never = self._first_wall if self.timing.trust_start else -math.inf
+        age = wall - (never if entry is None else entry.at)
+        busy = self.busy_age
+        healthy = max(self._robot.max_inference, self.timing.busy_floor)
+        if not age < self.timing.heartbeat_lost:
             return Cause.HEARTBEAT_LOST
         if not busy < healthy + BUSY_GRACE:
             return Cause.POLICY_HUNG
-        if not age < self._timing.heartbeat_late:
+        if not age < self.timing.heartbeat_late:
             return Cause.HEARTBEAT_LATE
         if not busy <= healthy:
             return Cause.BUSY_TOO_LONG
@@ -181,25 +186,36 @@ class Signals:
                 beat.consecutive_errors
                 for beat in self._beats.values()
                 if beat.node in ('policy', 'camera')
-                and wall - beat.at < self._timing.heartbeat_lost
+                and wall - beat.at < self.timing.heartbeat_lost
             ),
             default=0,
         )
 
+    def moving_span(self, now: float) -> float:
+        """Return s for which the robot has been moving; 0: it is not."""
+        return 0.0 if self._moving_since is None else now - self._moving_since
+
     def camera_frozen(self, now: float, wall: float) -> bool:
         """Say whether a camera showed one picture all the while the robot was moving."""
-        if self._moving_since is None or now - self._moving_since < FREEZE_TIMEOUT:
+        if self.moving_span(now) < FREEZE_TIMEOUT:
             return False
-        return any(
-            beat.unchanged_age >= FREEZE_TIMEOUT
-            for beat in self._beats.values()
-            if beat.node == 'camera' and wall - beat.at < self._timing.heartbeat_lost
+        return self.unchanged_age(wall) >= FREEZE_TIMEOUT
+
+    def unchanged_age(self, wall: float) -> float:
+        """Return the longest s for which a living camera has shown one picture."""
+        return max(
+            (
+                beat.unchanged_age
+                for beat in self._beats.values()
+                if beat.node == 'camera' and wall - beat.at < self.timing.heartbeat_lost
+            ),
+            default=0.0,
         )
 
     def monitor_absent(self, wall: float) -> bool:
         """Say whether the monitor's heartbeat is missing: a warning only."""
         entry = self._beats.get(('monitor', ''))
-        limit = max(MONITOR_TIMEOUT, self._timing.heartbeat_lost)
+        limit = max(MONITOR_TIMEOUT, self.timing.heartbeat_lost)
         return entry is None or not wall - entry.at < limit
 
     def odom_age(self, now: float) -> float:
@@ -212,9 +228,13 @@ class Signals:
             return Cause.NONE
         return Cause.ODOM_INVALID if self._odom_invalid else Cause.ODOM_LOST
 
+    def estop_input_span(self, now: float) -> float:
+        """Return s for which the e-stop input has had no publisher."""
+        return now - self._estop_seen
+
     def estop_input_lost(self, now: float) -> bool:
         """Say whether a required e-stop input has been without publisher for too long."""
-        return self._robot.estop_required and not now - self._estop_seen < ESTOP_INPUT_TIMEOUT
+        return self._robot.estop_required and not self.estop_input_span(now) < ESTOP_INPUT_TIMEOUT
 
     def estop_pressed(self) -> bool:
         """Say whether the input is true."""
@@ -222,7 +242,7 @@ class Signals:
 
     def second_writer(self) -> bool:
         """Say whether somebody else publishes on cmd_vel too."""
-        return self._writers > 1
+        return self.writers > 1
 
     def settled(self, now: float) -> bool:
         """Say whether the gate has been the sole writer long enough to have heard of others."""
@@ -249,6 +269,10 @@ class Signals:
         """Say whether a person wants to move the robot now."""
         return any(self.human_velocity(now))
 
+    def human_silence(self, now: float) -> float:
+        """Return s since the person wanted to move the robot."""
+        return now - self._human_moved
+
     def human_lost(self, now: float) -> bool:
         """Say whether the person has been silent, or sent zeros, for too long."""
-        return not now - self._human_moved < HUMAN_TIMEOUT
+        return not self.human_silence(now) < HUMAN_TIMEOUT

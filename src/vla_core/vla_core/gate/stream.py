@@ -158,6 +158,10 @@ class PolicyStream:
         """Say whether that has been so for too long."""
         return not now < self._until + CHUNK_FAULT
 
+    def lapsed_span(self, now: float) -> float:
+        """Return s since then; inf: there was none."""
+        return now - self._until
+
     def chunk_age(self, now: float) -> float:
         """Return s since the newest chunk arrived; NaN: none."""
         return now - self._arrived
