@@ -1,0 +1,252 @@
+"""The SROS2 policy: what it grants is what the nodes use, and only the gate writes cmd_vel."""
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+import rclpy
+from rclpy.action import (
+    get_action_client_names_and_types_by_node,
+    get_action_server_names_and_types_by_node,
+)
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from vla_camera.camera_node import CameraNode
+from vla_cli.gate import SERVICES
+from vla_cli.say import ACTION
+from vla_inference.policy_node import PolicyNode
+from vla_monitor.monitor_node import MonitorNode
+from vla_ros.domains import own_domain
+from vla_safety.gate_node import GateNode
+
+ROOT = Path(__file__).parents[3]
+POLICY = ROOT / 'config' / 'security' / 'policy.xml'
+VERBS = {
+    'topics': ('publish', 'subscribe'),
+    'services': ('reply', 'request'),
+    'actions': ('execute', 'call'),
+}
+#: Granted though this test's nodes do not use them: name -> when they are used.
+SOMETIMES = {
+    ('/vla/gate', 'subscribe', '/scan'): 'a robot file with zones',
+    ('/vla/gate', 'subscribe', '/clock'): 'simulated time',
+    ('/vla/policy', 'subscribe', '/clock'): 'simulated time',
+    ('/vla/camera', 'subscribe', '/clock'): 'simulated time',
+    ('/vla/monitor', 'subscribe', '/clock'): 'simulated time',
+    ('/vla/camera', 'subscribe', '/camera/color/image_raw/compressed'): 'transport: compressed',
+}
+ROBOT = """
+simulated: true
+estop: none
+odom: required
+discovery: LOCALHOST
+gripper: {}
+axes:
+  linear.x: {max_speed: 0.6, max_accel: 1.0, max_decel: 1.0}
+"""
+
+Grant = tuple[str, str, str]
+
+
+def grants() -> set[Grant]:
+    """Every (enclave, verb, absolute name) of the policy."""
+    found = set()
+    for enclave in ET.parse(POLICY).getroot().iter('enclave'):
+        profile = enclave.find('profiles/profile')
+        assert profile is not None
+        namespace, node = profile.get('ns', '').rstrip('/'), profile.get('node')
+        for rule in profile:
+            verbs = [verb for verb in VERBS[rule.tag] if rule.get(verb)]
+            assert len(verbs) == len(rule.attrib) > 0
+            assert set(rule.attrib.values()) == {'ALLOW'}
+            for verb in verbs:
+                for item in rule:
+                    assert item.tag == rule.tag.removesuffix('s')
+                    name = (item.text or '').replace('~', f'/{node}')
+                    name = name if name.startswith('/') else f'{namespace}/{name}'
+                    found.add((enclave.get('path', ''), verb, name))
+    return found
+
+
+def holders(verb: str, name: str) -> set[str]:
+    return {enclave for enclave, granted, what in grants() if (granted, what) == (verb, name)}
+
+
+# -- the file alone
+
+
+def test_every_process_of_the_launch_files_runs_in_an_enclave_that_exists():
+    enclaves = {enclave for enclave, _, _ in grants()}
+    assert len(enclaves) == 7
+    nodes = [
+        node
+        for path in sorted((ROOT / 'launch').glob('*.launch.xml'))
+        for node in ET.parse(path).getroot().iter('node')
+    ]
+    assert len(nodes) >= 6
+    for node in nodes:
+        found = re.findall(r'--enclave (\S+)', node.get('args', ''))
+        assert len(found) == 1, node.get('exec')
+        assert found[0] in enclaves
+        if node.get('exec') != 'sim':
+            assert found[0] == f'/vla/{node.get("exec")}'
+
+
+def test_sros2_can_read_it():
+    """sros2 asks every child of `enclaves` for its path, a comment too, and fails on it."""
+    builder = ET.TreeBuilder(insert_comments=True)
+    tree = ET.parse(POLICY, ET.XMLParser(target=builder))
+    root = tree.getroot()
+    assert (root.tag, root.get('version')) == ('policy', '0.2.0')
+    enclaves = root.find('enclaves')
+    assert enclaves is not None
+    assert all(isinstance(child.tag, str) and child.get('path') for child in enclaves)
+
+
+@pytest.mark.parametrize(
+    ('verb', 'name', 'only'),
+    [
+        ('publish', '/cmd_vel', {'/vla/gate'}),
+        ('publish', '/gripper_command', {'/vla/gate'}),
+        ('publish', '/safety/decision', {'/vla/gate'}),
+        ('publish', '/safety/state', {'/vla/gate'}),
+        ('publish', '/safety/events', {'/vla/gate'}),
+        ('publish', '/vla/action_chunk', {'/vla/policy'}),
+        ('publish', '/vla/instruction', {'/vla/policy'}),
+        ('publish', '/vla/image/front', {'/vla/camera'}),
+        ('publish', '/odom', {'/vla/robot'}),
+        ('publish', '/scan', {'/vla/robot'}),
+        ('publish', '/clock', {'/vla/robot'}),
+        ('publish', '/cmd_vel_human', {'/vla/operator'}),
+        ('publish', '/command', {'/vla/operator'}),
+        ('publish', '/safety/estop', {'/vla/operator', '/vla/estop'}),
+        ('publish', '/safety/request', {'/vla/operator', '/vla/monitor'}),
+        *(('request', f'/{service}', {'/vla/operator'}) for service in SERVICES.values()),
+        *(('reply', f'/{service}', {'/vla/gate'}) for service in SERVICES.values()),
+        ('call', f'/{ACTION}', {'/vla/operator'}),
+        ('execute', f'/{ACTION}', {'/vla/policy'}),
+        ('request', '/policy/change_state', set()),
+    ],
+)
+def test_what_moves_or_releases_the_robot_is_granted_to_exactly(verb, name, only):
+    assert holders(verb, name) == only
+
+
+def test_nothing_is_granted_by_a_pattern():
+    assert [grant for grant in grants() if re.search(r'[*?\[]', grant[2])] == []
+
+
+def test_whatever_is_heard_may_be_said_by_somebody():
+    said = {name for _, verb, name in grants() if verb == 'publish'}
+    heard = {name for _, verb, name in grants() if verb == 'subscribe'}
+    assert heard - said == set()
+    asked = {name for _, verb, name in grants() if verb in ('request', 'call')}
+    answered = {name for _, verb, name in grants() if verb in ('reply', 'execute')}
+    assert asked - answered == set()
+
+
+# -- the file and the nodes
+
+
+@pytest.fixture(scope='module')
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Grant]]]:
+    """Yield what each node of the graph really uses, as the middleware sees it."""
+    robot = tmp_path_factory.mktemp('robot') / 'robot.yaml'
+    robot.write_text(ROBOT)
+    common = {'robot': str(robot)}
+    kinds: tuple[tuple[str, Callable[..., Node], dict[str, str]], ...] = (
+        ('gate', GateNode, common),
+        ('monitor', MonitorNode, common),
+        ('camera', CameraNode, {**common, 'checkpoint': 'hold', 'slot': 'front'}),
+        ('policy', PolicyNode, {**common, 'checkpoint': 'hold'}),
+    )
+    with own_domain() as domain:
+        context = Context()
+        rclpy.init(args=[], context=context, domain_id=domain)
+        nodes = [
+            make(
+                context=context,
+                parameter_overrides=[Parameter(key, value=text) for key, text in values.items()],
+            )
+            for _, make, values in kinds
+        ]
+        # The policy opens its pictures and its chunks only when it is configured.
+        nodes[-1].start()
+        yield {name: _uses(nodes[0], name) for name, _, _ in kinds}
+        for node in nodes:
+            node.close() if hasattr(node, 'close') else None
+            node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+def _uses(observer: Node, name: str) -> set[Grant]:
+    enclave = f'/vla/{name}'
+    asked = (
+        ('publish', observer.get_publisher_names_and_types_by_node(name, '/')),
+        ('subscribe', observer.get_subscriber_names_and_types_by_node(name, '/')),
+        ('reply', observer.get_service_names_and_types_by_node(name, '/')),
+        ('request', observer.get_client_names_and_types_by_node(name, '/')),
+        ('execute', get_action_server_names_and_types_by_node(observer, name, '/')),
+        ('call', get_action_client_names_and_types_by_node(observer, name, '/')),
+    )
+    return {
+        (enclave, verb, topic)
+        for verb, names in asked
+        for topic, _ in names
+        # An action's own topics and services are granted with the action.
+        if '/_action/' not in topic
+    }
+
+
+@pytest.mark.parametrize('name', ['gate', 'monitor', 'camera', 'policy'])
+def test_a_node_may_do_what_it_does(used, name):
+    assert len(used[name]) > 8
+    assert used[name] - grants() == set()
+
+
+@pytest.mark.parametrize('name', ['gate', 'monitor', 'camera', 'policy'])
+def test_a_node_may_do_nothing_more(used, name):
+    granted = {grant for grant in grants() if grant[0] == f'/vla/{name}'}
+    # rclpy's nodes publish parameter events and hear none; ROS grants both together.
+    heard = {(f'/vla/{name}', 'subscribe', '/parameter_events')}
+    assert granted - used[name] - heard - set(SOMETIMES) == set()
+
+
+def test_the_simulator_may_do_what_it_does():
+    source = ROOT / 'src' / 'vla_sim' / 'vla_sim' / 'sim_node.py'
+    verbs = {
+        'create_publisher': ('publish', 1),
+        'create_subscription': ('subscribe', 1),
+        'create_service': ('reply', 1),
+    }
+    found = {
+        ('/vla/robot', verb, f'/{call.args[place].value}')
+        for call in ast.walk(ast.parse(source.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+        for verb, place in [verbs.get(call.func.attr, ('', 0))]
+        if verb
+    }
+    assert len(found) >= 8
+    assert found - grants() == set()
+
+
+def test_the_commands_of_a_person_may_do_what_they_do():
+    """Every topic that `vla` names is one that the operator may say or hear."""
+    named = {
+        f'/{node.value}'
+        for name in ('gate', 'say', 'top', 'connection')
+        for node in ast.walk(
+            ast.parse((ROOT / 'src' / 'vla_cli' / 'vla_cli' / f'{name}.py').read_text())
+        )
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r'(safety|vla)/[a-z_/]+|command|odom', node.value)
+    }
+    allowed = {name for enclave, _, name in grants() if enclave == '/vla/operator'}
+    assert len(named) >= 8
+    assert named - allowed == set()
