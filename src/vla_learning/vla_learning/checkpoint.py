@@ -31,7 +31,7 @@ from vla_learning.model.encoders import Bert, read_tokenizer
 from vla_learning.model.language import mean_of_words, Words
 from vla_learning.model.minilm import installed_encoder, installed_tokenizer, TOKENIZER_FILE
 from vla_learning.model.policy import Policy
-from vla_learning.model.tensors import read_tensors
+from vla_learning.model.tensors import load_into, read_tensors
 
 MODEL_FILE = 'model.safetensors'
 ENCODER_FILE = 'encoder/model.safetensors'
@@ -151,10 +151,7 @@ def load(folder: Path, device: str = 'cpu') -> Loaded:
             f'{_ENCODER}network.{name}': value
             for name, value in read_tensors(folder / ENCODER_FILE).items()
         }
-    try:
-        policy.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f'{folder.name}/{MODEL_FILE}: {error}') from error
+    load_into(policy, state, folder.name)
     return Loaded(policy.to(device).eval(), manifest)
 
 

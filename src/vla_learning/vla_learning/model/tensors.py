@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 import pickle
 import zipfile
@@ -9,7 +10,7 @@ import zipfile
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 
 from vla_core.errors import CheckpointError
 
@@ -71,3 +72,30 @@ def _check_archive(file: Path) -> None:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > LARGEST:
         raise CheckpointError(f'{file.name}: unpacks to {size} bytes: expected at most {LARGEST}')
+
+
+def load_into(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Give a module its tensors, all of them and no other.
+
+    Args:
+        module: takes them.
+        state: by name.
+        where: the file they come from, for messages.
+
+    Raises:
+        CheckpointError: if a tensor is missing, unknown, or of another shape; names the first.
+    """
+    expected = module.state_dict()
+    for name in sorted(expected.keys() ^ state.keys()):
+        problem = 'missing' if name in expected else 'unknown'
+        raise CheckpointError(
+            f'{where}: tensor {name} is {problem}, of {len(state)}: expected the {len(expected)} '
+            'of this network'
+        )
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            raise CheckpointError(
+                f'{where}: tensor {name} has shape {tuple(value.shape)}: '
+                f'expected {tuple(expected[name].shape)}'
+            )
+    module.load_state_dict(state)

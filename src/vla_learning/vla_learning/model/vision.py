@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from vla_core.errors import CheckpointError, ConfigError
 from vla_learning.model.config import ModelConfig, RESNET_GRID
-from vla_learning.model.tensors import read_tensors
+from vla_learning.model.tensors import load_into, read_tensors
 
 # ImageNet statistics, for pixels in 0..1.
 _MEAN = (0.485, 0.456, 0.406)
@@ -103,10 +103,13 @@ class ResNetTrunk(VisionTrunk):
             for name, value in read_tensors(file).items()
             if not name.startswith('fc.')
         }
-        try:
-            self.layers.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(f'{file.name}: {error}') from error
+        # torchvision's oldest files lack these counters, and nothing reads them.
+        counters = {
+            name: value
+            for name, value in self.layers.state_dict().items()
+            if name.endswith('num_batches_tracked')
+        }
+        load_into(self.layers, counters | state, file.name)
 
 
 def resnet_key(name: str) -> str:
