@@ -8,13 +8,14 @@ import time
 
 import psutil
 import pytest
+from rich.console import Console
 
-from vla_cli.bench import parts
+from vla_cli.bench import command, parts
 from vla_cli.bench.command import bench
 from vla_cli.bench.driving import reaction
 from vla_cli.bench.report import Row, write
 from vla_cli.graph import Graph, GraphError
-from vla_core.errors import ConfigError
+from vla_core.errors import ConfigError, VlaError
 from vla_interfaces.msg import Decision
 from vla_ros.conversion import to_time
 from vla_ros.domains import own_domain
@@ -128,3 +129,15 @@ def test_graph_that_ends_by_itself_says_why(tmp_path: Path):
                 graph.check()
         finally:
             graph.close()
+
+
+def test_rows_that_need_torch_are_left_out_with_a_line(monkeypatch, capsys):
+    monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: None)
+    assert command.feeding(3, Console()) == []
+    assert 'training_step: left out, for torch is missing' in capsys.readouterr().out
+
+
+def test_process_that_measures_and_fails_is_reported():
+    pytest.importorskip('torch')
+    with pytest.raises(VlaError, match=r'ended with 1: .*ValueError'):
+        command.feeding('no number', Console())

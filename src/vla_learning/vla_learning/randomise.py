@@ -168,7 +168,7 @@ class Draw(NamedTuple):
     shadow: Tensor
     shadows: Shadows
 
-    def rows(self, index: Tensor | slice, device: torch.device) -> Draw:
+    def rows(self, index: Tensor, device: torch.device) -> Draw:
         """Return those of some pictures, on a device."""
         shadows = Shadows(*(value[index].to(device) for value in self.shadows))
         return Draw(*(value[index].to(device) for value in self[:-1]), shadows)
@@ -229,12 +229,12 @@ class Randomiser:
             part: which share of the global batch these are.
             parts: into how many equal shares it is cut.
         """
-        share = slice(part * len(image), (part + 1) * len(image))
-        drawn = self.draw(step, parts * len(image)).rows(share, torch.device('cpu'))
-        rows = torch.nonzero(~drawn.real)[:, 0]
+        begin, count = part * len(image), len(image)
+        drawn = self.draw(step, parts * count)
+        rows = torch.nonzero(~drawn.real[begin : begin + count])[:, 0]
         if not len(rows):
             return image
-        drawn = drawn.rows(rows, image.device)
+        drawn = drawn.rows(begin + rows, image.device)
         rows = rows.to(image.device)
         pixels = image.index_select(0, rows).permute(0, 3, 1, 2)
         pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)

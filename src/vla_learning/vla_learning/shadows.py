@@ -83,12 +83,12 @@ def cover(shadows: Shadows, height: int, width: int) -> Tensor:
     unit = _ROUND * shadows.softness[:, None]
     x = (x - shadows.centre[:, :1]) / unit
     y = (y - shadows.centre[:, 1:]) / unit
-    field = torch.full((len(unit), height, width), -torch.inf, device=device)
+    field = None
     for edge in range(_EDGES):
         angle, reach = shadows.angle[:, edge, None], shadows.reach[:, edge, None] / unit
         across = (angle.cos() * x - reach)[:, None, :] + (angle.sin() * y)[:, :, None]
         # A maximum, but smooth. Equal edges raise it everywhere alike, which the level undoes.
-        torch.logaddexp(field, across, out=field)
+        field = across if field is None else torch.logaddexp(field, across, out=field)
     levels = field[:, ::_COARSE, ::_COARSE].flatten(1).sort(dim=1).values
     place = (shadows.area * levels.shape[1]).long().clamp(max=levels.shape[1] - 1)
     level = levels.gather(1, place[:, None])[:, :, None]

@@ -1,0 +1,223 @@
+"""Feeding the network while it learns: our way beside the straightforward one, in turns.
+
+Both read the same JPEG files of 640x480, randomise as S8 says, and teach the same compact
+network in bfloat16, whose instructions are embedded beforehand. Runs in a process of its own,
+with the environment that `vla-learn` gives itself: `python -m vla_cli.bench.learning BATCHES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+import itertools
+import json
+from pathlib import Path
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from vla_cli.bench.report import Row
+from vla_cli.bench.seed_way import SeedDataset, SeedRandomiser
+from vla_core.types import CameraSlot
+from vla_learning.data.source import open_source, Recorded, View
+from vla_learning.model import ModelConfig, Policy
+from vla_learning.randomise import Randomisation, Randomiser
+from vla_learning.training.feed import feed, Share
+
+_BATCH = 16
+_PICTURES = 8 * _BATCH
+_SIZE = (640, 480)
+_ROUNDS = 4
+_WARM_UP = 3
+_WORDS = 10
+_STAGES = ('read', 'randomise', 'network')
+
+
+class Way(NamedTuple):
+    """One way of getting from files to what the network sees."""
+
+    images: Iterator[Tensor]
+    randomise: Callable[[Tensor], Tensor]
+
+
+def learning(batches: int) -> list[Row]:
+    """Measure both rows, each with so many batches of each way."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = write_recording(Path(name))
+        return [
+            input_pipeline(paths, CameraSlot('front', 224, 224, 'stretch'), batches),
+            training_step(paths, ModelConfig(), batches),
+        ]
+
+
+def write_recording(folder: Path, pictures: int = _PICTURES) -> list[Path]:
+    """Write pictures, coarse and fine structure as in a camera's, and their records."""
+    random = np.random.default_rng(0)
+    paths = [folder / f'{number}.jpg' for number in range(pictures)]
+    records = []
+    for path in paths:
+        pixels = np.zeros((_SIZE[1], _SIZE[0], 3))
+        for octave in range(2, 8):
+            cells = random.integers(0, 256, (3 * 2**octave // 4, 2**octave, 3), np.uint8)
+            smooth = Image.fromarray(cells).resize(_SIZE, Image.Resampling.BICUBIC)
+            pixels += 0.55**octave * np.array(smooth, float)
+        pixels *= 255 / pixels.max()
+        Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90)
+        action = random.uniform(-1, 1, 7).tolist()
+        text = 'go to the red box'
+        records.append({'image_path': path.name, 'language_instruction': text, 'action': action})
+    (folder / 'records.json').write_text(json.dumps(records), encoding='utf-8')
+    return paths
+
+
+def input_pipeline(paths: list[Path], slot: CameraSlot, batches: int) -> Row:
+    """Measure one process from files to randomised batches, without a network."""
+    began = time.perf_counter()
+    our_way(paths, slot)
+    first = (time.perf_counter() - began) / len(paths)
+    ours, theirs, uncached = compare(
+        [
+            lambda: our_way(paths, slot),
+            lambda: seed_way(paths, slot),
+            lambda: our_way(paths, slot, cache=False),
+        ],
+        batches,
+    )
+    read, decode = np.median(ours[:, 0]), np.median(uncached[:, 0])
+    notes = {
+        **_profile(ours, theirs, slot),
+        'first use': f'{1e3 * _BATCH * first:.1f} ms more per batch, once: decoding on all cores',
+        'without kept frames': f'{np.median(uncached.sum(1)):.1f} ms; reading them is '
+        f'{decode / read:.0f} times as fast as decoding',
+    }
+    return Row('input_pipeline', 'ms', ours.sum(1).tolist(), _against(ours, theirs), notes)
+
+
+def training_step(paths: list[Path], model: ModelConfig, batches: int) -> Row:
+    """Measure whole steps: wait for a batch, randomise it, forward, backward, optimiser."""
+    slot = CameraSlot('front', model.width, model.height, 'stretch')
+    our_way(paths, slot)
+    learn = _learner(model)
+    ours, theirs, helped = compare(
+        [
+            lambda: our_way(paths, slot, workers=1),
+            lambda: seed_way(paths, slot),
+            lambda: seed_way(paths, slot, workers=2),
+        ],
+        batches,
+        learn,
+    )
+    against = _against(ours, theirs)
+    against['seed_way with 2 workers'] = _against(ours, helped)['seed_way']
+    notes = {'network': f'compact in bfloat16, {torch.get_num_threads()} threads'}
+    return Row(
+        'training_step',
+        'ms',
+        ours.sum(1).tolist(),
+        against,
+        {**_profile(ours, theirs, slot), **notes},
+    )
+
+
+def our_way(paths: list[Path], slot: CameraSlot, workers: int = 0, cache: bool = True) -> Way:
+    """Frames kept on disk at the network's size, randomised as one batch."""
+    recorded = Recorded(paths[0].parent / 'records.json', validation_share=0, cache=cache)
+    source = open_source(recorded, View(slot, horizon=1), _BATCH)
+    batches = feed(source, range(sys.maxsize), Share(), workers)
+    randomiser, steps = Randomiser(Randomisation(), 0), itertools.count()
+    return Way(
+        (pieces[0].image for pieces in batches),
+        lambda image: randomiser(image, next(steps)),
+    )
+
+
+def seed_way(paths: list[Path], slot: CameraSlot, workers: int = 0) -> Way:
+    """Files decoded at each access, randomised one after the other as PIL images."""
+    dataset = SeedDataset(paths, slot.height, slot.width)
+    loader = DataLoader(dataset, _BATCH, shuffle=True, drop_last=True, num_workers=workers)
+    images = (batch for _ in itertools.count() for batch in loader)
+    return Way(images, SeedRandomiser())
+
+
+def compare(
+    ways: list[Callable[[], Way]], batches: int, learn: Callable[[Tensor], None] | None = None
+) -> list[np.ndarray]:
+    """Run ways in turns, so that a disturbance meets all of them.
+
+    Returns:
+        For each way ms [batches, 3] of the stages read, randomise and network.
+    """
+    share = -(-batches // _ROUNDS)
+    rounds = [[_run(way(), share, learn) for way in ways] for _ in range(_ROUNDS)]
+    return [np.concatenate(runs)[:batches] for runs in zip(*rounds, strict=True)]
+
+
+def _run(way: Way, batches: int, learn: Callable[[Tensor], None] | None) -> np.ndarray:
+    times = np.zeros((batches + _WARM_UP, 3))
+    for row in times:
+        began = time.perf_counter()
+        image = next(way.images)
+        read = time.perf_counter()
+        image = way.randomise(image)
+        randomised = time.perf_counter()
+        row[:2] = read - began, randomised - read
+        if learn is not None:
+            if image.is_floating_point():
+                image = 255 * image.permute(0, 2, 3, 1)
+            began = time.perf_counter()
+            learn(image)
+            row[2] = time.perf_counter() - began
+    return 1e3 * times[_WARM_UP:]
+
+
+def _learner(config: ModelConfig) -> Callable[[Tensor], None]:
+    torch.manual_seed(0)
+    model = Policy(config).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    tokens = torch.randn(_BATCH, _WORDS, config.words)
+    padding = torch.zeros(_BATCH, _WORDS, dtype=torch.bool)
+    wanted = torch.zeros(_BATCH, config.horizon, config.axes)
+
+    def learn(image: Tensor) -> None:
+        with torch.autocast('cpu', torch.bfloat16):
+            output = model(image.float(), model.language(tokens, padding))
+        optimizer.zero_grad(set_to_none=True)
+        functional.mse_loss(output.actions.float(), wanted).backward()
+        optimizer.step()
+
+    return learn
+
+
+def _against(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    return {'seed_way': float(np.median(ours.sum(1)) / np.median(theirs.sum(1)))}
+
+
+def _profile(ours: np.ndarray, theirs: np.ndarray, slot: CameraSlot) -> dict[str, object]:
+    """Say where the time goes, and what is the limit."""
+    spent, there = np.median(ours, 0), np.median(theirs, 0)
+    return {
+        'batch': f'{_BATCH} of {slot.width}x{slot.height} from JPEG of {_SIZE[0]}x{_SIZE[1]}',
+        'seed way p50': f'{np.median(theirs.sum(1)):.1f} ms, {_shares(there)}',
+        'ours': _shares(spent),
+        'limit': _STAGES[int(spent.argmax())],
+    }
+
+
+def _shares(stages: np.ndarray) -> str:
+    return ', '.join(
+        f'{name} {value:.1f} ms ({100 * value / stages.sum():.0f} %)'
+        for name, value in zip(_STAGES, stages, strict=True)
+        if value
+    )
+
+
+if __name__ == '__main__':
+    print(json.dumps([asdict(row) for row in learning(int(sys.argv[1]))]))
