@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 import json
+import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, TYPE_CHECKING
+from typing import Annotated, Any
 
+import numpy as np
+from rich.console import Console
+from rich.table import Table
 import tyro
 
-from vla_learning.offline import CHOOSING, Evaluate, FILE_NAME
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from vla_learning.answers import Answers
-    from vla_learning.bootstrap import Difference, Measure
+from vla_core.errors import ConfigError
+from vla_learning import grounding, metrics
+from vla_learning.answers import Answers, EvaluationError, load
+from vla_learning.bootstrap import Difference, difference, Measure, paired_outcomes
+from vla_learning.offline import CHOOSING, Evaluate, evaluate, FILE_NAME, plain
+from vla_learning.report.labels import GROUNDING, interval, METRICS, number
 
 COMPARISON_NAME = 'comparison.json'
 NOT_WORSE, WORSE, UNDECIDED = 'not worse', 'worse', 'undecided'
@@ -66,8 +69,6 @@ class Compare:
 
 def command(options: Compare) -> int:
     """Compare, print the table, write the JSON; returns the exit status."""
-    from rich.console import Console
-
     content = compare(options)
     Console().print(_table(content))
     for name, figure in content['figures'].items():
@@ -88,10 +89,6 @@ def compare(options: Compare) -> dict[str, Any]:
         VlaError: if the margin is out of range, an evaluation cannot be made or read, or the two
             did not answer the same questions.
     """
-    from vla_core.errors import ConfigError
-    from vla_learning.answers import load
-    from vla_learning.offline import plain
-
     if not 0.0 <= options.margin < 1.0:
         raise ConfigError(f'margin {options.margin}: expected 0 to 1, such as 0.05 for 5 of 100')
     folders = [_evaluated(options, side, name) for side, name in _sides(options)]
@@ -128,8 +125,6 @@ def _sides(options: Compare) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def _evaluated(options: Compare, side: str, name: str) -> Path:
     """Return the folder of an evaluation; make it if a policy is named."""
-    from vla_learning.offline import evaluate
-
     if (Path(name) / FILE_NAME).is_file():
         return Path(name)
     folder = options.out / side
@@ -150,7 +145,6 @@ def _evaluated(options: Compare, side: str, name: str) -> Path:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    from vla_learning.answers import EvaluationError
 
     path = folder / FILE_NAME
     try:
@@ -165,7 +159,6 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _same_questions(contents: list[dict[str, Any]], answers: list[Answers]) -> None:
-    from vla_learning.answers import EvaluationError
 
     if answers[0].questions() != answers[1].questions():
         raise EvaluationError(
@@ -176,10 +169,6 @@ def _same_questions(contents: list[dict[str, Any]], answers: list[Answers]) -> N
 
 
 def _figures(first: Answers, second: Answers) -> dict[str, dict[str, Any]]:
-    import numpy as np
-
-    from vla_learning import grounding, metrics
-    from vla_learning.bootstrap import difference, Measure
 
     def both(one: Mapping[str, Measure], other: Mapping[str, Measure]) -> dict[str, Any]:
         return {
@@ -202,10 +191,6 @@ def _figures(first: Answers, second: Answers) -> dict[str, dict[str, Any]]:
 
 def _closed_loop(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
     """Compare the episodes that both drove; None if there are none."""
-    import numpy as np
-
-    from vla_learning.bootstrap import paired_outcomes
-
     outcomes = [
         {(drive['seed'], drive['text']): bool(drive['success']) for drive in content['drives']}
         for content in (one.get('closed_loop', {'drives': []}) for one in (first, second))
@@ -226,8 +211,6 @@ def _row(first: float, second: float, found: Difference) -> dict[str, Any]:
 
 def _judged(name: str, figure: Mapping[str, Any], margin: float) -> dict[str, Any]:
     """Say what a deciding rate says, and how many groups would decide it if these do not."""
-    import math
-
     if name not in DECIDING:
         return {'verdict': None, 'needed': None}
     value, low, high = figure['difference'], figure['low'], figure['high']
@@ -248,9 +231,6 @@ def _who(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(content: Mapping[str, Any]) -> Table:
-    from rich.table import Table
-
-    from vla_learning.report.labels import GROUNDING, interval, METRICS, number
 
     names = {key: label.name for key, label in {**METRICS, **GROUNDING}.items()}
     names |= {'closed loop': 'closed-loop success', 'score, log10': 'grounding score, log10'}

@@ -12,21 +12,34 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, TYPE_CHECKING
+from typing import Annotated, Any
 
+import numpy as np
+from rich.console import Console
+from tqdm import tqdm
 import tyro
 
-if TYPE_CHECKING:
-    from vla_core.types import PolicySpec
-    from vla_learning.answers import Answers
-    from vla_learning.bootstrap import Measure
-    from vla_learning.drives import Drive
-    from vla_learning.questions import Scene
+from vla_core.errors import ConfigError
+from vla_core.machine import describe
+from vla_core.types import PolicySpec
+from vla_learning import grounding, metrics
+from vla_learning.answers import Answers
+from vla_learning.asking import ask_all, Listener, open_policy
+from vla_learning.bootstrap import estimate, Measure, proportion
+from vla_learning.data.formats import open_recording
+from vla_learning.drives import Drive, drive_all
+from vla_learning.questions import misfit, recorded, Scene, simulated
+from vla_learning.report.curves import read_curves
+from vla_learning.report.page import write_page
+from vla_learning.report.pictures import overlays
+from vla_learning.report.tables import show
 
 FILE_NAME = 'evaluation.json'
 REPORT_NAME = 'report.html'
 #: Layouts below are trained on, those above are for choosing, from JUDGING on for releases.
 CHOOSING, JUDGING = 500_000, 1_000_000
+#: Pictures of each layout.
+_PER_LAYOUT = 4
 
 
 @dataclass(frozen=True)
@@ -61,16 +74,8 @@ class Evaluate:
     device: str = 'auto'
 
 
-#: Pictures of each layout.
-_PER_LAYOUT = 4
-
-
 def command(options: Evaluate) -> int:
     """Evaluate, print the tables, write the folder; returns the exit status."""
-    from rich.console import Console
-
-    from vla_learning.report.tables import show
-
     show(evaluate(options), Console())
     print(f'{options.out / REPORT_NAME}')
     return 0
@@ -86,12 +91,6 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
         VlaError: if an option is out of range, the policy cannot be loaded, or it does not fit
             the data.
     """
-    from vla_learning.asking import ask_all, Listener, open_policy
-    from vla_learning.drives import drive_all
-    from vla_learning.report.curves import read_curves
-    from vla_learning.report.page import write_page
-    from vla_learning.report.pictures import overlays
-
     _check(options)
     curves = read_curves(options.run) if options.run is not None else {}
     with closing(open_policy(options.checkpoint, options.device)) as policy:
@@ -124,8 +123,6 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
 
 def judge(answers: Answers, spec: PolicySpec) -> dict[str, Any]:
     """Turn answers into figures with intervals."""
-    from vla_learning import grounding, metrics
-    from vla_learning.bootstrap import estimate
 
     def figures(measures: Mapping[str, Measure]) -> dict[str, Any]:
         return {name: asdict(estimate(measure)) for name, measure in measures.items()}
@@ -163,8 +160,6 @@ def _check(options: Evaluate) -> None:
     Raises:
         ConfigError: if a number is out of range, or the folder holds something else.
     """
-    from vla_core.errors import ConfigError
-
     for name, least in (
         ('layouts', 1),
         ('pictures', 1),
@@ -186,8 +181,6 @@ def _check(options: Evaluate) -> None:
 
 
 def _episodes(options: Evaluate, spec: PolicySpec) -> int:
-    from vla_core.errors import ConfigError
-    from vla_learning.questions import misfit
 
     if options.episodes is None:
         return 50 if options.data is None else 0
@@ -201,9 +194,6 @@ def _episodes(options: Evaluate, spec: PolicySpec) -> int:
 
 def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
 
-    from vla_learning.data.formats import open_recording
-    from vla_learning.questions import recorded, simulated
-
     if options.data is not None:
         recording = open_recording(options.data)
         return recorded(spec, recording, options.pictures, options.seed)
@@ -211,14 +201,12 @@ def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
 
 
 def _progress(scenes: Iterator[Scene], options: Evaluate) -> Iterator[Scene]:
-    from tqdm import tqdm
 
     total = options.pictures if options.data is not None else options.layouts * _PER_LAYOUT
     yield from tqdm(scenes, 'asking', total, unit='picture', mininterval=2)
 
 
 def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
-    from vla_core.machine import describe
 
     last = options.seed + options.layouts - 1
     data = options.data.name if options.data is not None else f'layouts {options.seed} to {last}'
@@ -245,7 +233,6 @@ def _purpose(seed: int) -> str:
 
 
 def _latency(seconds: Any) -> dict[str, Any]:
-    import numpy as np
 
     ms = 1e3 * np.asarray(seconds)
     return {
@@ -256,7 +243,6 @@ def _latency(seconds: Any) -> dict[str, Any]:
 
 
 def _closed_loop(drives: list[Drive]) -> dict[str, Any]:
-    from vla_learning.bootstrap import proportion
 
     result: dict[str, Any] = {}
     for name in ('success', 'wrong_object'):

@@ -112,20 +112,25 @@ def _scenes(
     contract = content['contract']
     axes = answers.axes if len(answers.axes) else range(len(contract['action_names']))
 
-    def line(overlay: Overlay, axis: int) -> str:
+    def axis_line(overlay: Overlay, axis: int) -> str:
         scale, unit = contract['action_scale'][axis], contract['action_units'][axis]
         text = f'{contract["action_names"][axis]} {scale * overlay.action[axis]:+.2f} {unit}'
         if overlay.target is not None:
             text += f', right {scale * overlay.target[axis]:+.2f}'
         return text.replace('-', '−')
 
+    def lines(overlay: Overlay) -> list[str]:
+        result = [axis_line(overlay, axis) for axis in axes]
+        if overlay.nothing is not None:
+            result.append(f'attention on “nothing of it in sight”: {100 * overlay.nothing:.0f} %')
+        return result
+
     return [
         [
             {
                 'picture': _png_uri(overlay.picture),
                 'text': overlay.text,
-                'actions': [line(overlay, axis) for axis in axes],
-                'nothing': '' if overlay.nothing is None else f'{100 * overlay.nothing:.0f} %',
+                'lines': lines(overlay),
             }
             for overlay in row
         ]

@@ -51,7 +51,7 @@ def error_histograms(answers: Answers, content: Mapping[str, Any]) -> str:
         panel.axvline(0.0, color=MARK, linewidth=1)
         panel.set_yscale('log')
         panel.set_title(name)
-        beyond = f'\n{100 * outside:.1f} % are beyond, in the outer bins' if outside else ''
+        beyond = f'\n{100 * outside:.1f} % beyond' if outside else ''
         panel.set_xlabel(f'predicted − target, {unit}{beyond}')
         panel.set_ylabel('answers (log)')
 
@@ -177,7 +177,7 @@ def _per_axis(answers: Answers, content: Mapping[str, Any], draw: Any) -> str:
 def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     columns = max(1, min(count, _PER_ROW))
     rows = -(-count // columns) or 1
-    figure = Figure((2.65 * columns, 2.6 * rows), layout='constrained')
+    figure = Figure((2.5 * columns, 2.6 * rows), layout='constrained')
     panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for spare in panels[count:]:
         spare.remove()
