@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+import re
 
 import numpy as np
 from PIL import Image
@@ -20,10 +21,12 @@ from vla_learning.evaluation.tasks import (
     MOTION,
     motion_fulfilled,
     NONSENSE,
+    RELATIONS,
     SWAPPED,
     task,
     wordings,
 )
+from vla_learning.sim.relations import HELD_OUT_PHRASES, RELATION_KINDS
 from vla_learning.sim.wording import (
     COLOURS,
     fill,
@@ -69,7 +72,8 @@ def results(outcomes: list[Outcome]) -> Results:
 def test_task_follows_from_seed_and_number_alone(category):
     assert task(category, SEED, 7) == task(category, SEED, 7)
     assert task(category, SEED, 7).text
-    assert task(category, SEED + 3, 4).layout == task(category, SEED, 7).layout
+    if category != RELATIONS:
+        assert task(category, SEED + 3, 4).layout == task(category, SEED, 7).layout
 
 
 @pytest.mark.parametrize('category', DRIVEN)
@@ -87,7 +91,31 @@ def test_half_of_the_wordings_were_never_trained_on(category):
     tasks = [task(category, SEED, number) for number in range(16)]
     assert sum(one.held_out for one in tasks) == 8
     for one in tasks:
-        assert (one.text in trained) is not one.held_out
+        if category == RELATIONS:
+            assert any(phrase in one.text for phrase in held_out_phrases()) is one.held_out
+        else:
+            assert (one.text in trained) is not one.held_out
+
+
+def held_out_phrases():
+    """What the sentences of a relation's held-out phrases have between and around the things."""
+    return [
+        part
+        for phrases in HELD_OUT_PHRASES.values()
+        for phrase in phrases
+        for part in re.split(r'the \{a\}|\{[as]\}', phrase)
+        if len(part) > 3 and part != 'nearest '
+    ]
+
+
+def test_relations_come_in_turn_and_name_no_object_by_colour_and_shape():
+    tasks = [task(RELATIONS, SEED, number) for number in range(8)]
+    assert [one.relation for one in tasks] == [*RELATION_KINDS, *RELATION_KINDS]
+    for one in tasks:
+        item = one.layout.objects[one.target]
+        nouns = '|'.join(NOUNS[item.shape])
+        assert not re.search(f'{item.colour} ({nouns})', one.text)
+    assert len({one.seed for one in tasks if one.relation == tasks[0].relation}) == 2
 
 
 def test_goal_names_the_target_and_swapped_another_object():
@@ -202,20 +230,25 @@ def test_wilson_interval_is_the_published_one():
 
 def test_report_has_the_layout_that_was_agreed(tmp_path: Path):
     lost = outcome(number=1, success=False, wrong_object=True, gap=2.0)
-    report = results([outcome(), lost, outcome(MOTION, 0, gap=math.nan), outcome(SWAPPED)])
+    played = [outcome(), lost, outcome(MOTION, 0, gap=math.nan), outcome(SWAPPED)]
+    related = [outcome(RELATIONS, 0), outcome(RELATIONS, 4, success=False), outcome(RELATIONS, 3)]
+    report = results(played + related)
     write(report, tmp_path / 'evaluate.json')
     content = json.loads((tmp_path / 'evaluate.json').read_text())
     assert content['layout_version'] == 1
     assert content['success'] == {
         'go_to': [1, 2],
-        'relations': [0, 0],
+        'relations': [2, 3],
         'motion': [1, 1],
         'swapped': [1, 1],
         'blind': [0, 0],
         'wrong_object': [1, 2],
     }
     assert content['refused'] == {HELD_OUT_WORDINGS: [1, 244], NONSENSE: [97, 100]}
-    assert [failure['seed'] for failure in content['failures']] == [SEED + 1]
+    kinds = {'left': [1, 2], 'right': [0, 0], 'nearest': [0, 0], 'tall': [1, 1]}
+    assert content['relation_kinds'] == kinds
+    seeds = [SEED + 1, related[1].task.seed]
+    assert [failure['seed'] for failure in content['failures']] == seeds
     assert content['seeds'] == [SEED, SEED + 1]
 
 

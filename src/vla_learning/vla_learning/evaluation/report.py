@@ -15,14 +15,22 @@ from rich.table import Table
 
 from vla_core.machine import describe
 from vla_learning.evaluation.episodes import Outcome
-from vla_learning.evaluation.tasks import DRIVEN, GO_TO, HELD_OUT_WORDINGS, NONSENSE
+from vla_learning.evaluation.tasks import (
+    DRIVEN,
+    GO_TO,
+    HELD_OUT_WORDINGS,
+    MOTION,
+    NONSENSE,
+    RELATIONS,
+)
+from vla_learning.sim.relations import RELATION_KINDS
 from vla_sim.layout import LAYOUT_VERSION
 from vla_sim.picture import draw_map
 
 #: Category of the JSON -> what is wanted of it.
 AIMS = {
     'go_to': '≥ 90 %',
-    'relations': 'not built yet',
+    'relations': '≥ 90 %',
     'motion': '100 %',
     'swapped': '≤ 25 %',
     'blind': '≤ 25 %',
@@ -73,7 +81,6 @@ class Results:
         }
         went = self.of(GO_TO)
         counts['wrong_object'] = (sum(outcome.wrong_object for outcome in went), len(went))
-        counts['relations'] = (0, 0)
         return {category: counts[category] for category in AIMS}
 
 
@@ -96,6 +103,7 @@ def write(results: Results, path: Path) -> None:
         'success': success,
         'intervals_95': {name: wilson(*count) for name, count in success.items() if count[1]},
         'held_out_templates': _by_wording(results.of(GO_TO)),
+        'relation_kinds': _by_kind(results.of(RELATIONS)),
         'refused': results.refused,
         'policy': results.policy,
         'model_sha256': results.model_sha256,
@@ -169,9 +177,17 @@ def _by_wording(outcomes: Sequence[Outcome]) -> dict[str, Count]:
     return counts
 
 
+def _by_kind(outcomes: Sequence[Outcome]) -> dict[str, Count]:
+    counts = {}
+    for kind in RELATION_KINDS:
+        chosen = [outcome.success for outcome in outcomes if outcome.task.relation == kind]
+        counts[kind] = (sum(chosen), len(chosen))
+    return counts
+
+
 def _unwanted(outcome: Outcome) -> bool:
     """Say whether a person would look at it: what should fail (swapped, blind) is no failure."""
-    return outcome.task.category in (GO_TO, 'motion') and not outcome.success
+    return outcome.task.category in (GO_TO, RELATIONS, MOTION) and not outcome.success
 
 
 def _failure(outcome: Outcome) -> dict[str, object]:

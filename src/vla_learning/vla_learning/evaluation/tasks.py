@@ -6,13 +6,23 @@ a run of 100, whatever machine or number of jobs does it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 import math
 import random
 
 import numpy as np
 
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE
+from vla_learning.sim.posing import ask
+from vla_learning.sim.relations import (
+    draw_relation,
+    held_out_relations,
+    Relation,
+    RELATION_KINDS,
+)
 from vla_learning.sim.wording import (
     fill,
     HELD_OUT_MOTIONS,
@@ -26,11 +36,12 @@ from vla_learning.sim.wording import (
 from vla_sim.geometry import Plan
 from vla_sim.layout import ARENA_HALF_WIDTH, Layout, sample_layout
 
-GO_TO, MOTION, SWAPPED, BLIND = 'go_to', 'motion', 'swapped', 'blind'
+GO_TO, RELATIONS, MOTION = 'go_to', 'relations', 'motion'
+SWAPPED, BLIND = 'swapped', 'blind'
 HELD_OUT_WORDINGS, NONSENSE = 'held_out_wordings', 'nonsense'
 #: Categories in which the robot drives.
-DRIVEN = (GO_TO, MOTION, SWAPPED, BLIND)
-#: Every so-manieth of the held-out sentences is said: all wordings, 244 of 976 sentences.
+DRIVEN = (GO_TO, RELATIONS, MOTION, SWAPPED, BLIND)
+#: Every so-manieth of the held-out sentences is said: a quarter, and all wordings among them.
 WORDING_STRIDE = 4
 #: m of free floor before and behind the robot where it is told to move or turn.
 _RUNWAY = 1.3
@@ -49,6 +60,7 @@ class Task:
         held_out: whether the wording was kept from training.
         target: index of the object that counts; -1 for motions.
         motion: one of MOTIONS; empty for goals.
+        relation: one of RELATION_KINDS, for goals that are named by one.
         start: x, y, yaw; None: the layout's own.
     """
 
@@ -58,6 +70,7 @@ class Task:
     held_out: bool
     target: int = -1
     motion: str = ''
+    relation: str = ''
     start: tuple[float, float, float] | None = None
 
     @property
@@ -68,6 +81,8 @@ class Task:
 
 def task(category: str, first_seed: int, number: int) -> Task:
     """Make the episode of a category that has this number, from 0."""
+    if category == RELATIONS:
+        return _relation(first_seed, number)
     seed = first_seed + number
     draw = random.Random(f'{category} {seed}')
     if category == MOTION:
@@ -91,7 +106,9 @@ def wordings(category: str) -> list[str]:
     """Return the sentences whose understanding alone is judged."""
     if category == NONSENSE:
         return list(EVALUATION_NONSENSE)
-    return [saying.text for saying in held_out_sayings()][::WORDING_STRIDE]
+    texts = [saying.text for saying in held_out_sayings()]
+    texts += [text for text, _ in held_out_relations()]
+    return texts[::WORDING_STRIDE]
 
 
 def motion_fulfilled(motion: str, forward: float, sideways: float, turn: float) -> bool:
@@ -108,6 +125,34 @@ def motion_fulfilled(motion: str, forward: float, sideways: float, turn: float) 
         return way >= 0.5 and abs(turn) <= math.radians(10.0)
     angle = turn if motion == 'turn left' else -turn
     return angle >= math.radians(30.0) and math.hypot(forward, sideways) <= 0.15
+
+
+def _relation(first_seed: int, number: int) -> Task:
+    """Make a task of the kinds in turn, on the next layout where its kind can be asked about."""
+    turn, kind = divmod(number, len(RELATION_KINDS))
+    asked = _Asked.of(first_seed, RELATION_KINDS[kind])
+    seed, relation, target = asked[turn]
+    held_out = turn % 2 == 1
+    text = draw_relation(relation, held_out, random.Random(f'{RELATIONS} {seed}'))
+    return Task(RELATIONS, seed, text, held_out, target, relation=relation.kind)
+
+
+class _Asked:
+    """Questions of one kind from a seed on, looked for as far as they are needed."""
+
+    def __init__(self, questions: Iterator[tuple[int, Relation, int]]) -> None:
+        self._questions = questions
+        self._found: list[tuple[int, Relation, int]] = []
+
+    @classmethod
+    @cache
+    def of(cls, first_seed: int, kind: str) -> _Asked:
+        return cls(ask(count(first_seed), kind))
+
+    def __getitem__(self, number: int) -> tuple[int, Relation, int]:
+        while len(self._found) <= number:
+            self._found.append(next(self._questions))
+        return self._found[number]
 
 
 def _runway(plan: Plan, draw: random.Random) -> tuple[float, float, float]:
