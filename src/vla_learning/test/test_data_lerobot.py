@@ -179,7 +179,9 @@ def test_an_action_of_another_width_is_named(tmp_path):
         ({'features': {}}, 'action'),
         ({'data_path': '../../{chunk_index}/{file_index}'}, 'expected one inside'),
         ({'data_path': '/etc/{chunk_index}{file_index}'}, 'expected one inside'),
-        ({'data_path': '{other}'}, 'other'),
+        ({'data_path': '{other}'}, 'expected fields of'),
+        ({'data_path': '{chunk_index.__class__}'}, 'unreadable'),
+        ({'total_episodes': None}, 'NoneType'),
         ({'total_episodes': 4}, '3 episodes: expected 4'),
     ],
 )

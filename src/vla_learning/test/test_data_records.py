@@ -53,6 +53,9 @@ BAD = {
     'path of another kind': ({'image_path': 7}, 'a path inside the data folder'),
     'NaN': ({'action': [0.1, float('nan')]}, r'action\[axis_1\] is nan: expected a finite'),
     'beyond float32': ({'action': [1e300, 0.0]}, r'action\[axis_0\] is inf: expected a finite'),
+    'endless name': ({'image_path': 'x' * 5000}, 'no such file'),
+    'beyond any float': ({'action': [10**400, 0]}, r'action\[axis_0\] is inf'),
+    'half a character': ({'language_instruction': 'go \ud800'}, 'expected a text'),
     'width': ({'action': [0.1, 0.2, 0.3]}, 'action is 3 numbers: expected 2 numbers'),
     'text as action': ({'action': ['0.1', 0.2]}, 'expected 2 numbers'),
     'truth as action': ({'action': [True, 0.2]}, 'expected 2 numbers'),
@@ -82,7 +85,7 @@ def test_a_record_without_its_fields_is_named(tmp_path, bad):
     assert open_recording(path, skip_bad=True).frames == 1
 
 
-@pytest.mark.parametrize('text', ['', '{"a": 1}', '[' * 100_000, '[]', '\udcff'])
+@pytest.mark.parametrize('text', ['', '{"a": 1}', '[' * 100_000, '[]', '1' * 5000, '\udcff'])
 def test_a_file_that_is_no_list_of_records_is_refused(tmp_path, text):
     path = tmp_path / 'records.json'
     path.write_bytes(text.encode('utf-8', 'surrogateescape'))

@@ -100,6 +100,13 @@ def test_a_batch_is_the_same_in_another_process_and_in_any_order(records):
     again = pickle.loads(pickle.dumps(source))  # noqa: S301 (what workers of the loader do)
     for step in reversed(range(20)):
         assert torch.equal(again.batch(step).rows, expected[step].rows)
+        assert torch.equal(again.batch(step).image, expected[step].image)
+
+
+def test_the_pictures_do_not_travel_to_other_processes(records):
+    source = open_source(Recorded(records), View(CameraSlot('front', 96, 96, 'pad'), 3), 4)
+    source.batch(0)
+    assert len(pickle.dumps(source)) < 37 * 96 * 96 * 3 / 10
 
 
 def test_chunks_end_with_their_episode_and_are_scaled_and_clipped(records):

@@ -43,9 +43,15 @@ class Derived:
 
     def __init__(self, recording: Recording, folder: Path | None = None) -> None:
         self.folder = _writable(recording.path, folder)
-        self.sha256 = self._once(
-            'content', _stamp(recording), lambda: {'sha256': _content(recording)}
-        )['sha256']
+        try:
+            content = self._once(
+                'content', _stamp(recording), lambda: {'sha256': _content(recording)}
+            )
+        except OSError as error:
+            raise DataError(
+                f'{error.filename}: {error.strerror}: expected a readable file'
+            ) from error
+        self.sha256: str = content['sha256']
 
     def statistics(self, recording: Recording) -> Statistics:
         """Return the statistics of the good frames' actions."""
@@ -73,11 +79,12 @@ class Derived:
         )
         _leave_out(recording, found['bad'])
 
-    def frames(self, recording: Recording, camera: str, slot: CameraSlot) -> np.ndarray:
-        """Return every frame's picture at a slot's size, decoded and resized once ever.
+    def frames(self, recording: Recording, camera: str, slot: CameraSlot) -> Path:
+        """Bring every frame's picture to a slot's size, decoded and resized once ever.
 
         Returns:
-            uint8 [F, slot.height, slot.width, 3], a memory map; black where a picture is bad.
+            A file for np.load: uint8 [F, slot.height, slot.width, 3]; black where a picture is
+            bad.
 
         Raises:
             DataError: if a picture is bad and not to be skipped.
@@ -104,7 +111,7 @@ class Derived:
 
         found = self._once(name, key, make, there=path.is_file())
         _leave_out(recording, found['bad'])
-        return np.load(path, mmap_mode='r')
+        return path
 
     def report(self, recording: Recording) -> Path | None:
         """Write the list of what was left out; None if that is nothing."""

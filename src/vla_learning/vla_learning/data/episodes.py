@@ -12,10 +12,13 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vla_core.types import NATIVE_AXES
 from vla_learning.data.errors import DataError, Problem, Problems
+
+#: Of pictures; Pillow's other decoders are not for files from elsewhere.
+_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP')
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,9 @@ class Recording(ABC):
         if isinstance(data, np.ndarray):
             return data
         try:
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 return np.array(picture.convert('RGB'))
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             found = f'undecodable ({len(data)} bytes)'
             raise self.bad(row, camera, found, 'a picture') from error
 

@@ -16,6 +16,7 @@ from vla_learning.data.episodes import axis_names, check_finite, Episode, Record
 from vla_learning.data.errors import DataError, Problems
 from vla_learning.data.lerobot_tables import (
     ACTION,
+    file_name,
     inside_or_error,
     line,
     names,
@@ -110,7 +111,8 @@ class LeRobotRecording(Recording):
     def _video_frame(self, row: int, camera: str) -> np.ndarray:
         key, meta = self._keys[camera], self._meta[self.episode_of(row)[0]]
         try:
-            file = self._info['video_path'].format(
+            file = file_name(
+                self._info['video_path'],
                 video_key=key,
                 chunk_index=meta[f'videos/{key}/chunk_index'],
                 file_index=meta[f'videos/{key}/file_index'],

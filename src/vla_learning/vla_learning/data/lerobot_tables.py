@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ ACTION = 'action'
 STATE = 'observation.state'
 #: What pyarrow and reading a table with unexpected content raise.
 READ_ERRORS = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
+
+
+_EPISODE = frozenset({'episode_index', 'length', 'data/chunk_index', 'data/file_index'})
+_FIELD = re.compile(r'\{(\w+)(?::0?(\d{1,2})d)?\}')
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,12 @@ class Tables:
         """
         index = f'episode {meta.get("episode_index")}'
         try:
-            file = self._info['data_path'].format(
-                chunk_index=meta['data/chunk_index'], file_index=meta['data/file_index']
+            file = file_name(
+                self._info['data_path'],
+                chunk_index=meta['data/chunk_index'],
+                file_index=meta['data/file_index'],
             )
-        except (KeyError, ValueError, IndexError) as error:
+        except (DataError, KeyError) as error:
             self._problems.add('meta/episodes', index, '', line(error), 'a chunk and a file index')
             return None
         if file != self._file:
@@ -136,14 +143,19 @@ def read_info(path: Path) -> dict[str, Any]:
                 '(lerobot converts older ones: lerobot.datasets.v30.convert_dataset_v21_to_v30)'
             )
         kinds = [feature['dtype'] for feature in features.values()]
-        usable = float(info['fps']) > 0 and len(features[ACTION]['shape']) == 1
+        sizes = [features[key]['shape'] for key in (ACTION, STATE) if key in (ACTION, *features)]
+        usable = float(info['fps']) > 0 and int(info['total_episodes']) >= 0
+        usable &= all(len(size) == 1 and int(size[0]) > 0 for size in sizes)
         pattern = info['data_path'] and ('video' not in kinds or info['video_path'])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(f'{where}: {line(error)}: expected a LeRobotDataset v3') from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f'{where}: {error!r}: expected fps, features, data_path') from error
     if not usable or not pattern:
-        raise DataError(f'{where}: expected fps > 0, an action with one dimension, paths of files')
+        raise DataError(
+            f'{where}: expected fps > 0, a count of episodes, vectors as action and state, '
+            'and the paths of the files'
+        )
     if not {'image', 'video'} & set(kinds):
         raise DataError(f'{where}: features {sorted(features)}: expected an image or a video')
     return info
@@ -166,6 +178,9 @@ def read_episodes(path: Path, total: int, problems: Problems) -> list[dict[str, 
     for file in sorted((path / 'meta/episodes').glob('*/*.parquet')):
         try:
             names = [n for n in parquet.read_schema(file).names if not n.startswith('stats/')]
+            missing = sorted(_EPISODE - set(names))
+            if missing:
+                raise KeyError(f'no column {missing[0]}')
             rows += parquet.read_table(file, columns=names).to_pylist()
         except READ_ERRORS as error:
             where = file.relative_to(path).as_posix()
@@ -186,6 +201,23 @@ def names(info: dict[str, Any], key: str) -> list[str] | None:
     if isinstance(found, dict) and len(found) == 1:
         (found,) = found.values()
     return [str(name) for name in found] if isinstance(found, list) else None
+
+
+def file_name(pattern: str, **values: Any) -> str:
+    """Fill in the name of a file: `{field}` or `{field:03d}`.
+
+    Not str.format, which would follow whatever attributes a foreign pattern names.
+
+    Raises:
+        DataError: if the pattern names another field.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise DataError(f'path {pattern!r}: expected fields of {sorted(values)}')
+        return str(values[found[1]]).zfill(int(found[2] or 0))
+
+    return _FIELD.sub(fill, pattern)
 
 
 def inside_or_error(root: Path, name: str) -> Path:

@@ -82,7 +82,7 @@ class JsonRecording(Recording):
 def _load(path: Path) -> list[Any]:
     try:
         records = json.loads(path.read_text('utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f'{path.name}: {error}: expected a list of records') from error
     if not isinstance(records, list):
         raise DataError(f'{path.name} is a {type(records).__name__}: expected a list of records')
@@ -120,7 +120,7 @@ def _check(
     text, picture, action = (
         record[key] for key in ('language_instruction', 'image_path', 'action')
     )
-    if not isinstance(text, str) or not text.strip():
+    if not _is_text(text):
         problems.add(path.name, index, 'language_instruction', repr(text)[:80], 'a text')
         return False
     image = inside(path.parent, picture) if isinstance(picture, str) else None
@@ -129,7 +129,7 @@ def _check(
             path.name, index, 'image_path', repr(picture)[:80], 'a path inside the data folder'
         )
         return False
-    if not image.is_file():
+    if not _is_file(image):
         problems.add(path.name, index, 'image_path', f'{picture!r} (no such file)', 'a picture')
         return False
     return _check_action(path, index, action, axes, problems)
@@ -144,6 +144,24 @@ def _check_action(
     if len(action) != len(axes):
         problems.add(path.name, index, 'action', f'{len(action)} numbers', f'{len(axes)} numbers')
         return False
-    with np.errstate(over='ignore'):
-        actions = np.array([action], np.float64).astype(np.float32)
+    try:
+        with np.errstate(over='ignore'):
+            actions = np.array([action], np.float64).astype(np.float32)
+    except OverflowError:  # an integer beyond any float
+        actions = np.full((1, len(axes)), np.inf, np.float32)
     return bool(check_finite('action', actions, axes, path.name, index, problems)[0])
+
+
+def _is_text(value: Any) -> bool:
+    """Say whether a value is a text with something in it; half of a surrogate pair is none."""
+    try:
+        return isinstance(value, str) and bool(value.strip().encode('utf-8'))
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -114,8 +114,9 @@ class RecordedSource:
         derived = Derived(recording, spec.derived)
         self._slot = view.slot
         self._frames: np.ndarray | None = None
+        self._frames_file: Path | None = None
         if spec.cache:
-            self._frames = derived.frames(recording, self.camera, view.slot)
+            self._frames_file = derived.frames(recording, self.camera, view.slot)
         elif spec.skip_bad:
             derived.check_pictures(recording, self.camera)
         self.statistics = derived.statistics(recording)
@@ -173,9 +174,15 @@ class RecordedSource:
             self._epoch, self._order = epoch, self.rows[order]
         return self._order[place * self._batch_size : (place + 1) * self._batch_size]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the memory map, which would travel as a copy of all pictures."""
+        return self.__dict__ | {'_frames': None}
+
     def _pictures(self, rows: np.ndarray) -> np.ndarray:
-        if self._frames is not None:
-            return np.array(self._frames[rows])
+        if self._frames_file is not None:
+            if self._frames is None:
+                self._frames = np.load(self._frames_file, mmap_mode='r')
+            return np.asarray(self._frames[rows])
         pictures = [
             resize(self.recording.image(row, self.camera), self._slot) for row in rows.tolist()
         ]
