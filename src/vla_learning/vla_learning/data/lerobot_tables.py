@@ -142,7 +142,7 @@ def read_info(path: Path) -> dict[str, Any]:
                 f"{where}: codebase_version is {version!r}: expected 'v3.0' "
                 '(lerobot converts older ones: lerobot.datasets.v30.convert_dataset_v21_to_v30)'
             )
-        kinds = [feature['dtype'] for feature in features.values()]
+        kinds = {feature['dtype'] for feature in features.values()}
         sizes = [features[key]['shape'] for key in (ACTION, STATE) if key in (ACTION, *features)]
         usable = float(info['fps']) > 0 and int(info['total_episodes']) >= 0
         usable &= all(len(size) == 1 and int(size[0]) > 0 for size in sizes)
@@ -156,7 +156,7 @@ def read_info(path: Path) -> dict[str, Any]:
             f'{where}: expected fps > 0, a count of episodes, vectors as action and state, '
             'and the paths of the files'
         )
-    if not {'image', 'video'} & set(kinds):
+    if not {'image', 'video'} & kinds:
         raise DataError(f'{where}: features {sorted(features)}: expected an image or a video')
     return info
 

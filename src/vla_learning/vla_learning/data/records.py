@@ -147,8 +147,10 @@ def _check_action(
     try:
         with np.errstate(over='ignore'):
             actions = np.array([action], np.float64).astype(np.float32)
-    except OverflowError:  # an integer beyond any float
-        actions = np.full((1, len(axes)), np.inf, np.float32)
+    except OverflowError:
+        found = 'beyond any float'
+        problems.add(path.name, index, 'action', found, f'{len(axes)} numbers')
+        return False
     return bool(check_finite('action', actions, axes, path.name, index, problems)[0])
 
 
