@@ -18,6 +18,9 @@ from vla_core.errors import ConfigError
 ConfigT = TypeVar('ConfigT')
 #: Types that a ROS parameter can have here.
 KINDS = (bool, int, float, str)
+#: Of a YAML text; far above every file of ours, far below what an alias of aliases makes of 1 kB.
+MAX_VALUES, MAX_DEPTH = 20_000, 32
+_LONGEST_REASON = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,35 +133,60 @@ def build(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML in which a key given twice is an error instead of the last one winning."""
+    """Safe YAML whose keys are texts, and in which the same key twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            where = f'line {key_node.start_mark.line + 1}: key'
+            if not isinstance(key, str):
+                raise ConfigError(f'{where} {key!r}: expected a text'[:_LONGEST_REASON])
             if key in seen:
-                raise ConfigError(
-                    f'line {key_node.start_mark.line + 1}: key {key!r} is given twice'
-                )
+                raise ConfigError(f'{where} {key!r} is given twice')
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML text; nothing in it can run code, or grow beyond all bounds.
+
+    Raises:
+        ConfigError: if it is not YAML, a key is no text or given twice, or it holds more than
+            MAX_VALUES values or MAX_DEPTH levels, repetitions by alias counted.
+    """
+    try:
+        value = _UniqueKeyLoader(text).get_single_data()
+    except ConfigError:
+        raise
+    except Exception as error:  # PyYAML's constructors raise half a dozen kinds on a bad scalar
+        raise ConfigError(f'not YAML: {error}'[:_LONGEST_REASON]) from error
+    count, waiting = 0, [(value, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            raise ConfigError(f'expected at most {MAX_VALUES} values in {MAX_DEPTH} levels')
+        if isinstance(item, dict | list | tuple | set):
+            inner = item.values() if isinstance(item, dict) else item
+            waiting += [(part, depth + 1) for part in inner]
+    return value
 
 
 def load_yaml(path: Path, max_bytes: int = 1 << 20) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
     Raises:
-        ConfigError: if the file is missing, larger than `max_bytes`, not YAML, repeats a key, or
-            is no mapping.
+        ConfigError: if the file is missing, larger than `max_bytes`, no mapping, or refused by
+            `parse_yaml`.
     """
     try:
         if path.stat().st_size > max_bytes:
             raise ConfigError(f'{path}: {path.stat().st_size} bytes: expected at most {max_bytes}')
-        loader = _UniqueKeyLoader(path.read_text(encoding='utf-8'))
-        data = loader.get_single_data()
+        data = parse_yaml(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ConfigError(f'{path}: {error.strerror}: expected a YAML file') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f'{path}: not YAML: {error}') from error
     except ConfigError as error:
         raise ConfigError(f'{path}: {error}') from error

@@ -29,12 +29,7 @@ def clean_text(text: str) -> str:
         raise ObservationError(
             f'instruction of {len(text)} characters: expected at most {MAX_TEXT}'
         )
-    spaced = ''.join(
-        ' ' if character.isspace() else character
-        for character in text
-        if character.isspace() or unicodedata.category(character)[0] != 'C'
-    )
-    cleaned = ' '.join(spaced.split())
+    cleaned = ' '.join(_visible(text).split())
     if not cleaned:
         raise ObservationError('instruction is empty: expected 1 to 512 visible characters')
     return cleaned
@@ -47,6 +42,15 @@ def is_stop_word(text: str) -> bool:
     """
     if len(text) > MAX_TEXT:
         return False
-    plain = text.casefold().translate(_PUNCTUATION).replace("'", '').replace('’', '')
+    plain = _visible(text).casefold().translate(_PUNCTUATION).replace("'", '').replace('’', '')
     words = [word for word in plain.split() if word not in _FILLERS]
     return bool(words) and (' '.join(words) in STOP_WORDS or set(words) == {'stop'})
+
+
+def _visible(text: str) -> str:
+    """Return a text without control characters, its white space as spaces."""
+    return ''.join(
+        ' ' if character.isspace() else character
+        for character in text
+        if character.isspace() or unicodedata.category(character)[0] != 'C'
+    )
