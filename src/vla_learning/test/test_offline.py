@@ -14,13 +14,16 @@ from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot
 from vla_learning import drives, grounding, offline
 from vla_learning.answers import load
+from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.drives import Drive, drive, worst_first
 from vla_learning.evaluation.tasks import GO_TO, task
-from vla_learning.offline import Evaluate, evaluate, FILE_NAME, plain, REPORT_NAME
+from vla_learning.offline import Evaluate, evaluate, FILE_NAME, judge, plain, REPORT_NAME
+from vla_learning.questions import simulated
 from vla_learning.report.curves import read_curves
 from vla_learning.report.labels import number
 from vla_learning.report.pictures import blend, grid
 from vla_learning.report.tables import show
+from vla_learning.sim.closed_loop import Ending
 
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
 
@@ -84,11 +87,13 @@ def test_tables_are_printed(folder):
         assert words in text
 
 
-def test_blind_it_ignores_language(tmp_path):
-    found = evaluate(Evaluate(str(DEMO), tmp_path / 'x', layouts=2, episodes=0, blind=True))
-    assert found['grounding']['score']['value'] == pytest.approx(1.0, abs=0.05)
-    assert found['grounding']['verdict'] == grounding.IGNORES
-    assert found['blind'] is True
+def test_blind_it_ignores_language():
+    policy = open_policy(str(DEMO))
+    seeds = range(500_000, 500_002)
+    asked = ask_all(Listener(policy, blind=True), simulated(policy.spec, seeds, 3))
+    found = judge(asked.answers, policy.spec)['grounding']
+    assert found['score']['value'] == pytest.approx(1.0, abs=0.05)
+    assert found['verdict'] == grounding.IGNORES
 
 
 def test_a_policy_by_name_without_attention(tmp_path):
@@ -144,8 +149,6 @@ class Driver:
         self.gaps, self.finished = gaps, finished
 
     def goal(self, layout, text, limit, record):
-        from vla_learning.sim.closed_loop import Ending
-
         for step in range(5):
             record((0.1 * step, 0.0, 0.0), np.zeros((2, 2, 3), np.uint8))
         gaps = tuple(self.gaps.get(n, 2.0) for n in range(len(layout.objects)))
@@ -162,7 +165,6 @@ class Driver:
     ],
 )
 def test_a_drive_is_judged_by_where_it_ends(near, finished, success, wrong):
-    pytest.importorskip('torch')
     asked = task(GO_TO, 500_000, 3)
     other = (asked.target + 1) % len(asked.layout.objects)
     gaps = {'target': {asked.target: 0.2}, 'other': {other: 0.2}, 'nothing': {}}[near]
@@ -179,14 +181,12 @@ def test_failures_come_first():
 
 @pytest.mark.slow
 def test_episodes_in_processes_are_the_same_for_any_number_of_them():
-    pytest.importorskip('torch')
     one = drives.drive_all(str(DEMO), 500_000, 2, 1)
     assert one == drives.drive_all(str(DEMO), 500_000, 2, 2)
     assert all(drive.text and len(drive.poses) > 10 for drive in one)
 
 
 def test_what_goes_wrong_in_a_process_is_told():
-    pytest.importorskip('torch')
     with pytest.raises(ConfigError, match="policy 'nowhere'"):
         drives.drive_all('nowhere', 500_000, 1, 1)
 

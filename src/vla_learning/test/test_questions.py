@@ -12,7 +12,6 @@ from vla_core.policy import HoldPolicy, native_spec
 from vla_core.types import NATIVE_AXES, Representation
 from vla_learning.answers import EvaluationError, Kind
 from vla_learning.asking import ask_all, Listener, open_policy
-from vla_learning.data.formats import open_recording
 from vla_learning.questions import recorded, simulated
 from vla_learning.sim.wording import COLOURS, NOUNS
 from vla_sim.expert import Expert
@@ -84,13 +83,23 @@ def recording(tmp_path):
                 'episode': number // 2,
             }
         )
-    (tmp_path / 'records.json').write_text(json.dumps(records))
-    return open_recording(tmp_path / 'records.json')
+    path = tmp_path / 'records.json'
+    path.write_text(json.dumps(records))
+
+    def opened(spec, **options):
+        pytest.importorskip('torch')
+        from vla_learning.data.source import Recorded, RecordedSource, View
+
+        data = Recorded(path, fps=1 / spec.step_dt, cache=False, **options)
+        split = 'validation' if options['validation_share'] else 'all'
+        return RecordedSource(data, View.of(spec), 1, split)
+
+    return opened
 
 
 def test_recordings_are_asked_for_what_was_said_and_for_other_things(recording):
     spec = native_spec('x')
-    scenes = list(recorded(spec, recording, 8, 0))
+    scenes = list(recorded(spec, recording(spec, validation_share=0.0), 8, 0))
     assert [scene.group for scene in scenes] == [0, 0, 1, 1, 2, 2, 3, 3]
     for row, scene in enumerate(scenes):
         own = f'fetch {COLOURS[row // 2]}'
@@ -108,19 +117,28 @@ def test_recordings_are_asked_for_what_was_said_and_for_other_things(recording):
 def test_fewer_pictures_are_a_seeded_choice(recording):
     spec = native_spec('x')
     chosen = [
-        [scene.image[0, 0, 0] for scene in recorded(spec, recording, 3, seed)]
+        [
+            scene.image[0, 0, 0]
+            for scene in recorded(spec, recording(spec, validation_share=0.0), 3, seed)
+        ]
         for seed in (0, 0, 1)
     ]
     assert len(chosen[0]) == 3
     assert chosen[0] == chosen[1] != chosen[2]
 
 
-def test_recordings_of_other_axes_are_refused(recording):
-    spec = replace(
-        native_spec('arm'), action_names=('a', 'b'), action_units=('1', '1'), action_scale=(1, 1)
-    )
-    with pytest.raises(EvaluationError, match=r'records\.json has axes .* arm expects'):
-        next(recorded(spec, recording, 8, 0))
+def test_only_what_training_kept_back_is_asked_about(recording):
+    spec = native_spec('x')
+    scenes = list(recorded(spec, recording(spec, validation_share=0.25), 8, 0))
+    assert len({scene.group for scene in scenes}) == 1
+    assert len(scenes) == 2
+
+
+def test_a_policy_with_state_cannot_be_asked_about_recordings(recording):
+    spec = native_spec('x')
+    source = recording(spec, validation_share=0.0)
+    with pytest.raises(EvaluationError, match='arm wants 1 cameras and state'):
+        next(recorded(replace(spec, model_id='arm', state_names=('s',)), source, 8, 0))
 
 
 def test_a_policy_that_holds_answers_zero_to_everything(scenes):

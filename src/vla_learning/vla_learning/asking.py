@@ -63,11 +63,8 @@ class Listener:
 
     def ask(self, scene: Scene, question: Question, number: int) -> Mapping[str, Any]:
         """Return one row of the answers."""
-        spec = self.policy.spec
         language = self._language(question.text)
-        observation = Observation(
-            {spec.cameras[0].name: scene.image}, number, scene.state, spec.state_names
-        )
+        observation = Observation({self.policy.spec.cameras[0].name: scene.image}, number)
         before = perf_counter()
         prediction = self.policy.infer(observation, language)
         seconds = perf_counter() - before

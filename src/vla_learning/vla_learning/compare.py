@@ -9,7 +9,7 @@ unless proof is asked for (docs/how-to/evaluate-a-policy.md).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 import json
 import math
 import os
@@ -44,7 +44,12 @@ class Compare:
         out: folder for comparison.json, and for evaluations that have to be made first.
         margin: by how much B's rates may be below A's, as a share of answers or episodes.
         prove: also fail when the data do not prove that B is not worse beyond the margin.
-        data: as in evaluate; these options serve evaluations that have to be made.
+        data: as in evaluate; this and the following serve evaluations that have to be made.
+        camera: as in evaluate.
+        fps: as in evaluate.
+        validation: as in evaluate.
+        split_seed: as in evaluate.
+        skip_bad: as in evaluate.
         layouts: as in evaluate.
         pictures: as in evaluate.
         episodes: as in evaluate.
@@ -59,6 +64,11 @@ class Compare:
     margin: float = 0.05
     prove: bool = False
     data: Path | None = None
+    camera: str = ''
+    fps: float | None = None
+    validation: float = 0.0
+    split_seed: int = 0
+    skip_bad: bool = False
     layouts: int = 50
     pictures: int = 200
     episodes: int | None = None
@@ -128,19 +138,9 @@ def _evaluated(options: Compare, side: str, name: str) -> Path:
     if (Path(name) / FILE_NAME).is_file():
         return Path(name)
     folder = options.out / side
-    evaluate(
-        Evaluate(
-            checkpoint=name,
-            out=folder,
-            data=options.data,
-            layouts=options.layouts,
-            pictures=options.pictures,
-            episodes=options.episodes,
-            seed=options.seed,
-            jobs=options.jobs,
-            device=options.device,
-        )
-    )
+    shared = {field.name for field in fields(Evaluate)} & {field.name for field in fields(options)}
+    asked = {field: getattr(options, field) for field in shared - {'out'}}
+    evaluate(Evaluate(checkpoint=name, out=folder, **asked))
     return folder
 
 

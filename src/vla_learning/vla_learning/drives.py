@@ -8,16 +8,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 import multiprocessing
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 from tqdm import tqdm
 
 from vla_learning.answers import EvaluationError
 from vla_learning.asking import open_policy
 from vla_learning.evaluation.tasks import GO_TO, Task, task
-
-if TYPE_CHECKING:
-    from vla_learning.sim.closed_loop import Driver
+from vla_learning.sim.closed_loop import Driver, SUCCESS_GAP
 
 _POSE_EVERY = 3
 
@@ -68,8 +66,6 @@ def drive(driver: Driver, asked: Task, limit: float = 60.0) -> Drive:
         asked: a "go to" task.
         limit: s.
     """
-    from vla_learning.sim.closed_loop import SUCCESS_GAP
-
     poses: list[tuple[float, float, float]] = []
     ending = driver.goal(asked.layout, asked.text, limit, lambda pose, image: poses.append(pose))
     success = ending.reached(asked.target)
@@ -123,8 +119,6 @@ _DRIVERS: list[Driver] = []
 
 def _play(name: str, device: str, blind: bool, seed: int, number: int) -> Drive:
     if not _DRIVERS:
-        from vla_learning.sim.closed_loop import Driver
-
         _DRIVERS.append(Driver(open_policy(name, device), blind))
     return drive(_DRIVERS[0], task(GO_TO, seed, number))
 

@@ -26,7 +26,6 @@ from vla_learning import grounding, metrics
 from vla_learning.answers import Answers
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.bootstrap import estimate, Measure, proportion
-from vla_learning.data.formats import open_recording
 from vla_learning.drives import Drive, drive_all
 from vla_learning.questions import misfit, recorded, Scene, simulated
 from vla_learning.report.curves import read_curves
@@ -51,6 +50,12 @@ class Evaluate:
         out: folder for evaluation.json, answers.npz and report.html; must be new, empty or that
             of an earlier evaluation.
         data: recordings to measure on (JSON records, LeRobot or RLDS); without it the simulator.
+        camera: which picture of the recordings; empty: the first.
+        fps: frames per second of recordings that do not say it.
+        validation: share of the recordings that training kept back; only those are asked about;
+            0: all.
+        split_seed: seed of that training, which decides what was kept back.
+        skip_bad: leave bad records out instead of stopping at the first.
         layouts: layouts of the simulator to ask about, four pictures of each.
         pictures: pictures of the recordings to ask about, at most.
         episodes: closed-loop episodes in the simulator; 50 without data, none with data.
@@ -64,6 +69,11 @@ class Evaluate:
     checkpoint: Annotated[str, tyro.conf.Positional]
     out: Path
     data: Path | None = None
+    camera: str = ''
+    fps: float | None = None
+    validation: float = 0.0
+    split_seed: int = 0
+    skip_bad: bool = False
     layouts: int = 50
     pictures: int = 200
     episodes: int | None = None
@@ -195,8 +205,21 @@ def _episodes(options: Evaluate, spec: PolicySpec) -> int:
 def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
 
     if options.data is not None:
-        recording = open_recording(options.data)
-        return recorded(spec, recording, options.pictures, options.seed)
+        # Needs torch, which a machine that evaluates in the simulator may lack.
+        from vla_learning.data.source import Recorded, RecordedSource, View
+
+        data = Recorded(
+            path=options.data,
+            camera=options.camera,
+            fps=options.fps,
+            validation_share=options.validation,
+            seed=options.split_seed,
+            skip_bad=options.skip_bad,
+            cache=False,
+        )
+        split = 'validation' if options.validation else 'all'
+        source = RecordedSource(data, View.of(spec), 1, split)
+        return recorded(spec, source, options.pictures, options.seed)
     return simulated(spec, range(options.seed, options.seed + options.layouts), _PER_LAYOUT)
 
 

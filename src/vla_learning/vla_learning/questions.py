@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 import random
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vla_core.preprocess import resize
 from vla_core.types import PolicySpec, Representation
 from vla_learning.answers import EvaluationError, Kind
-from vla_learning.data.episodes import Recording
 from vla_learning.sim.frames import sample_pose
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE
 from vla_learning.sim.wording import fill, HELD_OUT_TEMPLATES, NOUNS, TRAIN_TEMPLATES
 from vla_sim.arena import Arena
 from vla_sim.expert import Expert
 from vla_sim.layout import sample_layout
+
+if TYPE_CHECKING:
+    from vla_learning.data.source import RecordedSource
 
 #: Axis and unit of the expert's forward speed and turn rate.
 SIMULATED_AXES = {'linear.x': 'm/s', 'angular.z': 'rad/s'}
@@ -65,13 +68,11 @@ class Scene:
         group: layout or recording.
         image: uint8 [h, w, 3], of the size of the policy's slot.
         questions: about it.
-        state: float64 [S], in the order of the policy's `state_names`.
     """
 
     group: int
     image: np.ndarray
     questions: tuple[Question, ...]
-    state: np.ndarray
 
 
 def misfit(spec: PolicySpec) -> str:
@@ -129,38 +130,36 @@ def simulated(spec: PolicySpec, seeds: Iterable[int], pictures: int) -> Iterator
                             Question(Kind.INSTRUCTION, number, text, target, valid, item.name)
                         )
                 questions += _senseless(draw, valid.shape)
-                yield Scene(seed, image, tuple(questions), np.zeros(0))
+                yield Scene(seed, image, tuple(questions))
     finally:
         arena.close()
 
 
-def recorded(spec: PolicySpec, recording: Recording, pictures: int, seed: int) -> Iterator[Scene]:
+def recorded(
+    spec: PolicySpec, source: RecordedSource, pictures: int, seed: int
+) -> Iterator[Scene]:
     """Ask for what was said when each picture was taken, in other words, and for other things.
 
     Args:
         spec: contract of the policy that is asked.
-        recording: the data set.
+        source: the data set as this policy sees it, one frame per batch, in order.
         pictures: how many are drawn, at most.
         seed: of the draw.
 
     Raises:
-        EvaluationError: if the recordings are not of the policy's kind.
+        EvaluationError: if the policy wants more than one camera.
         DataError: if a picture cannot be read.
     """
-    _check_fit(spec, recording)
-    camera = _camera(spec, recording)
-    draw = random.Random(f'questions {seed}')
-    rows = np.flatnonzero(
-        recording.good & np.array([bool(t) for t in recording.texts])[recording.text]
-    )
-    if not len(rows):
+    if len(spec.cameras) != 1 or spec.state_names:
         raise EvaluationError(
-            f'{recording.path.name}: no usable frame has an instruction: expected at least one'
+            f'{spec.model_id} wants {len(spec.cameras)} cameras and state {spec.state_names}: '
+            'expected one camera and no state for recordings'
         )
-    for row in sorted(draw.sample(rows.tolist(), min(pictures, len(rows)))):
-        target, valid = _future(spec, recording, row)
-        own = recording.texts[recording.text[row]]
-        others = sorted(text for text in recording.texts if text and text != own)
+    recording, draw = source.recording, random.Random(f'questions {seed}')
+    for step in sorted(draw.sample(range(source.samples), min(pictures, source.samples))):
+        batch = source.batch(step)
+        own, target, valid = batch.text[0], batch.actions[0].numpy(), batch.valid[0].numpy()
+        others = sorted(text for text in recording.texts if text.strip() and text != own)
         swapped = draw.sample(others, min(_SWAPS, len(others)))
         unknown = np.zeros_like(valid)
         questions = []
@@ -171,9 +170,8 @@ def recorded(spec: PolicySpec, recording: Recording, pictures: int, seed: int) -
                     Question(Kind.INSTRUCTION, number, form.format(text), target * taught, taught)
                 )
         questions += _senseless(draw, valid.shape)
-        image = resize(recording.image(row, camera), spec.cameras[0])
-        state = recording.state[row].astype(np.float64) if spec.state_names else np.zeros(0)
-        yield Scene(recording.episode_of(row)[0], image, tuple(questions), state)
+        episode, _ = recording.episode_of(int(batch.rows[0]))
+        yield Scene(episode, batch.image[0].numpy(), tuple(questions))
 
 
 def _senseless(draw: random.Random, shape: Sequence[int]) -> list[Question]:
@@ -184,42 +182,3 @@ def _senseless(draw: random.Random, shape: Sequence[int]) -> list[Question]:
         Question(Kind.EMPTY, 0, '', *unknown),
         *(Question(Kind.NONSENSE, n, text, *unknown) for n, text in enumerate(nonsense)),
     ]
-
-
-def _check_fit(spec: PolicySpec, recording: Recording) -> None:
-    for what, mine, its in (
-        ('axes', spec.action_names, recording.axes),
-        ('state', spec.state_names, recording.state_names if spec.state_names else ()),
-    ):
-        if tuple(mine) != tuple(its):
-            raise EvaluationError(
-                f'{recording.path.name} has {what} {its}: {spec.model_id} expects {mine}'
-            )
-    if len(spec.cameras) != 1:
-        raise EvaluationError(
-            f'{spec.model_id} wants {len(spec.cameras)} cameras: expected one for recordings'
-        )
-
-
-def _camera(spec: PolicySpec, recording: Recording) -> str:
-    """Choose the camera of the slot's name, or the only one."""
-    slot = spec.cameras[0].name
-    if slot in recording.cameras:
-        return slot
-    if len(recording.cameras) != 1:
-        raise EvaluationError(
-            f'{recording.path.name} has cameras {recording.cameras}: '
-            f'{spec.model_id} expects {slot}, or a single one'
-        )
-    return recording.cameras[0]
-
-
-def _future(spec: PolicySpec, recording: Recording, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the next H recorded actions, native, and where the recording goes on that long."""
-    episode, _ = recording.episode_of(row)
-    rows = row + np.arange(spec.horizon)
-    there = rows < recording.first[episode + 1]
-    rows = np.where(there, rows, row)
-    valid = np.repeat((there & recording.good[rows])[:, None], len(spec.action_names), axis=1)
-    actions = recording.actions[rows] / np.array(spec.action_scale)
-    return np.where(valid, np.clip(actions, -1.0, 1.0), 0.0), valid
