@@ -275,9 +275,10 @@ def same(experiment: Experiment, before: dict[str, Any], where: Path) -> None:
         ConfigError: naming the first value that differs and would change the outcome.
     """
     then, now = dict(leaves(before)), dict(leaves(plain(experiment)))
-    for name in sorted(set(then) | set(now)):
-        if name not in _FREE and then.get(name) != now.get(name):
+    # A name that only one of them has belongs to another version of this program.
+    for name in sorted((set(then) & set(now)) - set(_FREE)):
+        if then[name] != now[name]:
             raise ConfigError(
-                f'{where} holds another experiment: {name} was {then.get(name)} and is '
-                f'{now.get(name)}: expected the same, or another --run folder'
+                f'{where} holds another experiment: {name} was {then[name]} and is '
+                f'{now[name]}: expected the same, or another --run folder'
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -48,23 +48,17 @@ def train(options: Train) -> int:
     experiment = options.config
     run = options.run or Path('build/runs') / options.experiment.stem
     if experiment.data.kind == 'sim':
-        from vla_learning.sim.recipe import follow, Recipe
+        from vla_learning.sim.recipe import follow
 
-        sim = {
-            field.name: getattr(experiment.data.sim, field.name)
-            for field in fields(experiment.data.sim)
-        }
-        recipe = Recipe(**sim, model=experiment.model, train=experiment.train)
-        follow(recipe, run, run / 'exported')
-        print(f'{run / "exported"}: exported')
+        follow(experiment, run, run / 'last')
         return 0
     from vla_learning.training.recorded import make_trainer
 
     trainer = make_trainer(experiment, run)
     trainer.run()
     if trainer.is_first:
-        figures = ' '.join(f'{name} {value:.5f}' for name, value in trainer.validated.items())
-        print(f'{run}: step {trainer.step} of {trainer.end}, loss {trainer.losses["loss"]:.5f}')
-        if figures:
-            print(f'{run}: validation {figures}')
+        found = {'loss': trainer.losses['loss']} if trainer.losses else {}
+        found |= {f'validation {name}': value for name, value in trainer.validated.items()}
+        figures = ''.join(f', {name} {value:.5f}' for name, value in found.items())
+        print(f'{run}: step {trainer.step} of {trainer.end}{figures}')
     return 0
