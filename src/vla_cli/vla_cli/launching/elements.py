@@ -8,6 +8,10 @@ from xml.parsers import expat
 
 from vla_core.errors import ConfigError
 
+#: Elements inside each other; ours need five.
+MAX_DEPTH = 50
+_LONGEST_REASON = 1000
+
 
 @dataclass(frozen=True)
 class Element:
@@ -28,7 +32,7 @@ class LaunchFileError(ConfigError):
     """A launch file cannot be played; the message starts with file and line."""
 
     def __init__(self, file: Path, line: int, what: str) -> None:
-        super().__init__(f'{file}:{line}: {what}')
+        super().__init__(f'{file}:{line}: {what[:_LONGEST_REASON]}')
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,9 @@ def _parse(path: Path, text: bytes) -> Element:
         raise LaunchFileError(path, parser.CurrentLineNumber, 'has a DOCTYPE; expected plain XML')
 
     def start(tag: str, attributes: dict[str, str]) -> None:
+        if len(stack) > MAX_DEPTH:
+            what = f'<{tag}>: expected at most {MAX_DEPTH} elements inside each other'
+            raise LaunchFileError(path, parser.CurrentLineNumber, what)
         stack.append(_Open(tag, attributes, parser.CurrentLineNumber, []))
 
     def end(_: str) -> None:
@@ -144,4 +151,7 @@ def _parse(path: Path, text: bytes) -> Element:
         parser.Parse(text, True)
     except expat.ExpatError as error:
         raise LaunchFileError(path, error.lineno, f'not well-formed XML: {error}') from error
+    except (ValueError, LookupError) as error:
+        what = f'encoding: {error}; expected UTF-8'
+        raise LaunchFileError(path, parser.CurrentLineNumber, what) from error
     return stack[0].children[0]

@@ -11,6 +11,7 @@ import yaml
 
 from vla_cli.launching import substitutions
 from vla_core.errors import ConfigError
+from vla_core.parameters import parse_yaml
 
 Value = bool | int | float | str | list[bool] | list[int] | list[float] | list[str]
 _SCALARS = (bool, int, float, str)
@@ -67,10 +68,9 @@ def from_yaml(text: str) -> Value:
         ConfigError: the text is no YAML, or yields anything else.
     """
     try:
-        value = yaml.safe_load(text) if text else text
-    except yaml.YAMLError as error:
-        raise ConfigError(f'value {text!r} is no YAML: {error}') from error
-    return _checked(value)
+        return _checked(parse_yaml(text) if text else text)
+    except ConfigError as error:
+        raise ConfigError(f'value {text!r}: {error}') from error
 
 
 def _checked(value: object) -> Value:
@@ -100,7 +100,7 @@ def _scalar(text: str, kind: str) -> Value:
             return float(text)
     except ValueError as error:
         raise ConfigError(f'value {text!r} is not of type {kind}') from error
-    value = yaml.safe_load({'1': 'true', '0': 'false'}.get(text, text))
+    value = parse_yaml({'1': 'true', '0': 'false'}.get(text, text))
     if not isinstance(value, bool):
         raise ConfigError(f'value {text!r} is not of type bool; expected true or false')
     return value

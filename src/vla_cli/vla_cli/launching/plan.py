@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+import math
 from pathlib import Path
 import re
 import shutil
@@ -20,6 +21,8 @@ from vla_cli.launching.elements import Element, LaunchFileError, read
 from vla_cli.launching.parameters import from_yaml, InlineParameters, typed, Value
 from vla_core.errors import ConfigError
 
+#: Launch files that include each other; ours need two.
+MAX_INCLUDES = 20
 _N = TypeVar('_N', int, float)
 _GRAPH_NAME = re.compile(r'/(?:[A-Za-z_]\w*(?:/[A-Za-z_]\w*)*)?', re.ASCII)
 
@@ -96,6 +99,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._scope = _Scope(dict(self.configurations), dict(self.environment), [])
+        self._depth = 0
 
     def add(self, path: Path) -> None:
         """Add the processes of the launch file at `path`.
@@ -103,8 +107,12 @@ class Plan:
         Raises:
             ConfigError: the file cannot be played; the message names file, line and element.
         """
+        if self._depth == MAX_INCLUDES:
+            raise ConfigError(f'{path}: expected at most {MAX_INCLUDES} includes in each other')
+        self._depth += 1
         for element in read(path).children:
             self._visit(element)
+        self._depth -= 1
 
     def _visit(self, element: Element) -> None:
         try:
@@ -188,6 +196,8 @@ class Plan:
 
     def _visit_executable(self, element: Element) -> None:
         command = self._words(element, 'cmd')
+        if not command or not command[0]:
+            raise ConfigError(f'cmd is {element.attributes["cmd"]!r}; expected a command')
         label = self._text(element, 'name') or Path(command[0]).name
         self._start(element, label, command)
 
@@ -280,9 +290,12 @@ def _number(attributes: Mapping[str, str], name: str, kind: type[_N], default: _
     if text is None:
         return default
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError as error:
         raise ConfigError(f'{name} is {text!r}; expected a literal {kind.__name__}') from error
+    if isinstance(value, float) and not 0.0 <= value < math.inf:
+        raise ConfigError(f'{name} is {text!r}; expected seconds, at least 0')
+    return value
 
 
 def _executable(package: str, name: str) -> str:

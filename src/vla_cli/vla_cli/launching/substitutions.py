@@ -15,6 +15,8 @@ from ament_index_python.packages import get_package_share_directory, PackageNotF
 
 from vla_core.errors import ConfigError
 
+#: In one text; they may stand in each other.
+MAX_CALLS = 50
 _TRUE, _FALSE = ('true', '1'), ('false', '0')
 # How many arguments each substitution takes, least and most.
 _ARGUMENTS = {
@@ -41,8 +43,11 @@ def parse(text: str) -> Template:
     """Split `text` into literal parts and calls.
 
     Raises:
-        ConfigError: a call is not closed, unknown, or has the wrong number of arguments.
+        ConfigError: a call is not closed, unknown, or has the wrong number of arguments, or there
+            are more than MAX_CALLS.
     """
+    if text.count('$(') > MAX_CALLS:
+        raise ConfigError(f'{text[:40]!r}... : expected at most {MAX_CALLS} substitutions')
     template, _ = _parse_until(text, 0, '')
     return template
 
@@ -99,7 +104,11 @@ def _parse_call(text: str, start: int) -> tuple[Call, int]:
 
 
 def split_words(template: Template) -> list[Template]:
-    """Split a command line at its literal spaces; what a call yields stays in one word."""
+    """Split a command line at its literal spaces; what a call yields stays in one word.
+
+    Raises:
+        ConfigError: a quotation is not closed.
+    """
     words: list[Template] = []
     word: list[str | Call] = []
 
@@ -114,7 +123,11 @@ def split_words(template: Template) -> list[Template]:
             continue
         if part[0].isspace():
             finish()
-        for number, token in enumerate(shlex.split(part)):
+        try:
+            tokens = shlex.split(part)
+        except ValueError as error:
+            raise ConfigError(f'{part!r}: {error}; expected words of a command line') from error
+        for number, token in enumerate(tokens):
             if number:
                 finish()
             word.append(token)
