@@ -60,10 +60,11 @@ def make_demo(options: Demo) -> int:
     """Follow the recipe; returns the exit status."""
     from vla_learning.sim import recipe
 
-    chosen = recipe.SMOKE if options.smoke else recipe.Recipe()
+    chosen = recipe.SMOKE if options.smoke else recipe.DEMO
+    chosen = recipe.scaled(chosen, options.frames, options.steps)
     make = recipe.export_run if options.export_only else recipe.follow
-    parity = make(chosen.scaled(options.frames, options.steps), options.run, options.checkpoint)
-    print(f'{options.checkpoint}: largest difference from torch {max(parity.values()):.1e}')
+    make(chosen, options.run, options.checkpoint)
+    print(f'{options.checkpoint}: exported')
     return 0
 
 

@@ -35,14 +35,12 @@ def collect_on_policy(
 
     Args:
         policy: who drives.
-        folder: the shard to write; nothing is done if it exists.
+        folder: the shard to write.
         first_seed: of layouts below 500 000; about six times as many are looked through.
         episodes: how many.
         limit: s per episode.
         every: keep one of so many frames.
     """
-    if folder.exists():
-        return
     driver = Driver(policy)
     kept: list[tuple[int, tuple[float, float, float], np.ndarray]] = []
     asked = islice(_episodes(first_seed), episodes)
