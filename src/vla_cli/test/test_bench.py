@@ -137,7 +137,12 @@ def test_rows_that_need_torch_are_left_out_with_a_line(monkeypatch, capsys):
     assert 'training_step: left out, for torch is missing' in capsys.readouterr().out
 
 
-def test_process_that_measures_and_fails_is_reported():
-    pytest.importorskip('torch')
-    with pytest.raises(VlaError, match=r'ended with 1: .*ValueError'):
-        command.feeding('no number', Console())
+def test_process_that_measures_and_fails_is_reported(monkeypatch):
+    def failed(arguments: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert arguments[-2:] == ['vla_cli.bench.learning', '3']
+        return subprocess.CompletedProcess(arguments, 1, '', 'Traceback\nOSError: disk full\n')
+
+    monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: True)
+    monkeypatch.setattr(command.subprocess, 'run', failed)
+    with pytest.raises(VlaError, match=r'ended with 1: .*disk full'):
+        command.feeding(3, Console())

@@ -22,7 +22,7 @@ from PIL import Image
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from vla_cli.bench.report import Row
 from vla_cli.bench.seed_way import SeedDataset, SeedRandomiser
@@ -142,8 +142,9 @@ def our_way(paths: list[Path], slot: CameraSlot, workers: int = 0, cache: bool =
 def seed_way(paths: list[Path], slot: CameraSlot, workers: int = 0) -> Way:
     """Files decoded at each access, randomised one after the other as PIL images."""
     dataset = SeedDataset(paths, slot.height, slot.width)
-    loader = DataLoader(dataset, _BATCH, shuffle=True, drop_last=True, num_workers=workers)
-    images = (batch for _ in itertools.count() for batch in loader)
+    # One endless epoch: neither way pauses at the end of one.
+    order = RandomSampler(dataset, num_samples=sys.maxsize)
+    images = iter(DataLoader(dataset, _BATCH, sampler=order, num_workers=workers))
     return Way(images, SeedRandomiser())
 
 
