@@ -1,6 +1,8 @@
 """Checkpoints: what was saved comes back; what is half-written or altered does not."""
 
 from dataclasses import replace
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -280,3 +282,16 @@ def test_unknown_device_is_refused(folder, device):
 def test_no_folder_is_refused():
     with pytest.raises(CheckpointError, match='expected a folder'):
         create(None)
+
+
+def test_robot_without_torch_is_told_so(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    with pytest.raises(CheckpointError, match='needs torch'):
+        create(folder)
+
+
+def test_naming_policies_and_asking_for_help_needs_no_torch():
+    modules = ('native_policy', 'export', 'inspect', 'seed_import', 'model')
+    code = f'import sys; from vla_learning import {", ".join(modules)}; model.ModelConfig.full()\n'
+    code += 'assert "torch" not in sys.modules'
+    subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,6 +1,7 @@
 """The full scale (ResNet and BERT) in small sizes, and once as it is."""
 
 from copy import deepcopy
+from dataclasses import replace
 import hashlib
 
 import pytest
@@ -13,8 +14,10 @@ from tokenizers.pre_tokenizers import Whitespace  # noqa: E402
 from tokenizers.processors import TemplateProcessing  # noqa: E402
 
 from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
+from vla_core.policy import native_spec  # noqa: E402
+from vla_core.types import CameraSlot  # noqa: E402
 from vla_learning import torchvision_beside_cpu  # noqa: E402, F401
-from vla_learning.data.batch import Features  # noqa: E402
+from vla_learning.checkpoint import load, save  # noqa: E402
 from vla_learning.model import (  # noqa: E402
     Bert,
     create,
@@ -312,18 +315,24 @@ def test_altered_or_foreign_imagenet_weights_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_full_size_forward_and_backward():
+def test_full_size_learns_and_comes_back_from_a_checkpoint(tmp_path):
     network = Bert.build({'model_type': 'bert'}, tokenizer())
     policy = Policy(ModelConfig.full(horizon=1), network)
     counts = parameter_counts(policy)
     assert 108e6 < counts['encoder'][0] < 110e6
     assert 25e6 < counts['vision'][0] < 26e6
-    policy.freeze('language')
     policy.train()
-    said = policy.encoder.encode(['go to the red box', 'turn left'])
-    assert isinstance(said, Features)
-    output = policy(picture(2, 224), said)
+    output = policy(picture(2, 224), network.tokenize(['go to the red box', 'turn left']))
     assert output.word_attention.shape == (2, 8, 49, 7)
     output.actions.square().mean().backward()
     assert policy.vision.layers[0][0].weight.grad.abs().max() > 0
-    assert network.network.embeddings.word_embeddings.weight.grad is None
+    assert network.network.embeddings.word_embeddings.weight.grad.abs().max() > 0
+
+    slot = CameraSlot('front', 224, 224, 'stretch')
+    save(tmp_path / 'full', policy, replace(native_spec('full'), cameras=(slot,), horizon=1), {})
+    loaded = load(tmp_path / 'full').policy
+    policy.eval()
+    with torch.no_grad():
+        texts, image = ['go to the blue ball'], picture(1, 224)
+        expected = policy(image, policy.encoder.encode(texts)).actions
+        torch.testing.assert_close(loaded(image, loaded.encoder.encode(texts)).actions, expected)

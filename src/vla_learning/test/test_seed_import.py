@@ -84,6 +84,14 @@ def file(seed, tmp_path):
     return path
 
 
+@pytest.fixture(scope='module')
+def imported(seed, tmp_path_factory):
+    """The file as it is, what was said of it, and the policy."""
+    path = tmp_path_factory.mktemp('seed') / 'seed.pth'
+    torch.save({'epoch': 5, 'model_state_dict': seed.state_dict()}, path)
+    return path, import_seed(options(path)), load(path.with_name('imported'))
+
+
 def options(file, **changes):
     return ImportSeed(file, file.with_name('imported'), trunk='resnet18', **changes)
 
@@ -111,20 +119,18 @@ def read_ids(text):
     return bert.tokenize([text]).ids[0].tolist()
 
 
-def test_every_tensor_is_accounted_for(seed, file):
-    report = import_seed(options(file))
+def test_every_tensor_is_accounted_for(seed, imported):
+    _, report, (_, manifest) = imported
     assert set(report.mapped) | set(report.left_out) == set(seed.state_dict())
     assert len(report.mapped) + len(report.left_out) == len(seed.state_dict())
     assert {name.split('.')[-1] for name in report.left_out} == {'action_query', 'weight', 'bias'}
     assert report.unknown == report.missing == ()
-    imported = load(file.with_name('imported')).manifest.training['imported']
-    assert imported['file'] == 'seed.pth'
-    assert imported['tensors'] == len(report.mapped)
+    assert manifest.training['imported']['file'] == 'seed.pth'
+    assert manifest.training['imported']['tensors'] == len(report.mapped)
 
 
-def test_imported_attention_can_learn_to_tell_words_apart(file):
-    import_seed(options(file))
-    policy = load(file.with_name('imported')).policy
+def test_imported_attention_can_learn_to_tell_words_apart(imported):
+    policy = imported[2].policy
     image = torch.randint(0, 256, (1, 224, 224, 3))
     output = policy(image, policy.encoder.tokenize(['go to the red cup']))
     torch.testing.assert_close(
