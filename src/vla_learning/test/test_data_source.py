@@ -146,9 +146,9 @@ def test_axes_go_to_their_place_and_others_are_not_taught(tmp_path):
 @pytest.mark.parametrize('cache', [True, False])
 def test_pictures_are_those_of_the_robot_to_the_bit(bridge, cache):
     spec = Recorded(bridge, camera='image_1', cache=cache)
-    batch = open_source(spec, View(SLOT, 1), 20, 'all').batch(0)
+    batch = open_source(spec, View(SLOT, 1), 40, 'all').batch(0)
     recording = open_recording(bridge)
-    for row in range(20):
+    for row in range(40):
         expected = resize(recording.image(row, 'image_1'), SLOT)
         assert batch.image[row].numpy().tobytes() == expected.tobytes()
 
@@ -164,18 +164,18 @@ def test_each_picture_is_decoded_once_ever_and_again_when_it_changes(bridge, mon
         return pixels(self, row, camera, data)
 
     monkeypatch.setattr(episodes.Recording, 'pixels', count)
-    spec, view = Recorded(bridge, camera='image_3'), View(SLOT, 1)
+    spec, view = Recorded(bridge, camera='image_0'), View(SLOT, 1)
     for _ in range(2):
         source = open_source(spec, view, 4)
         source.batch(0)
         source.batch(source.steps_per_epoch)
-    assert sorted(decoded) == list(range(20))
+    assert sorted(decoded) == list(range(40))
     open_source(spec, View(CameraSlot('front', 40, 24, 'stretch'), 1), 4)
-    assert len(decoded) == 40
+    assert len(decoded) == 80
     info = bridge / 'features.json'
     info.write_text(info.read_text().replace('Language Instruction.', 'Said.'))
     open_source(spec, view, 4)
-    assert len(decoded) == 60
+    assert len(decoded) == 120
 
 
 def test_bad_pictures_are_skipped_counted_and_listed(tmp_path):
