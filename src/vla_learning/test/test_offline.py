@@ -78,6 +78,13 @@ def test_page_stands_alone_and_escapes_what_it_is_given(folder):
     assert 'How it learned' not in page
 
 
+def test_attention_is_kept_with_what_was_said(folder):
+    with np.load(folder / 'attention.npz') as kept:
+        assert kept['attention'].shape == (len(kept['text']), 4, 1 + 72)
+        np.testing.assert_allclose(kept['attention'].sum(axis=2), 1.0, atol=1e-4)
+        assert all(text for text in kept['text'])
+
+
 def test_tables_are_printed(folder):
     stream = io.StringIO()
     content = json.loads((folder / FILE_NAME).read_text())

@@ -30,11 +30,12 @@ from vla_learning.drives import Drive, drive_all
 from vla_learning.questions import misfit, recorded, Scene, simulated
 from vla_learning.report.curves import read_curves
 from vla_learning.report.page import write_page
-from vla_learning.report.pictures import overlays
+from vla_learning.report.pictures import overlays, save_attention
 from vla_learning.report.tables import show
 
 FILE_NAME = 'evaluation.json'
 REPORT_NAME = 'report.html'
+ATTENTION_NAME = 'attention.npz'
 #: Layouts below are trained on, those above are for choosing, from JUDGING on for releases.
 CHOOSING, JUDGING = 500_000, 1_000_000
 #: Pictures of each layout.
@@ -47,8 +48,8 @@ class Evaluate:
 
     Attributes:
         checkpoint: checkpoint folder, or the name of a policy.
-        out: folder for evaluation.json, answers.npz and report.html; must be new, empty or that
-            of an earlier evaluation.
+        out: folder for evaluation.json, answers.npz, attention.npz and report.html; must be new,
+            empty or that of an earlier evaluation.
         data: recordings to measure on (JSON records, LeRobot or RLDS); without it the simulator.
         camera: which picture of the recordings; empty: the first.
         fps: frames per second of recordings that do not say it.
@@ -124,6 +125,7 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
     # The JSON comes last and goes first: where it is, the folder is complete.
     (options.out / FILE_NAME).unlink(missing_ok=True)
     asked.answers.save(options.out)
+    save_attention(options.out / ATTENTION_NAME, shown)
     content = plain(content)
     write_page(options.out / REPORT_NAME, content, asked.answers, drives, shown, curves)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

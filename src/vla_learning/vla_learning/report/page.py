@@ -62,7 +62,7 @@ def write_page(
         latency=_svg_uri(plots.latency(answers)),
         curves=_svg_uri(plots.learning_curves(curves)) if curves else '',
         scenes=_scenes(shown, answers, content),
-        looked=any(overlay.looked for overlay in shown),
+        looked=any(overlay.attention is not None for overlay in shown),
         drives=[
             {'picture': _png_uri(path_picture(drive)), 'drive': drive}
             for drive in worst_first(drives)[:_SHOWN_DRIVES]

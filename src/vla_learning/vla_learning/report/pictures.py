@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 import math
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -35,7 +37,7 @@ class Overlay:
         nothing: share of the attention on "nothing of it in sight"; None: no such entry.
         action: native, [D], what the robot would do.
         target: native, [D]; None where it is not known.
-        looked: whether there is any attention.
+        attention: float32 [heads, tokens] as the policy gave it; None if it gave none.
     """
 
     scene: int
@@ -44,7 +46,7 @@ class Overlay:
     nothing: float | None
     action: np.ndarray
     target: np.ndarray | None
-    looked: bool
+    attention: np.ndarray | None
 
 
 def overlays(listener: Listener, asked: Asked) -> list[Overlay]:
@@ -67,7 +69,7 @@ def overlays(listener: Listener, asked: Asked) -> list[Overlay]:
                     nothing=nothing,
                     action=np.zeros_like(question.target[0]) if still else answer['predicted'][0],
                     target=question.target[0] if question.valid[0].any() else None,
-                    looked=heat is not None,
+                    attention=attention if heat is not None else None,
                 )
             )
     return result
@@ -100,6 +102,17 @@ def blend(image: np.ndarray, heat: np.ndarray | None) -> Image.Image:
     base = np.asarray(frame, np.float32) * (0.7 + 0.3 * strength[..., None])
     alpha = _OPACITY * strength[..., None] ** 1.5
     return Image.fromarray((base * (1 - alpha) + colour * alpha).astype(np.uint8))
+
+
+def save_attention(path: Path, shown: Sequence[Overlay]) -> None:
+    """Write the attention of the frames shown, [n, heads, tokens], beside what was said."""
+    looked = [overlay for overlay in shown if overlay.attention is not None]
+    np.savez_compressed(
+        path,
+        scene=np.array([overlay.scene for overlay in looked], np.int64),
+        text=np.array([overlay.text for overlay in looked], np.str_),
+        attention=np.array([overlay.attention for overlay in looked], np.float32),
+    )
 
 
 def path_picture(drive: Drive) -> Image.Image:
