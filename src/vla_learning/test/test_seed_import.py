@@ -1,6 +1,8 @@
 """A file of the seed, written by a model of its own, gives a checkpoint that computes the same."""
 
+from pathlib import Path
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from vla_learning.model.encoders import Bert, read_tokenizer  # noqa: E402
 from vla_learning.model.minilm import installed_tokenizer  # noqa: E402
 from vla_learning.native_policy import NativePolicy  # noqa: E402
 from vla_learning.seed_import import command, import_seed, ImportSeed  # noqa: E402
+from vla_learning.seed_layout import rename  # noqa: E402
 
 WIDTH, HIDDEN = 16, 24
 SIZES = {
@@ -224,3 +227,20 @@ def test_archive_that_unpacks_to_more_than_allowed_is_refused(file, monkeypatch)
     monkeypatch.setattr('vla_learning.model.tensors.LARGEST', file.stat().st_size - 1)
     with pytest.raises(CheckpointError, match='expected at most'):
         import_seed(options(file))
+
+
+def test_table_in_the_documentation_is_the_one_in_use():
+    page = Path(__file__).parents[3] / 'docs' / 'how-to' / 'import-and-export.md'
+    rows = re.findall(
+        r'^\| `([\w.]+)` \| (?:`([\w.]+)`|left out) \|$', page.read_text(), re.MULTILINE
+    )
+    assert len(rows) > 15
+    found, left_out, unknown = rename([name for name, _ in rows if 'resnet' not in name])
+    assert unknown == []
+    for theirs, ours in rows:
+        if 'resnet' in theirs:
+            assert rename([theirs])[0] == {ours: theirs}
+        elif ours:
+            assert found[ours] == theirs
+        else:
+            assert theirs in left_out

@@ -12,7 +12,7 @@ Shape legend: W width of the tokens, G vision tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 import re
 
@@ -122,7 +122,7 @@ def convert(
             is unknown or missing.
         ConfigError: if the trunk is unknown, or the tokenizer is not the BERT's.
     """
-    names, left_out, unknown = _rename(seed)
+    names, left_out, unknown = rename(seed)
     tensors = {ours: seed[name] for ours, name in names.items()}
     config, bert = _sizes(tensors, trunk)
     if bert['vocab_size'] != tokenizer.get_vocab_size():
@@ -160,7 +160,7 @@ def convert(
     return policy, Report(mapped, left_out, tuple(unknown), tuple(missing))
 
 
-def _rename(seed: Mapping[str, Tensor]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+def rename(seed: Iterable[str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Sort names: ours -> the seed's, left out -> why, unknown."""
     found: dict[str, str] = {}
     left_out: dict[str, str] = {}
