@@ -212,6 +212,25 @@ def test_one_valid_action_resets_the_count(driving):
     assert State.ESTOP not in driving.states
 
 
+@pytest.mark.parametrize('name', ['chunk', 'human'])
+def test_errors_of_somebody_who_fell_silent_do_not_keep_the_gate_from_a_reset(driving, name):
+    for _ in range(5):
+        driving.step(Rejected(name, 'nan'))
+        driving.chunking = False
+    result = driving.results[-1]
+    assert (result.state, result.cause) == (State.ESTOP, Cause.ERRORS_IN_ROW)
+    assert driving.go(0.4).causes == (Cause.ERRORS_IN_ROW,)
+    driving.go(1.3)
+    assert driving.step(request=Request.RESET).reply.accepted
+
+
+def test_slow_errors_latch_too(driving):
+    for _ in range(4):
+        assert driving.step(Rejected('human', 'nan')).state is State.ACTIVE
+        driving.go(1.0)
+    assert driving.step(Rejected('human', 'nan')).cause is Cause.ERRORS_IN_ROW
+
+
 def test_invalid_chunks_while_stopped_block_arming_and_never_latch(world):
     world.until(State.STOPPED)
     world.chunking = False

@@ -1,9 +1,13 @@
-"""The transition table, every state against every event."""
+"""The transition table: every state against every event, and against all of them at once."""
+
+from itertools import combinations, product
+from pathlib import Path
 
 import pytest
 
-from vla_core.gate.causes import Cause, Severity, severity, State
+from vla_core.gate.causes import ARMED, Cause, Severity, severity, State
 from vla_core.gate.states import Facts, transition
+from vla_core.gate.table import cause_table, events, state_table
 
 ORDER = (
     State.INIT,
@@ -142,3 +146,133 @@ def test_change_of_state_by_a_cause_names_it(state):
         after, why = transition(state, _facts(cause))
         if cause and after is not state and severity(cause) > Severity.OPERATIONAL:
             assert why is cause
+
+
+# -- all of them at once -----------------------------------------------------------------------
+
+#: One cause of every kind that a transition can tell apart.
+KINDS = (
+    Cause.STOP_WORD,
+    Cause.ZONE_SLOW,
+    Cause.CHUNK_LAPSED,
+    Cause.HEARTBEAT_LOST,
+    Cause.ODOM_LOST,
+    Cause.ESTOP_INPUT,
+    Cause.ERRORS_IN_ROW,
+    Cause.SECOND_WRITER,
+    Cause.ASSERTION,
+)
+SETS = [frozenset(found) for size in range(4) for found in combinations(KINDS, size)]
+FLAGS = ('initialised', 'arm', 'reset', 'human', 'ramped', 'at_rest')
+FACTS = [
+    Facts(causes, *flags, holds_left=holds)
+    for causes in SETS
+    for flags in product((False, True), repeat=len(FLAGS))
+    for holds in (0, 3)
+]
+#: From moving freely to not at all.
+RUNGS = {
+    State.ARMING: 0,
+    State.ACTIVE: 0,
+    State.MANUAL: 0,
+    State.HOLD: 1,
+    State.CONTROLLED_STOP: 2,
+    State.STOPPED: 3,
+    State.INIT: 3,
+    State.ESTOP: 4,
+    State.FAULT: 5,
+}
+
+
+def _latches(state, causes):
+    exempt = {State.INIT: {Cause.ERRORS_IN_ROW, Cause.SECOND_WRITER}}
+    exempt[State.STOPPED] = {Cause.ERRORS_IN_ROW}
+    emergencies = {Cause.ESTOP_INPUT, Cause.ERRORS_IN_ROW, Cause.SECOND_WRITER}
+    return bool((causes & emergencies) - exempt.get(state, set()))
+
+
+def _door(state, after, facts):
+    """Say whether a change of state is one that the specification knows, for its reason."""
+    return {
+        State.INIT: False,
+        State.STOPPED: {
+            State.INIT: facts.initialised,
+            State.CONTROLLED_STOP: facts.at_rest,
+            State.ESTOP: facts.reset,
+        }.get(state, False),
+        State.ARMING: state is State.STOPPED and facts.arm,
+        State.ACTIVE: (state is State.HOLD or (state is State.ARMING and facts.ramped))
+        and Cause.CHUNK_LAPSED not in facts.causes,
+        State.MANUAL: state in (State.STOPPED, State.ACTIVE) and facts.human,
+        State.HOLD: state in (State.ARMING, State.ACTIVE) and facts.holds_left > 0,
+        State.CONTROLLED_STOP: state in ARMED | {State.MANUAL},
+        State.ESTOP: _latches(state, facts.causes),
+        State.FAULT: Cause.ASSERTION in facts.causes,
+    }[after]
+
+
+def _demanded(state, facts):
+    """Return the states of which one must follow."""
+    causes = facts.causes
+    if state is State.FAULT or Cause.ASSERTION in causes:
+        return {State.FAULT}
+    if state is State.ESTOP:
+        return {State.STOPPED if facts.reset else State.ESTOP}
+    if _latches(state, causes):
+        return {State.ESTOP}
+    person = {State.MANUAL} if state is State.ACTIVE and facts.human else set()
+    if state in ARMED | {State.MANUAL} and Cause.ODOM_LOST in causes:
+        return {State.CONTROLLED_STOP}
+    if state in ARMED and Cause.HEARTBEAT_LOST in causes:
+        return person or {State.CONTROLLED_STOP}
+    if state in ARMED and Cause.CHUNK_LAPSED in causes:
+        return person or {State.HOLD, State.CONTROLLED_STOP}
+    return set(State)
+
+
+@pytest.mark.parametrize('state', ORDER)
+def test_every_state_against_every_set_of_facts(state):
+    """The rules of the specification, one by one, for 16 640 sets of facts in each state."""
+    for facts in FACTS:
+        after, cause = transition(state, facts)
+        assert after is state or _door(state, after, facts), (facts, after)
+        assert after in _demanded(state, facts), (facts, after)
+        # A cause that is named is active.
+        assert not cause or cause in facts.causes or cause is Cause.HOLD_BUDGET
+
+
+@pytest.mark.parametrize('state', ORDER)
+def test_causes_only_escalate(state):
+    """One more cause never leads to a state in which more may move; a person aside."""
+    for facts in FACTS[:: len(FLAGS) + 1]:
+        if facts.human or facts.arm or len(facts.causes) == 3:
+            continue
+        rung = RUNGS[transition(state, facts)[0]]
+        for cause in KINDS:
+            more = Facts(
+                facts.causes | {cause},
+                *(getattr(facts, flag) for flag in FLAGS),
+                holds_left=facts.holds_left,
+            )
+            assert RUNGS[transition(state, more)[0]] >= rung
+
+
+def test_tables_of_the_reference_are_those_of_the_code():
+    """`python -m vla_core.gate.table` prints them."""
+    text = (Path(__file__).parents[3] / 'docs' / 'reference' / 'safety.md').read_text()
+    assert state_table() in text
+    assert cause_table() in text
+
+
+def test_state_table_has_every_event():
+    names = [name for name, _ in events()]
+    assert len(names) == len(set(names))
+    assert {cause.name for cause in Cause} - set(names) == {'NONE'}
+    alone = {flag for _, facts in events() for flag in FLAGS if getattr(facts, flag)}
+    assert alone == set(FLAGS)
+    # Each cell, against the table that was written by hand.
+    expected = {name: letters for name, _, letters in TABLE}
+    for name, facts in events():
+        if name in expected:
+            after = [transition(state, facts)[0] for state in ORDER]
+            assert after == [LETTERS[letter] for letter in expected[name]]

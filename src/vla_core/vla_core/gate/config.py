@@ -56,6 +56,7 @@ STOP_LIMIT = 2.0
 HOLD_BUDGET = 3
 HOLD_WINDOW = 60.0
 ERRORS_TO_LATCH = 5
+ERROR_SPAN = 0.5  # a count whose sender has been silent for so long is no cause any more
 #: Scale of speed for a StopRequest SLOW.
 REQUESTED_SCALE = 0.5
 #: m/s at which a person may drive out of a breach.

@@ -262,7 +262,7 @@ class Gate:
             chunk_age=stream.chunk_age(now),
             observation_age=stream.observation_age(now),
             odom_age=signals.odom_age(now),
-            consecutive_errors=self._hearing.errors_in_row(wall),
+            consecutive_errors=self._hearing.errors_in_row(now, wall),
             ready_to_arm=self._state is State.STOPPED and not blockers,
             blockers=blockers,
             warnings=self._warnings,

@@ -4,7 +4,7 @@ import math
 
 from vla_core.errors import VlaError
 from vla_core.gate.causes import ARMED, Cause, Severity, severity, State
-from vla_core.gate.config import ERRORS_TO_LATCH, STOP_LIMIT, Timing
+from vla_core.gate.config import ERROR_SPAN, ERRORS_TO_LATCH, STOP_LIMIT, Timing
 from vla_core.gate.debounce import Debounce
 from vla_core.gate.limits import Limits
 from vla_core.gate.messages import (
@@ -56,13 +56,14 @@ class Hearing:
         # In a row, each by what it would have moved the robot with: a joystick that rests at zero
         # must not wipe out the errors of the policy.
         self._in_row = {'chunk': 0, 'human': 0}
+        self._error_at = dict.fromkeys(self._in_row, -math.inf)
 
     def receive(self, message: Message, state: State, now: float) -> None:
         """Take one message; a bad one is counted and reported, never an exception."""
         try:
             self._dispatch(message, state, now)
         except VlaError as error:
-            self._reject(type(message).__name__.lower(), str(error), state)
+            self._reject(type(message).__name__.lower(), str(error), state, now)
 
     def _dispatch(self, message: Message, state: State, now: float) -> None:
         match message:
@@ -86,7 +87,7 @@ class Hearing:
                 text = f'{message.source} asks for {message.level.name}: {message.reason}'
                 self._event(EventKind.WARNING, text, state, cause)
             case Rejected():
-                self._reject(message.name, message.text, state)
+                self._reject(message.name, message.text, state, now)
             case InternalError():
                 self.internal_error(message.text, state, now)
 
@@ -112,10 +113,11 @@ class Hearing:
             if state in ARMED:
                 self.signals.raise_momentary(Cause.POLICY_RESTARTED, now)
 
-    def _reject(self, name: str, text: str, state: State) -> None:
+    def _reject(self, name: str, text: str, state: State, now: float) -> None:
         self.errors_total += 1
         if name in self._in_row:
             self._in_row[name] += 1
+            self._error_at[name] = now
         if name == 'chunk':
             self.chunks_rejected += 1
             self.stream.void()
@@ -138,9 +140,18 @@ class Hearing:
     ) -> None:
         self.events.append(Event(kind, state, state, text[:LONGEST_TEXT], cause, axis))
 
-    def errors_in_row(self, wall: float) -> int:
-        """Return the largest count of consecutive errors, of the nodes and of the gate."""
-        return max(*self._in_row.values(), self.signals.node_errors(wall))
+    def errors_in_row(self, now: float, wall: float) -> int:
+        """Return the largest count of consecutive errors, of the nodes and of the gate.
+
+        Who has fallen silent since has no errors any more, as a dead node has none: a joystick
+        that was pulled out must not keep the gate from a reset for ever.
+        """
+        own = [
+            count
+            for name, count in self._in_row.items()
+            if now - self._error_at[name] < ERROR_SPAN
+        ]
+        return max(0, *own, self.signals.node_errors(wall))
 
     def causes(self, state: State, since: float, now: float, wall: float) -> frozenset[Cause]:
         """Return every active cause.
@@ -160,7 +171,7 @@ class Hearing:
             active.append(Cause.ESTOP_INPUT)
         if signals.second_writer():
             active.append(Cause.SECOND_WRITER)
-        if self.errors_in_row(wall) >= ERRORS_TO_LATCH:
+        if self.errors_in_row(now, wall) >= ERRORS_TO_LATCH:
             active.append(Cause.ERRORS_IN_ROW)
         if state is not State.INIT:
             if signals.estop_input_lost(now):
@@ -180,7 +191,7 @@ class Hearing:
 
     def explain(self, cause: Cause, since: float, now: float, wall: float) -> Reason:
         """Return the numbers behind a cause that is active; `since`: of the present state."""
-        errors = self.errors_in_row(wall)
+        errors = self.errors_in_row(now, wall)
         return explain(
             cause,
             Moment(self.robot, self.signals, self.stream, self.around, errors, since, now, wall),
@@ -225,7 +236,7 @@ class Hearing:
             blockers.append(f'policy heartbeat {heard}: {heartbeat.name}')
         if self.stream.lapsed(now) or not self.stream.playable:
             blockers.append('no playable action chunk')
-        errors = self.errors_in_row(wall)
+        errors = self.errors_in_row(now, wall)
         if errors:
             blockers.append(f'{errors} errors in a row: expected 0')
         if Cause.BREACHED in causes:

@@ -19,6 +19,7 @@ from vla_core.gate.config import (
 from vla_core.gate.signals import Signals
 from vla_core.gate.stream import PolicyStream
 from vla_core.gate.surroundings import Surroundings
+from vla_core.player import ROUNDING
 from vla_core.robot import RobotConfig
 
 
@@ -116,7 +117,7 @@ def _busy(moment: Moment, grace: float) -> Reason:
 def _lapsed(moment: Moment) -> Reason:
     stream, most = moment.stream, moment.robot.max_observation_age
     age = stream.observation_age(moment.now)
-    if age < most:
+    if age < most - ROUNDING:
         return Reason('past the end of the chunk', stream.lapsed_span(moment.now), 0.0, 's')
     return Reason('observation age', age, most, 's', 'max_observation_age')
 
