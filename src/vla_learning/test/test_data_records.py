@@ -45,6 +45,41 @@ def test_records_of_one_episode_follow_each_other_in_time(tmp_path):
     assert recording.episode_of(5) == (1, 1)
 
 
+NAMED = {'linear.x': 0.2, 'angular.z': -0.1}
+
+
+def test_actions_by_name_name_the_axes_in_any_order(tmp_path):
+    turned = dict(reversed(NAMED.items()))
+    path = write(tmp_path, [record(0, action=NAMED), record(1, action=turned)])
+    recording = open_recording(path)
+    assert recording.axes == ('linear.x', 'angular.z')
+    assert recording.actions.tolist() == [pytest.approx([0.2, -0.1])] * 2
+
+
+@pytest.mark.parametrize(
+    'action',
+    [
+        {'linear.x': 0.2},
+        {'linear.x': 0.2, 'angular.y': 0.1},
+        NAMED | {'gripper': 0.0},
+        NAMED | {'linear.x': None},
+        [0.2, -0.1],
+    ],
+)
+def test_among_actions_by_name_another_form_is_bad(tmp_path, action):
+    records = [record(0, action=NAMED), record(1, action=action), record(2, action=NAMED)]
+    path = write(tmp_path, records)
+    with pytest.raises(DataError, match=r'record 1: action .*expected numbers by name: linear.x'):
+        open_recording(path)
+    assert open_recording(path, skip_bad=True).frames == 2
+
+
+@pytest.mark.parametrize('action', [[], {}])
+def test_an_action_of_nothing_is_bad(tmp_path, action):
+    with pytest.raises(DataError, match='action'):
+        open_recording(write(tmp_path, [record(0, action=action)]))
+
+
 BAD = {
     'missing picture': ({'image_path': 'pictures/none.png'}, r"image_path is 'pictures/none.png'"),
     'parent folder': ({'image_path': '../../etc/passwd'}, 'a path inside the data folder'),

@@ -35,31 +35,31 @@ class JsonRecording(Recording):
 
     def __init__(self, path: Path, problems: Problems, fps: float | None = None) -> None:
         records = _load(path)
-        width = _action_width(records)
-        axes = axis_names(width)
+        form = _usual_form(records)
+        axes = form if isinstance(form, tuple) else axis_names(form)
         self._pictures: list[str] = []
         self._numbers: list[int] = []
         episodes = []
         for name, run in groupby(enumerate(records), _episode):
             numbered = list(run)
-            good = [_check(path, number, record, axes, problems) for number, record in numbered]
-            if not any(good):
+            actions = [_check(path, number, record, form, problems) for number, record in numbered]
+            good = np.array([action is not None for action in actions])
+            if not good.any():
                 continue
             # A bad record in the middle keeps its place: later ones stay at their time.
             kept = [
                 record if fine else _BLANK
                 for (_, record), fine in zip(numbered, good, strict=True)
             ]
+            blank = np.zeros(len(axes), np.float32)
             self._numbers += [number for number, _ in numbered]
             self._pictures += [record['image_path'] for record in kept]
             episodes.append(
                 Episode(
                     name=str(name),
-                    actions=np.array(
-                        [record['action'] or [0] * width for record in kept], np.float32
-                    ),
+                    actions=np.stack([blank if row is None else row for row in actions]),
                     text=tuple(record['language_instruction'] for record in kept),
-                    good=np.array(good),
+                    good=good,
                     state=np.zeros((len(kept), 0), np.float32),
                 )
             )
@@ -89,14 +89,19 @@ def _load(path: Path) -> list[Any]:
     return records
 
 
-def _action_width(records: list[Any]) -> int:
-    """Return the most frequent length of an action; of equally frequent ones the first."""
-    lengths = Counter(
-        len(record['action'])
+def _usual_form(records: list[Any]) -> int | tuple[str, ...]:
+    """Return what most actions are: so many numbers, or numbers by these names.
+
+    Of equally frequent forms the first.
+    """
+    forms = Counter(
+        tuple(action) if isinstance(action, dict) else len(action)
         for record in records
-        if isinstance(record, dict) and isinstance(record.get('action'), list)
+        if isinstance(record, dict)
+        and isinstance(action := record.get('action'), list | dict)
+        and action
     )
-    return lengths.most_common(1)[0][0] if lengths else 0
+    return forms.most_common(1)[0][0] if forms else 0
 
 
 def _episode(numbered: tuple[int, Any]) -> Any:
@@ -106,52 +111,61 @@ def _episode(numbered: tuple[int, Any]) -> Any:
 
 
 def _check(
-    path: Path, number: int, record: Any, axes: tuple[str, ...], problems: Problems
-) -> bool:
-    """Note what is wrong with a record; say whether it can be used."""
+    path: Path, number: int, record: Any, form: int | tuple[str, ...], problems: Problems
+) -> np.ndarray | None:
+    """Note what is wrong with a record; return its action if it can be used."""
     index = f'record {number}'
     if not isinstance(record, dict):
         problems.add(path.name, index, '', repr(record)[:80], f'an object with {sorted(_BLANK)}')
-        return False
+        return None
     missing = sorted(set(_BLANK) - set(record))
     if missing:
         problems.add(path.name, index, missing[0], 'missing', f'an object with {sorted(_BLANK)}')
-        return False
+        return None
     text, picture, action = (
         record[key] for key in ('language_instruction', 'image_path', 'action')
     )
     if not _is_text(text):
         problems.add(path.name, index, 'language_instruction', repr(text)[:80], 'a text')
-        return False
+        return None
     image = inside(path.parent, picture) if isinstance(picture, str) else None
     if image is None:
         problems.add(
             path.name, index, 'image_path', repr(picture)[:80], 'a path inside the data folder'
         )
-        return False
+        return None
     if not _is_file(image):
         problems.add(path.name, index, 'image_path', f'{picture!r} (no such file)', 'a picture')
-        return False
-    return _check_action(path, index, action, axes, problems)
+        return None
+    return _read_action(path, index, action, form, problems)
 
 
-def _check_action(
-    path: Path, index: str, action: Any, axes: tuple[str, ...], problems: Problems
-) -> bool:
-    if not isinstance(action, list) or not all(type(value) in (int, float) for value in action):
-        problems.add(path.name, index, 'action', repr(action)[:80], f'{len(axes)} numbers')
-        return False
-    if len(action) != len(axes):
-        problems.add(path.name, index, 'action', f'{len(action)} numbers', f'{len(axes)} numbers')
-        return False
+def _read_action(
+    path: Path, index: str, action: Any, form: int | tuple[str, ...], problems: Problems
+) -> np.ndarray | None:
+    """Return an action as float32 [D]; None, noted, if it has not the usual form."""
+    if isinstance(form, tuple):
+        axes, expected = form, f'numbers by name: {", ".join(form)}'
+        values = [action.get(axis) for axis in axes] if isinstance(action, dict) else None
+        found = repr(action)[:80]
+        if values is not None and len(action) != len(axes):
+            values = None
+    else:
+        axes, expected = axis_names(form), f'{form or "some"} numbers'
+        values = action if isinstance(action, list) and len(action) == form > 0 else None
+        found = f'{len(action)} numbers' if isinstance(action, list) else repr(action)[:80]
+    if values is None or not all(type(value) in (int, float) for value in values):
+        found = found if values is None else repr(action)[:80]
+        problems.add(path.name, index, 'action', found, expected)
+        return None
     try:
         with np.errstate(over='ignore'):
-            actions = np.array([action], np.float64).astype(np.float32)
+            numbers = np.array(values, np.float64).astype(np.float32)
     except OverflowError:
-        found = 'beyond any float'
-        problems.add(path.name, index, 'action', found, f'{len(axes)} numbers')
-        return False
-    return bool(check_finite('action', actions, axes, path.name, index, problems)[0])
+        problems.add(path.name, index, 'action', 'beyond any float', expected)
+        return None
+    fine = check_finite('action', numbers[None], axes, path.name, index, problems)
+    return numbers if fine[0] else None
 
 
 def _is_text(value: Any) -> bool:
