@@ -17,6 +17,7 @@ from vla_inference.loading import check_modes, Loader
 from vla_inference.outbox import Outbox, vitals
 from vla_inference.pilot import Pilot
 from vla_inference.runner import Answer, Job
+from vla_inference.watchdog import GRACE, Watchdog
 from vla_ros.clock import ProcessClock, STEADY
 from vla_ros.files import robot_path
 from vla_ros.guard import guarded
@@ -60,6 +61,7 @@ class PolicyNode(LifecycleNode):
         self._goals = Goals(self, self._pilot)
         self._heartbeat = HeartbeatPublisher(self, 'policy', lambda: vitals(self._pilot))
         self._trouble = ''
+        self._watchdog: Watchdog | None = None
         self.create_timer(SUPERVISION_PERIOD, self._guarded(self._pilot.supervise), clock=STEADY)
         self._inbox = Inbox(self, self._pilot, self._time.lockstep, self._guarded)
 
@@ -75,8 +77,15 @@ class PolicyNode(LifecycleNode):
         ):
             raise ConfigError(self._trouble)
 
+    def watch(self) -> None:
+        """End the process if a policy holds the interpreter: only for a process of its own."""
+        self._watchdog = Watchdog(self._config.hang_timeout + GRACE)
+        self.create_timer(SUPERVISION_PERIOD, self._watchdog.feed, clock=STEADY)
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load, verify and warm up the policy; open what its contract asks for."""
+        if self._watchdog is not None:
+            self._watchdog.close()
         try:
             self._worker.start()
             spec = self._loader.spec
@@ -117,6 +126,8 @@ class PolicyNode(LifecycleNode):
 
     def close(self) -> None:
         """Send zeros a last time and end the worker's thread."""
+        if self._watchdog is not None:
+            self._watchdog.close()
         self._pilot.deactivate('the policy is shut down')
         self._goals.close()
         if not self._worker.close():
@@ -136,6 +147,7 @@ def make_node() -> PolicyNode:
     """Make the node and, unless a manager does, bring it to life."""
     node = PolicyNode()
     node.start()
+    node.watch()
     return node
 
 
