@@ -184,9 +184,10 @@ def _figures(first: Answers, second: Answers) -> dict[str, dict[str, Any]]:
         log = Measure(score.sums, lambda sums: np.log10(score.of(sums)), score.better)
         return {'score, log10': log, **found}
 
-    return both(metrics.measures(first), metrics.measures(second)) | both(
-        heard(first), heard(second)
-    )
+    found = both(metrics.measures(first), metrics.measures(second))
+    # It belongs to the questions, which are the same.
+    del found['target_coverage']
+    return found | both(heard(first), heard(second))
 
 
 def _closed_loop(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -235,8 +236,11 @@ def _table(content: Mapping[str, Any]) -> Table:
     names = {key: label.name for key, label in {**METRICS, **GROUNDING}.items()}
     names |= {'closed loop': 'closed-loop success', 'score, log10': 'grounding score, log10'}
     arrows = {1: '↑', -1: '↓', 0: ''}
-    title = f'A: {content["a"]["policy"]}\nB: {content["b"]["policy"]}\non {content["data"]}'
-    table = Table(title=title)
+    who = [
+        f'{side["policy"]}{" (blind)" if side["blind"] else ""}'
+        for side in (content['a'], content['b'])
+    ]
+    table = Table(title=f'A: {who[0]}\nB: {who[1]}\non {content["data"]}')
     table.add_column('figure')
     table.add_column('')
     for column in ('A', 'B', 'B − A', '95 % interval', 'p'):
