@@ -176,6 +176,7 @@ def rewrite(folder, change):
     [
         (lambda data: data['model'].update(tokens=64), 'has shape'),
         (lambda data: data['model'].update(blocks=3), 'is missing'),
+        (lambda data: data['model'].update(hidden=1 << 50), 'small'),
         (lambda data: data['model'].update(encoder='bert'), 'expected them to fit'),
         (lambda data: data['model'].update(dropout='0.1'), 'expected a float'),
         (lambda data: data['model'].update(channels=[8, 16]), 'expected three numbers'),

@@ -268,6 +268,42 @@ def test_bert_comes_from_a_folder_and_nothing_is_downloaded(tmp_path):
         create(SMALL, bert=str(tmp_path))
 
 
+def test_pretrained_bert_of_a_folder_is_taken_over(tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
+    source = Bert.build(SIZES, tokenizer())
+    source.network.half().save_pretrained(tmp_path)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer()).save_pretrained(tmp_path)
+    policy = create(SMALL, bert=str(tmp_path))
+    texts = ['go to the red box']
+    found, expected = policy.encoder.encode(texts), source.float().encode(texts)
+    torch.testing.assert_close(found.tokens, expected.tokens)
+    with pytest.raises(ConfigError, match='expected bert and 16'):
+        create(replace(SMALL, words=32), bert=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    'sizes',
+    [
+        {'model_type': 'distilbert', 'dim': 16, 'n_layers': 2, 'n_heads': 2, 'hidden_dim': 20},
+        {**SIZES, 'model_type': 'roberta', 'num_hidden_layers': 2, 'pad_token_id': 0},
+    ],
+)
+def test_relatives_of_bert_do_as_well(sizes):
+    encoder = Bert.build({**sizes, 'vocab_size': len(WORDS)}, tokenizer()).eval()
+    policy = Policy(SMALL, encoder).eval()
+    policy.unfreeze('language', 1)
+    ids = encoder.tokenize(['go to the red box', 'left'])
+    output = policy(picture(2), ids)
+    alone = policy(picture(2)[1:], encoder.encode(['left']))
+    torch.testing.assert_close(output.actions[1:], alone.actions)
+    output.actions.sum().backward()
+    learns = [
+        any(weight.grad is not None for weight in stage.parameters()) for stage in encoder.stages
+    ]
+    assert learns == [False, False, True]
+
+
 def write_weights(folder, name='resnet18-{}.pth', spoil=False):
     """A state dict of torchvision under its name in the cache, with the hash it claims."""
     from torchvision import models

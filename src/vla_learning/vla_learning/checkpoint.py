@@ -143,7 +143,7 @@ def load(folder: Path, device: str = 'cpu') -> Loaded:
         config = ModelConfig.from_plain(manifest.model)
         check_contract(manifest.spec, config)
         policy = Policy(config, _read_encoder(manifest, config))
-    except ConfigError as error:
+    except (ConfigError, RuntimeError) as error:  # torch's own, where sizes are beyond memory
         raise CheckpointError(f'{folder.name}: {error}') from error
     state = read_tensors(folder / MODEL_FILE)
     if policy.encoder is not None:

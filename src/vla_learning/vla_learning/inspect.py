@@ -95,7 +95,7 @@ def _pairs(title: str, values: Mapping[str, str]) -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify='left', show_header=False)
-    table.add_column()
+    table.add_column(overflow='fold')
     table.add_column(overflow='fold')
     for name, value in values.items():
         table.add_row(escape(name), escape(value))

@@ -109,7 +109,9 @@ def _show(report: Report, options: ImportSeed) -> None:
 
     from vla_learning.seed_layout import MADE_UP
 
-    table = Table('tensors', 'what', 'became of it', title=f'{options.file.name} → {options.out}')
+    table = Table(title=f'{options.file.name} → {options.out}')
+    for heading in ('tensors', 'what', 'became of it'):
+        table.add_column(heading, overflow='fold')
     for part, count in Counter(name.split('.')[0] for name in report.mapped).items():
         table.add_row(str(count), part, 'taken over')
     for why, count in Counter(report.left_out.values()).items():

@@ -123,7 +123,7 @@ class Bert(nn.Module):
         here = {'local_files_only': True}
         try:
             network = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **here)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **here)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, use_fast=True, **here)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f'language encoder {name!r}: not found here: expected a folder with '
