@@ -3,6 +3,7 @@
 import array
 import math
 
+from geometry_msgs.msg import Pose, Quaternion
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
@@ -13,6 +14,7 @@ from vla_core.types import ActionChunk, Status
 from vla_ros.conversion import (
     chunk_from_msg,
     chunk_to_msg,
+    pose_from_msg,
     to_ns,
     to_time,
     twist_from_msg,
@@ -89,3 +91,17 @@ def test_twist_round_trip():
     """Six velocities keep their places."""
     velocity = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     assert twist_from_msg(twist_to_msg(velocity)) == velocity
+
+
+@given(yaw=st.floats(-3.14, 3.14))
+def test_pose_has_the_yaw_of_its_quaternion(yaw):
+    pose = Pose(orientation=Quaternion(z=math.sin(yaw / 2.0), w=math.cos(yaw / 2.0)))
+    pose.position.x, pose.position.y = 1.0, -2.0
+    assert pose_from_msg(pose) == pytest.approx((1.0, -2.0, yaw), abs=1e-9)
+
+
+@pytest.mark.parametrize('w', [0.0, 0.8, 1.2, math.nan, math.inf])
+def test_quaternion_that_is_no_rotation_has_no_yaw(w):
+    x, y, yaw = pose_from_msg(Pose(orientation=Quaternion(w=w)))
+    assert (x, y) == (0.0, 0.0)
+    assert math.isnan(yaw)

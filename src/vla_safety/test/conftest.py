@@ -1,6 +1,8 @@
 """A gate node, its world as one other node, both in one private context."""
 
 from collections.abc import Callable, Iterator
+import math
+import random
 import time
 from typing import Any
 
@@ -12,6 +14,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import LaserScan
 from std_srvs.srv import Trigger
 
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS
@@ -32,7 +35,9 @@ discovery: LOCALHOST
 axes:
   linear.x: {{max_speed: 0.6, max_accel: 1.0, max_decel: 1.0}}
   angular.z: {{max_speed: 1.2, max_accel: 3.0, max_decel: 3.0}}
+{sections}
 """
+RAYS = 360
 
 
 class Rig:
@@ -45,10 +50,15 @@ class Rig:
         self.running = True
         self.velocity = (0.3, 0.0)
         self.sequence = 0
+        self.x = 0.0
+        # What the scanner in the robot's middle sees all around, m.
+        self.wall = 2.0
+        self.scan_frame = 'scanner'
         self.speed = Twist()
         self._beats = self.node.create_publisher(Heartbeat, 'vla/heartbeat', qos.HEARTBEAT)
         self.chunks = self.node.create_publisher(ActionChunk, 'vla/action_chunk', 1)
         self.odom = self.node.create_publisher(Odometry, 'odom', 1)
+        self.scans = self.node.create_publisher(LaserScan, 'scan', 1)
         stamped = parameters.get('enable_stamped_cmd_vel', False)
         self.hear(TwistStamped if stamped else Twist, 'cmd_vel', qos.VELOCITY)
         self.hear(Decision, 'safety/decision', qos.DECISION)
@@ -107,8 +117,26 @@ class Rig:
         self.chunks.publish(self.chunk())
         odom = Odometry()
         odom.header.stamp = self.node.get_clock().now().to_msg()
+        odom.header.frame_id = 'odom'
+        odom.pose.pose.position.x = self.x
         odom.twist.twist = self.speed
         self.odom.publish(odom)
+        if self.scans.get_subscription_count():
+            self.scans.publish(self.scan())
+
+    def scan(self) -> LaserScan:
+        """A scan of a round wall; a real one never repeats to the bit."""
+        step = 2.0 * math.pi / RAYS
+        msg = LaserScan(
+            angle_max=step * (RAYS - 1),
+            angle_increment=step,
+            range_min=0.1,
+            range_max=10.0,
+            ranges=[self.wall + random.uniform(0.0, 0.01) for _ in range(RAYS)],
+        )
+        msg.header.frame_id = self.scan_frame
+        msg.header.stamp = self.node.get_clock().now().to_msg()
+        return msg
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
@@ -184,7 +212,8 @@ def make_rig(context, tmp_path) -> Iterator[Callable[..., Rig]]:
     rigs = []
 
     def make(parameters=None, start=True, **changes) -> Rig:
-        values = {'self_arm': 'false', 'estop': 'none', 'odom': 'required'} | changes
+        values = {'self_arm': 'false', 'estop': 'none', 'odom': 'required', 'sections': ''}
+        values |= changes
         path = tmp_path / 'robot.yaml'
         path.write_text(ROBOT.format(**values))
         rigs.append(Rig(context, str(path), parameters or {}, start))
