@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vla_camera.camera_node import CameraNode
+from vla_cli.connection import connect
 from vla_cli.gate import SERVICES
 from vla_cli.say import ACTION
 from vla_inference.policy_node import PolicyNode
@@ -233,6 +234,17 @@ def test_the_simulator_may_do_what_it_does():
     }
     assert len(found) >= 8
     assert found - grants() == set()
+
+
+def test_the_node_of_a_command_needs_nothing_that_bears_its_name(monkeypatch):
+    with own_domain() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        with connect('') as connection:
+            found = _uses(connection.node, connection.node.get_name())
+    assert found
+    assert {(verb, name) for _, verb, name in found} <= {
+        (verb, name) for enclave, verb, name in grants() if enclave == '/vla/operator'
+    }
 
 
 def test_the_commands_of_a_person_may_do_what_they_do():

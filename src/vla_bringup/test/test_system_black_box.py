@@ -145,7 +145,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_drive_into_an_emergency_stop_is_on_file_and_can_be_drawn(world, capsys):
-    world.until(lambda: world.held > 50, 'the monitor hears the gate')
+    world.until(lambda: world.held > 0, 'the monitor hears the gate')
     world.until_fast()
     world.button.publish(Bool(data=True))
     world.until(lambda: world.decision.state == State.ESTOP, 'ESTOP')

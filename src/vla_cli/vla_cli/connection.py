@@ -13,6 +13,7 @@ import rclpy
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.validate_namespace import validate_namespace
 from std_srvs.srv import Trigger
@@ -113,7 +114,14 @@ def connect(namespace: str) -> Iterator[Connection]:
     context = rclpy.Context()
     # rclpy's handlers would end the context at Ctrl-C, before a last "stop" could leave.
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(f'vla_cli_{os.getpid()}', namespace=namespace, context=context)
+    # Without services of its own, whose names no security policy could list.
+    node = rclpy.create_node(
+        f'vla_cli_{os.getpid()}',
+        namespace=namespace,
+        context=context,
+        start_parameter_services=False,
+        parameter_overrides=[Parameter('start_type_description_service', value=False)],
+    )
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     connection = Connection(node, executor)
