@@ -15,8 +15,6 @@ import numpy as np
 from vla_core.preprocess import resize
 from vla_core.types import Observation
 from vla_inference.onnx_policy import OnnxPolicy
-from vla_learning.sim.frames import ANGULAR, LINEAR
-from vla_learning.sim.views import SLOT
 from vla_sim.arena import Arena
 from vla_sim.layout import Layout
 
@@ -102,16 +100,20 @@ class Driver:
         language = self._policy.encode(text)
         if self._blind:
             language = self._policy.ablate(language)
+        spec = self._policy.spec
+        slot = spec.cameras[0]
+        axes = [spec.action_names.index(name) for name in ('linear.x', 'angular.z')]
+        scale = np.array(spec.action_scale)[axes]
         speed = turn_rate = 0.0
         while arena.sim_time < limit:
-            image = resize(arena.render(), SLOT)
+            image = resize(arena.render(), slot)
             if record is not None:
                 record(arena.pose, image)
             prediction = self._policy.infer(
-                Observation({SLOT.name: image}, round(1e9 * arena.sim_time)), language
+                Observation({slot.name: image}, round(1e9 * arena.sim_time)), language
             )
             done = prediction.done > 0.5
-            wanted = np.zeros(2) if done else prediction.actions[0, [LINEAR, ANGULAR]]
+            wanted = np.zeros(2) if done else scale * prediction.actions[0, axes]
             for _ in range(_TICKS_PER_FRAME):
                 speed += float(np.clip(wanted[0] - speed, *_span(_LINEAR_ACCELERATION)))
                 turn_rate += float(np.clip(wanted[1] - turn_rate, *_span(_ANGULAR_ACCELERATION)))
