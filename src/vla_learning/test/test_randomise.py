@@ -265,10 +265,10 @@ def test_picture_shows_the_original_beside_each_effect(tmp_path: Path):
     output = tmp_path / 'out' / 'sheet.png'
     assert command(Options((source,), output, height=24, width=32)) == 0
     sheet = np.array(Image.open(output))
-    np.testing.assert_array_equal(sheet[-24:, :32], pixels)
-    for column in range(1, 11):
-        shown = sheet[-24:, 36 * column : 36 * column + 32]
-        assert not np.array_equal(shown, pixels)
+    tops, lefts = (18, 18 + 24 + 4 + 18), range(0, 6 * 36, 36)
+    shown = [sheet[top : top + 24, left : left + 32] for top in tops for left in lefts]
+    np.testing.assert_array_equal(shown[0], pixels)
+    assert not any(np.array_equal(changed, pixels) for changed in shown[1:])
 
 
 def test_file_that_is_no_picture_is_named(tmp_path: Path):

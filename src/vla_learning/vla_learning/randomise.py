@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +21,17 @@ from torch.nn import functional
 from vla_core.errors import ConfigError
 from vla_learning.data.batch import Batch
 from vla_learning.shadows import darken, draw_outlines, Shadows
+from vla_learning.structure import check, Range
 
 # Rec. 601, as torchvision's and Pillow's grey: https://www.itu.int/rec/R-REC-BT.601
 _LUMA = (0.299, 0.587, 0.114)
 # Keeps these draws apart from others that are seeded by (seed, step) too.
 _STREAM = 0x5348414457
 
-Range = tuple[float, float]
+Span = tuple[float, float]
+Ratio = Annotated[float, Range(0, 1)]
+Strength = Annotated[float, Range(0, 0.95)]
+Factors = Annotated[Span, Range(0.05, 20)]
 
 
 @dataclass(frozen=True)
@@ -55,41 +59,33 @@ class Randomisation:
         shadow_softness: width of a shadow's edge, in shorter sides of the picture.
     """
 
-    real_ratio: float = 0.5
-    jitter_brightness: float = 0.3
-    jitter_contrast: float = 0.3
-    jitter_saturation: float = 0.3
-    jitter_hue: float = 0.1
-    grayscale: float = 0.1
-    rotation_deg: float = 10.0
-    gamma: Range = (0.8, 1.2)
-    brightness: Range = (0.8, 1.2)
-    channel_gain: Range = (1.0, 1.0)
-    offset: float = 0.0
-    shadow: float = 0.2
-    shadow_intensity: Range = (0.7, 0.9)
-    shadow_area: Range = (0.1, 0.5)
-    shadow_softness: Range = (0.02, 0.12)
+    real_ratio: Ratio = 0.5
+    jitter_brightness: Strength = 0.3
+    jitter_contrast: Strength = 0.3
+    jitter_saturation: Ratio = 0.3
+    jitter_hue: Annotated[float, Range(0, 0.5)] = 0.1
+    grayscale: Ratio = 0.1
+    rotation_deg: Annotated[float, Range(0, 180)] = 10.0
+    gamma: Factors = (0.8, 1.2)
+    brightness: Factors = (0.8, 1.2)
+    channel_gain: Factors = (1.0, 1.0)
+    offset: Ratio = 0.0
+    shadow: Ratio = 0.2
+    shadow_intensity: Annotated[Span, Range(0, 1)] = (0.7, 0.9)
+    shadow_area: Annotated[Span, Range(0.01, 0.99)] = (0.1, 0.5)
+    shadow_softness: Annotated[Span, Range(0.005, 1)] = (0.02, 0.12)
 
     def __post_init__(self) -> None:
         """Check every value.
 
         Raises:
-            ConfigError: if a value is outside of its bounds, or a range runs backwards.
+            ConfigError: if a value is out of range, or a span runs backwards.
         """
+        check(self)
         for field in fields(self):
             value = getattr(self, field.name)
-            low, high = _BOUNDS[field.name]
-            if isinstance(field.default, float):
-                if not low <= value <= high:
-                    raise ConfigError(
-                        f'randomisation {field.name} is {value}: expected {low:g} to {high:g}'
-                    )
-            elif len(value) != 2 or not low <= value[0] <= value[1] <= high:
-                raise ConfigError(
-                    f'randomisation {field.name} is {value}: expected two numbers, '
-                    f'{low:g} <= low <= high <= {high:g}'
-                )
+            if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
+                raise ConfigError(f'{field.name} is {value}: expected two numbers, low and high')
 
     def without(self, *names: str) -> Randomisation:
         """Return the same with these effects turned off.
@@ -108,25 +104,7 @@ class Randomisation:
         return replace(self.without(*(set(_OFF) - set(names))), real_ratio=0.0)
 
 
-_FACTOR = (0.05, 20.0)
-_BOUNDS: dict[str, Range] = {
-    'real_ratio': (0.0, 1.0),
-    'jitter_brightness': (0.0, 0.95),
-    'jitter_contrast': (0.0, 0.95),
-    'jitter_saturation': (0.0, 1.0),
-    'jitter_hue': (0.0, 0.5),
-    'grayscale': (0.0, 1.0),
-    'rotation_deg': (0.0, 180.0),
-    'gamma': _FACTOR,
-    'brightness': _FACTOR,
-    'channel_gain': _FACTOR,
-    'offset': (0.0, 1.0),
-    'shadow': (0.0, 1.0),
-    'shadow_intensity': (0.0, 1.0),
-    'shadow_area': (0.01, 0.99),
-    'shadow_softness': (0.005, 1.0),
-}
-_OFF: dict[str, float | Range] = {
+_OFF: dict[str, float | Span] = {
     'jitter_brightness': 0.0,
     'jitter_contrast': 0.0,
     'jitter_saturation': 0.0,
@@ -235,8 +213,7 @@ class Randomiser:
         if not len(rows):
             return image
         drawn = drawn.rows(begin + rows, image.device)
-        rows = rows.to(image.device)
-        pixels = image.index_select(0, rows).permute(0, 3, 1, 2)
+        pixels = image.index_select(0, rows.to(image.device)).permute(0, 3, 1, 2)
         pixels = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         if self.config.rotation_deg:
             pixels = _tilt(pixels, drawn.rotation)
@@ -248,7 +225,8 @@ class Randomiser:
         # Conversion cuts off, so that a half makes it round; planes are stacked as bytes.
         changed = pixels.mul_(255).add_(0.5).to(torch.uint8)
         result = image.clone()
-        result[rows] = torch.stack(changed.unbind(1), dim=-1)
+        for row, planes in zip(rows.tolist(), changed, strict=True):
+            torch.stack(planes.unbind(), dim=-1, out=result[row])
         return result
 
     def batch(self, batch: Batch, step: int, part: int = 0, parts: int = 1) -> Batch:

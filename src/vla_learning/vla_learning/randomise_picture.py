@@ -18,6 +18,9 @@ from vla_learning.randomise import Randomisation, Randomiser
 
 _GAP = 4
 _CAPTION = 18
+_COLUMNS = 6
+# Pixels of an object beyond which it makes a view no fuller.
+_ENOUGH = 500
 # Effects by themselves, in the order in which they are applied.
 _EFFECTS = {
     'rotation': ('rotation_deg',),
@@ -88,20 +91,26 @@ def contact_sheet(pictures: np.ndarray, config: Randomisation, seed: int) -> np.
     for step, (title, names) in enumerate(_EFFECTS.items()):
         columns[title] = Randomiser(always.only(*names), seed)(original, step).numpy()
     every = replace(config, real_ratio=0.0)
-    for step in (100, 101):
-        columns[f'as in training, {step - 99}'] = Randomiser(every, seed)(original, step).numpy()
-    count, height, width = pictures.shape[:3]
-    sheet = Image.new(
-        'RGB',
-        (len(columns) * (width + _GAP) - _GAP, _CAPTION + count * (height + _GAP) - _GAP),
-        'white',
-    )
+    for number in (1, 2, 3):
+        columns[f'as in training, {number}'] = Randomiser(every, seed)(
+            original, 100 + number
+        ).numpy()
+    return _lay_out(columns)
+
+
+def _lay_out(columns: dict[str, np.ndarray]) -> np.ndarray:
+    count, height, width = next(iter(columns.values())).shape[:3]
+    bands = -(-len(columns) // _COLUMNS)
+    across, down = width + _GAP, height + _GAP
+    size = (_COLUMNS * across - _GAP, bands * (_CAPTION + count * down) - _GAP)
+    sheet = Image.new('RGB', size, 'white')
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for column, (title, shown) in enumerate(columns.items()):
-        left = column * (width + _GAP)
-        draw.text((left + 2, 1), title, 'black', font)
+    for number, (title, shown) in enumerate(columns.items()):
+        band, column = divmod(number, _COLUMNS)
+        left, top = column * across, band * (_CAPTION + count * down)
+        draw.text((left + 2, top + 1), title, 'black', font)
         for row, picture in enumerate(shown):
-            sheet.paste(Image.fromarray(picture), (left, _CAPTION + row * (height + _GAP)))
+            sheet.paste(Image.fromarray(picture), (left, top + _CAPTION + row * down))
     return np.array(sheet)
 
 
@@ -113,10 +122,10 @@ def _read(path: Path) -> np.ndarray:
         raise ConfigError(f'{path}: expected a picture: {error}') from error
 
 
-def _simulated(count: int = 3, tries: int = 200) -> list[np.ndarray]:
-    """Render the most crowded of some views of each of a few layouts."""
+def _simulated(count: int = 2, tries: int = 200) -> list[np.ndarray]:
+    """Render the fullest of some views of each of a few layouts."""
     from vla_learning.sim.frames import sample_pose
-    from vla_learning.sim.views import SEEN_PIXELS, token_masks
+    from vla_learning.sim.views import token_masks
     from vla_sim.arena import Arena
     from vla_sim.layout import sample_layout
 
@@ -127,9 +136,10 @@ def _simulated(count: int = 3, tries: int = 200) -> list[np.ndarray]:
         for seed in range(count):
             layout = sample_layout(seed)
             poses = np.array([sample_pose(random, layout) for _ in range(tries)])
-            seen = (token_masks(layout, poses).sum(axis=-1) > SEEN_PIXELS).sum(axis=-1)
+            pixels = token_masks(layout, poses).sum(axis=-1)
+            full = np.minimum(pixels, _ENOUGH).sum(axis=-1)
             arena.reset(layout)
-            arena.place(*poses[seen.argmax()])
+            arena.place(*poses[full.argmax()])
             pictures.append(arena.render())
     finally:
         arena.close()

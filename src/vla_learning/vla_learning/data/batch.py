@@ -95,5 +95,9 @@ class Source(Protocol):
         ...
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """Return the batch of `step`, or of it the share of process `part` of `parts`."""
+        """Return the batch of `step`, or of it the share of process `part` of `parts`.
+
+        Of B pictures a share has those from B * part // parts to B * (part + 1) // parts: what is
+        drawn for each picture elsewhere (`vla_learning.randomise`) then meets the same picture.
+        """
         ...

@@ -87,12 +87,12 @@ class SimSource:
         return None
 
     def batch(self, step: int, part: int = 0, parts: int = 1) -> Batch:
-        """Draw the batch of `step`; of its pictures, every `parts`-th from `part` on."""
+        """Draw the batch of `step`, or the share of one process of several."""
         random = np.random.default_rng((self._seed, step))
         drawn = self._draw(random)
         tables = draw_light(random, self._images)
         intents = self._draw_intents(random)
-        share = np.arange(part, self._images, parts)
+        share = np.arange(self._images * part // parts, self._images * (part + 1) // parts)
         each = (share[:, None] * self._instructions + np.arange(self._instructions)).ravel()
         drawn = _Drawn(*(value[each] for value in drawn[:-1]), drawn.flip[share])
         intents = intents[part::parts]
