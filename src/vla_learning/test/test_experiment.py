@@ -15,6 +15,7 @@ from vla_learning.experiment import (
     same,
     save_experiment,
 )
+from vla_learning.experiment_page import page
 from vla_learning.model import ModelConfig
 from vla_learning.structure import build, check, describe, leaves, plain, Range
 from vla_learning.training.command import parse
@@ -153,6 +154,7 @@ def test_command_line_changes_every_value(tmp_path):
         model=ModelConfig.full(horizon=2, hidden=64),
         randomise=replace(expected.randomise, real_ratio=0.25),
     )
+    assert parse('vla-learn train', [str(path), '--folder', 'there']).run == Path('there')
     with pytest.raises(ConfigError, match='batch is 0: expected at least 1'):
         parse('vla-learn train', [str(path), '--train.batch', '0'])
     with pytest.raises(ConfigError, match='expected the file first'):
@@ -175,3 +177,10 @@ def test_ranges_and_names_are_said_in_words():
     assert describe(Annotated[int | None, Range(1)]) == 'int or none, at least 1'
     assert describe(tuple[float, float]) == 'list of 2 float'
     assert dict(leaves({'a': {'b': 1, 'c': {'d': 2}}})) == {'a.b': 1, 'a.c.d': 2}
+
+
+def test_reference_page_is_that_of_the_program():
+    written = Path(__file__).parents[3] / 'docs/reference/experiment.md'
+    assert written.read_text(encoding='utf-8') == page(), (
+        'python -m vla_learning.experiment_page > docs/reference/experiment.md'
+    )

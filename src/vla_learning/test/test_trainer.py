@@ -190,6 +190,6 @@ def test_best_and_last_are_published_with_their_origin(tmp_path):
 
 
 if __name__ == '__main__':
-    trainer = Trainer(calm(), Lamps(), Path(sys.argv[1]))
+    trainer = Trainer(calm(device='auto'), Lamps(), Path(sys.argv[1]))
     trainer.run()
     print(f'processes: {trainer.processes}')

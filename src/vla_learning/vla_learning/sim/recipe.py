@@ -23,7 +23,7 @@ from vla_learning.sim.on_policy import collect_on_policy
 from vla_learning.sim.sentences import Sentences, training_sentences
 from vla_learning.sim.source import SimSource
 from vla_learning.training.provenance import provenance
-from vla_learning.training.trainer import Trainer
+from vla_learning.training.trainer import on_cpu, Trainer
 from vla_sim.layout import LAYOUT_VERSION
 
 LOG = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def follow(recipe: Experiment, run: Path, checkpoint: Path) -> None:
 
     Of several processes the first one collects and drives; the others find what it made.
     """
-    processes = PartialState(cpu=recipe.train.device == 'cpu')
+    processes = PartialState(cpu=on_cpu(recipe.train))
     with processes.main_process_first():
         (run / 'on_policy').mkdir(parents=True, exist_ok=True)
         collect(run / 'frames', recipe.data.sim.frames)

@@ -19,13 +19,14 @@ class Train:
 
     Attributes:
         experiment: its YAML file; must come first.
-        run: folder of the run; none: build/runs/ and the name of the experiment.
+        run: folder of the run; none: build/runs/ and the name of the experiment. Under torchrun
+            write --folder: it takes --run for an option of its own.
         config: every value of the experiment.
     """
 
     experiment: tyro.conf.Positional[Path]
     config: Annotated[Experiment, tyro.conf.arg(name='')]
-    run: Path | None = None
+    run: Annotated[Path | None, tyro.conf.arg(aliases=('--folder',))] = None
 
 
 def parse(prog: str, arguments: Sequence[str]) -> Train:

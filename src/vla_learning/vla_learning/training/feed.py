@@ -86,9 +86,10 @@ def _as_it_is(pieces: list[Batch]) -> list[Batch]:
 
 
 def _ignore_interrupts(_: int) -> None:
-    # Ctrl-C reaches the whole group; the trainer finishes its step and then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C, and torchrun's SIGTERM, reach the whole group; the trainer finishes its step, for
+    # which it may need the batch that is being prepared, and then ends its workers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def to_device(value: T, device: torch.device) -> T:

@@ -7,6 +7,7 @@ import contextlib
 from copy import deepcopy
 import json
 import logging
+import os
 from pathlib import Path
 import signal
 import time
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from vla_core.errors import ConfigError, VlaError
 from vla_learning.data.batch import Batch, Features, Source
-from vla_learning.experiment import Experiment, same, save_experiment
+from vla_learning.experiment import Experiment, same, save_experiment, TrainConfig
 from vla_learning.model import create, encoder_for, Ids, LanguageEncoder, Policy
 from vla_learning.randomise import Randomiser
 from vla_learning.structure import plain
@@ -90,12 +91,17 @@ class Trainer:
         self.validated: dict[str, float] = {}
         self._best = float('inf')
         accelerator = self._accelerator = Accelerator(
-            cpu=config.device == 'cpu',
+            cpu=on_cpu(config),
             mixed_precision=config.precision,
             # What is taught depends on the batch: without a scene, the scene's heads are idle.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         self._share = Share(accelerator.process_index, accelerator.num_processes, config.pieces)
+        if self.processes != int(os.environ.get('WORLD_SIZE', '1')):
+            raise ConfigError(
+                f'{self.processes} of {os.environ["WORLD_SIZE"]} processes found each other: '
+                "expected all of torchrun's"
+            )
         if config.batch % self._share.parts:
             raise ConfigError(
                 f'batch is {config.batch}: expected a multiple of {self._share.parts}, '
@@ -318,6 +324,15 @@ class Trainer:
                 value.lerp_(new[name], 1 - keep)
             else:
                 value.copy_(new[name])
+
+
+def on_cpu(config: TrainConfig) -> bool:
+    """Say whether training runs on the CPU.
+
+    accelerate must be told: asked for a device that is not there, it joins no processes to a
+    group, and each of them would train by itself.
+    """
+    return config.device == 'cpu' or not torch.accelerator.is_available()
 
 
 def make_policy(experiment: Experiment) -> Policy:

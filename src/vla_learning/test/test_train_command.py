@@ -1,0 +1,94 @@
+"""`vla-learn train` as it is used: interrupted from outside, and given again."""
+
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('accelerate')
+
+from vla_core.manifest import load_manifest  # noqa: E402
+from vla_learning.checkpoint import load  # noqa: E402
+from vla_learning.cli import main  # noqa: E402
+from vla_learning.training.state import read_state, STATE_FILE  # noqa: E402
+
+HERE = Path(__file__).parent
+SMALL = """
+data:
+  kind: recorded
+  path: {data}
+  derived: {derived}
+  fps: 5.0
+  representation: DELTA
+model: {{height: 32, width: 32, tokens: 32, channels: [4, 8, 8], hidden: 32, horizon: 2}}
+randomise: {{}}
+train:
+  {{steps: {steps}, batch: 8, ema: 0.9, workers: 1, log_steps: 5, save_seconds: 1, device: cpu}}
+"""
+
+
+def write(folder, steps):
+    path = folder / 'small.yaml'
+    text = SMALL.format(data=HERE / 'data/bridge', derived=folder / 'derived', steps=steps)
+    path.write_text(text)
+    return str(path)
+
+
+def test_recording_becomes_a_checkpoint_with_its_origin(tmp_path, capsys):
+    experiment, run = write(tmp_path, 4), tmp_path / 'run'
+    assert main(['train', experiment, '--run', str(run), '--train.workers', '0']) == 0
+    assert 'step 4 of 4, loss 0.' in capsys.readouterr().out
+    for name in ('last', 'best'):
+        policy, manifest = load(run / name)
+        assert manifest.spec.model_id == f'run-{name}'
+        assert manifest.spec.action_units[0] == 'm'
+        assert manifest.spec.step_dt == 0.2
+        known = manifest.training
+        assert (known['step'], known['experiment']['train']['steps']) == (4, 4)
+        assert len(known['data']['sha256']) == 64
+        assert known['data']['action_scale'] == list(manifest.spec.action_scale)
+        assert manifest.statistics['count'] > 0
+        assert policy.config.horizon == 2
+    assert torch.equal(policy.action.weight, read_state(run)['average']['action.weight'])
+    assert main(['train', experiment, '--run', str(run), '--train.batch', '4']) == 1
+    assert 'train.batch was 8 and is 4: expected the same' in capsys.readouterr().err
+    assert load_manifest(run / 'last').training['step'] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+def test_run_that_is_terminated_and_given_again_equals_an_uninterrupted_one(tmp_path, processes):
+    # With a GPU's batch norm or other thread counts the last bits may differ.
+    experiment = write(tmp_path, 60)
+    torchrun = ['torch.distributed.run', '--standalone', '--nproc-per-node', str(processes), '-m']
+    prefix = [sys.executable, '-m', *(torchrun if processes > 1 else []), 'vla_learning.cli']
+
+    def start(folder):
+        return subprocess.Popen(
+            [*prefix, 'train', experiment, '--folder', str(folder)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {'OMP_NUM_THREADS': '1'},
+        )
+
+    assert start(tmp_path / 'whole').wait() == 0
+    first = start(tmp_path / 'parts')
+    while first.poll() is None and not (tmp_path / 'parts' / STATE_FILE).exists():
+        time.sleep(0.05)
+    first.send_signal(signal.SIGTERM)
+    _, said = first.communicate()
+    assert 'vla-learn: SIGTERM at step' in said
+    if processes == 1:
+        assert first.returncode == 128 + signal.SIGTERM
+    assert 0 < read_state(tmp_path / 'parts')['step'] < 60
+    assert start(tmp_path / 'parts').wait() == 0
+    whole, parts = (read_state(tmp_path / name) for name in ('whole', 'parts'))
+    for kind in ('model', 'average'):
+        for name, value in whole[kind].items():
+            assert torch.equal(value, parts[kind][name]), name
