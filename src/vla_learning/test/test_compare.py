@@ -48,7 +48,10 @@ def evaluation(folder, noise, layouts=40, reached=None, first_layout=0):
     content = {'policy': folder.name, 'data': f'{layouts} layouts', **judge(answers, spec)}
     if reached is not None:
         drives = [
-            Drive(seed, 'go', bool(hit), False, bool(hit), 0.2, 9.0, ((0.0, 0.0, 0.0),)).plain()
+            Drive(
+                *('go_to', seed, 0, 'go', bool(hit), False, bool(hit), 0.2, 9.0),
+                poses=((0.0, 0.0, 0.0),),
+            ).plain()
             for seed, hit in enumerate(reached)
         ]
         content['closed_loop'] = {'drives': drives}
@@ -89,7 +92,7 @@ def test_too_few_episodes_are_undecided_and_prove_nothing(tmp_path, capsys):
     first = evaluation(tmp_path / 'a', 0.02, reached=[1] * 9 + [0])
     second = evaluation(tmp_path / 'b', 0.02, reached=[1] * 8 + [0, 1])
     status, content = run(tmp_path, first, second)
-    loop = content['figures']['closed loop']
+    loop = content['figures']['closed loop, go_to']
     assert (loop['only_a'], loop['only_b'], loop['p']) == (1, 1, 1.0)
     assert loop['verdict'] == content['outcome'] == UNDECIDED
     assert loop['needed'] > 10
@@ -103,16 +106,16 @@ def test_lost_episodes_count_even_if_single_actions_are_as_good(tmp_path):
     second = evaluation(tmp_path / 'b', 0.02, reached=[1] * 40 + [0] * 20)
     status, content = run(tmp_path, first, second)
     assert status == 1
-    assert content['figures']['closed loop']['verdict'] == WORSE
+    assert content['figures']['closed loop, go_to']['verdict'] == WORSE
     assert content['figures']['success']['verdict'] == NOT_WORSE
 
 
 def test_only_shared_episodes_are_compared(tmp_path):
     first = evaluation(tmp_path / 'a', 0.02, reached=[1] * 30)
     second = evaluation(tmp_path / 'b', 0.02, reached=[1] * 20)
-    assert run(tmp_path, first, second)[1]['figures']['closed loop']['groups'] == 20
+    assert run(tmp_path, first, second)[1]['figures']['closed loop, go_to']['groups'] == 20
     alone = evaluation(tmp_path / 'c', 0.02)
-    assert 'closed loop' not in run(tmp_path, first, alone)[1]['figures']
+    assert 'closed loop, go_to' not in run(tmp_path, first, alone)[1]['figures']
 
 
 def test_policies_are_evaluated_when_they_were_not_yet(tmp_path, monkeypatch):

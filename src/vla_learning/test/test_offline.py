@@ -15,7 +15,7 @@ from vla_core.types import CameraSlot
 from vla_learning import drives, grounding, offline
 from vla_learning.answers import load
 from vla_learning.asking import ask_all, Listener, open_policy
-from vla_learning.drives import Drive, drive, worst_first
+from vla_learning.drives import Drive, drive, tasks, worst_first
 from vla_learning.evaluation.tasks import GO_TO, task
 from vla_learning.offline import Evaluate, evaluate, FILE_NAME, judge, plain, REPORT_NAME
 from vla_learning.questions import simulated
@@ -30,7 +30,10 @@ DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
 
 def driven(number, success, text='go to the <b>red</b> ball'):
     poses = ((0.0, 0.0, 0.0), (0.5, 0.2, 0.3))
-    return Drive(500_000 + number, text, success, False, success, 0.3, 10.0 + number, poses)
+    category = 'relations' if number == 3 else 'go_to'
+    return Drive(
+        *(category, 500_000 + number, 1, text, success, False, success, 0.3, 10.0 + number, poses)
+    )
 
 
 @pytest.fixture(scope='module')
@@ -58,9 +61,10 @@ def test_shipped_policy_listens(folder):
 
 def test_closed_loop_figures_are_counted(folder):
     loop = json.loads((folder / FILE_NAME).read_text())['closed_loop']
-    assert loop['success']['count'] == 2
-    assert loop['n'] == 4
+    assert loop['success']['value'] == pytest.approx(2 / 3)
+    assert loop['success']['groups'] == 3
     assert loop['success']['low'] < 0.5 < loop['success']['high']
+    assert loop['relations']['value'] == 0.0
     assert drives.read(loop['drives']) == [driven(n, n % 2 == 0) for n in range(4)]
 
 
@@ -188,14 +192,14 @@ def test_failures_come_first():
 
 @pytest.mark.slow
 def test_episodes_in_processes_are_the_same_for_any_number_of_them():
-    one = drives.drive_all(str(DEMO), 500_000, 2, 1)
-    assert one == drives.drive_all(str(DEMO), 500_000, 2, 2)
+    one = drives.drive_all(str(DEMO), tasks(500_000, 1, 1), 1)
+    assert one == drives.drive_all(str(DEMO), tasks(500_000, 1, 1), 2)
     assert all(drive.text and len(drive.poses) > 10 for drive in one)
 
 
 def test_what_goes_wrong_in_a_process_is_told():
     with pytest.raises(ConfigError, match="policy 'nowhere'"):
-        drives.drive_all('nowhere', 500_000, 1, 1)
+        drives.drive_all('nowhere', tasks(500_000, 1, 0), 1)
 
 
 def test_curves_are_read_from_event_files(tmp_path):

@@ -1,9 +1,10 @@
 """`vla-learn compare A B`: two policies on the same questions and in the same episodes.
 
-Three rates decide, for one margin means the same for each: closed-loop success, direction
-accuracy and right actions. B is worse if even the upper end of the 95 % interval of B - A is below
--margin, not worse if the lower end is not, and otherwise undecided. An undecided comparison passes
-unless proof is asked for (docs/how-to/evaluate-a-policy.md).
+Rates decide, for one margin means the same for each: closed-loop success (also where relations
+name the object), direction accuracy and right actions. B is worse if even the upper end of the
+95 % interval of B - A is below -margin, not worse if the lower end is not, and otherwise
+undecided. An undecided comparison passes unless proof is asked for
+(docs/how-to/evaluate-a-policy.md).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from vla_learning.report.labels import GROUNDING, interval, METRICS, number
 COMPARISON_NAME = 'comparison.json'
 NOT_WORSE, WORSE, UNDECIDED = 'not worse', 'worse', 'undecided'
 #: Rates that decide.
-DECIDING = ('closed loop', 'direction', 'success')
+DECIDING = ('closed loop, go_to', 'closed loop, relations', 'direction', 'success')
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Compare:
         layouts: as in evaluate.
         pictures: as in evaluate.
         episodes: as in evaluate.
+        relations: as in evaluate.
         seed: as in evaluate.
         jobs: as in evaluate.
         device: as in evaluate.
@@ -72,6 +74,7 @@ class Compare:
     layouts: int = 50
     pictures: int = 200
     episodes: int | None = None
+    relations: int = 0
     seed: int = CHOOSING
     jobs: int = os.cpu_count() or 1
     device: str = 'auto'
@@ -106,9 +109,7 @@ def compare(options: Compare) -> dict[str, Any]:
     answers = [load(folder) for folder in folders]
     _same_questions(contents, answers)
     figures = _figures(*answers)
-    loop = _closed_loop(*contents)
-    if loop is not None:
-        figures = {'closed loop': loop, **figures}
+    figures = _closed_loop(*contents) | figures
     figures = {
         name: figure | _judged(name, figure, options.margin) for name, figure in figures.items()
     }
@@ -190,19 +191,24 @@ def _figures(first: Answers, second: Answers) -> dict[str, dict[str, Any]]:
     return found | both(heard(first), heard(second))
 
 
-def _closed_loop(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Compare the episodes that both drove; None if there are none."""
+def _closed_loop(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare the episodes that both drove, by category."""
     outcomes = [
-        {(drive['seed'], drive['text']): bool(drive['success']) for drive in content['drives']}
-        for content in (one.get('closed_loop', {'drives': []}) for one in (first, second))
+        {
+            (drive['category'], drive['seed'], drive['text']): bool(drive['success'])
+            for drive in content.get('closed_loop', {'drives': []})['drives']
+        }
+        for content in (first, second)
     ]
+    figures = {}
     shared = sorted(set(outcomes[0]) & set(outcomes[1]))
-    if not shared:
-        return None
-    a, b = (np.array([one[key] for key in shared]) for one in outcomes)
-    row = _row(float(a.mean()), float(b.mean()), paired_outcomes(a, b))
-    lost, won = int((a & ~b).sum()), int((b & ~a).sum())
-    return row | {'better': 1, 'only_a': lost, 'only_b': won}
+    for category in dict.fromkeys(key[0] for key in shared):
+        keys = [key for key in shared if key[0] == category]
+        a, b = (np.array([one[key] for key in keys]) for one in outcomes)
+        row = _row(float(a.mean()), float(b.mean()), paired_outcomes(a, b))
+        lost, won = int((a & ~b).sum()), int((b & ~a).sum())
+        figures[f'closed loop, {category}'] = row | {'better': 1, 'only_a': lost, 'only_b': won}
+    return figures
 
 
 def _row(first: float, second: float, found: Difference) -> dict[str, Any]:
@@ -234,7 +240,11 @@ def _who(content: Mapping[str, Any]) -> dict[str, Any]:
 def _table(content: Mapping[str, Any]) -> Table:
 
     names = {key: label.name for key, label in {**METRICS, **GROUNDING}.items()}
-    names |= {'closed loop': 'closed-loop success', 'score, log10': 'grounding score, log10'}
+    names |= {
+        'closed loop, go_to': 'closed-loop success',
+        'score, log10': 'grounding score, log10',
+    }
+    names['closed loop, relations'] = '… named by a relation'
     arrows = {1: '↑', -1: '↓', 0: ''}
     who = [
         f'{side["policy"]}{" (blind)" if side["blind"] else ""}'

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from vla_learning.answers import EvaluationError
 from vla_learning.asking import open_policy
-from vla_learning.evaluation.tasks import GO_TO, Task, task
+from vla_learning.evaluation.tasks import GO_TO, RELATIONS, Task, task
 from vla_learning.sim.closed_loop import Driver, SUCCESS_GAP
 
 _POSE_EVERY = 3
@@ -25,7 +25,9 @@ class Drive:
     """What became of an episode.
 
     Attributes:
+        category: of the task, `go_to` or `relations`.
         seed: of the layout.
+        target: index of the object that is meant.
         text: what was said.
         success: at rest near the named object.
         wrong_object: at rest near another one instead.
@@ -35,7 +37,9 @@ class Drive:
         poses: x, y, yaw on the way, m and rad.
     """
 
+    category: str
     seed: int
+    target: int
     text: str
     success: bool
     wrong_object: bool
@@ -63,7 +67,7 @@ def drive(driver: Driver, asked: Task, limit: float = 60.0) -> Drive:
 
     Args:
         driver: the policy in the simulator.
-        asked: a "go to" task.
+        asked: a task with a target.
         limit: s.
     """
     poses: list[tuple[float, float, float]] = []
@@ -71,7 +75,9 @@ def drive(driver: Driver, asked: Task, limit: float = 60.0) -> Drive:
     success = ending.reached(asked.target)
     near = ending.gaps[ending.nearest] <= SUCCESS_GAP
     return Drive(
+        category=asked.category,
         seed=asked.seed,
+        target=asked.target,
         text=asked.text,
         success=success,
         wrong_object=ending.finished and not success and near,
@@ -82,16 +88,27 @@ def drive(driver: Driver, asked: Task, limit: float = 60.0) -> Drive:
     )
 
 
+def tasks(seed: int, episodes: int, relations: int) -> list[Task]:
+    """Return tasks that name an object by colour and shape, then such that name it by a relation.
+
+    Args:
+        seed: of the first layout.
+        episodes: tasks of the first kind.
+        relations: tasks of the second.
+    """
+    named = [task(GO_TO, seed, number) for number in range(episodes)]
+    return named + [task(RELATIONS, seed, number) for number in range(relations)]
+
+
 def drive_all(
-    name: str, seed: int, episodes: int, jobs: int, blind: bool = False, device: str = 'auto'
+    name: str, asked: Sequence[Task], jobs: int, blind: bool = False, device: str = 'auto'
 ) -> list[Drive]:
     """Drive episodes in several processes; the outcome does not depend on how many.
 
     Args:
         name: policy or checkpoint folder.
-        seed: of the first layout.
-        episodes: how many.
-        jobs: processes.
+        asked: tasks with a target.
+        jobs: processes, at most.
         blind: take the words away.
         device: of the policy.
 
@@ -101,11 +118,10 @@ def drive_all(
     """
     # Not forked: an OpenGL context does not survive a fork.
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        play = partial(_play, name, device, blind, seed)
-        played = pool.map(play, range(episodes))
+    with ProcessPoolExecutor(min(jobs, len(asked)), mp_context=context) as pool:
+        played = pool.map(partial(_play, name, device, blind), asked)
         try:
-            return list(tqdm(played, 'driving', episodes, unit='episode', mininterval=2))
+            return list(tqdm(played, 'driving', len(asked), unit='episode', mininterval=2))
         except BrokenProcessPool as error:
             raise EvaluationError(
                 f'a process that drives {name} died: expected enough memory for {jobs} of them, '
@@ -117,10 +133,10 @@ def drive_all(
 _DRIVERS: list[Driver] = []
 
 
-def _play(name: str, device: str, blind: bool, seed: int, number: int) -> Drive:
+def _play(name: str, device: str, blind: bool, asked: Task) -> Drive:
     if not _DRIVERS:
         _DRIVERS.append(Driver(open_policy(name, device), blind))
-    return drive(_DRIVERS[0], task(GO_TO, seed, number))
+    return drive(_DRIVERS[0], asked)
 
 
 def worst_first(drives: Sequence[Drive]) -> list[Drive]:

@@ -26,7 +26,8 @@ from vla_learning import grounding, metrics
 from vla_learning.answers import Answers
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.bootstrap import estimate, Measure, proportion
-from vla_learning.drives import Drive, drive_all
+from vla_learning.drives import Drive, drive_all, tasks
+from vla_learning.evaluation.tasks import GO_TO, RELATIONS, Task
 from vla_learning.questions import misfit, recorded, Scene, simulated
 from vla_learning.report.curves import read_curves
 from vla_learning.report.page import write_page
@@ -60,6 +61,8 @@ class Evaluate:
         layouts: layouts of the simulator to ask about, four pictures of each.
         pictures: pictures of the recordings to ask about, at most.
         episodes: closed-loop episodes in the simulator; 50 without data, none with data.
+        relations: further episodes in which the object is named by a relation, such as "the ball
+            left of the red box".
         seed: first layout; 500000 to 999999 are for choosing, from 1000001 on for releases.
         jobs: processes that drive.
         run: folder of the training run, for its learning curves.
@@ -78,6 +81,7 @@ class Evaluate:
     layouts: int = 50
     pictures: int = 200
     episodes: int | None = None
+    relations: int = 0
     seed: int = CHOOSING
     jobs: int = os.cpu_count() or 1
     run: Path | None = None
@@ -105,7 +109,7 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
     _check(options)
     curves = read_curves(options.run) if options.run is not None else {}
     with closing(open_policy(options.checkpoint, options.device)) as policy:
-        episodes = _episodes(options, policy.spec)
+        asked_to_drive = _tasks(options, policy.spec)
         listener = Listener(policy, options.blind)
         asked = ask_all(listener, _progress(_scenes(options, policy.spec), options))
         shown = overlays(listener, asked)
@@ -115,10 +119,9 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
             'encode': _latency(asked.encoding),
         }
     drives: list[Drive] = []
-    if episodes:
+    if asked_to_drive:
         drives = drive_all(
-            *(options.checkpoint, options.seed, episodes),
-            *(min(options.jobs, episodes), options.blind, options.device),
+            *(options.checkpoint, asked_to_drive, options.jobs, options.blind, options.device)
         )
         content['closed_loop'] = _closed_loop(drives)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -192,16 +195,17 @@ def _check(options: Evaluate) -> None:
         )
 
 
-def _episodes(options: Evaluate, spec: PolicySpec) -> int:
-
-    if options.episodes is None:
-        return 50 if options.data is None else 0
-    if options.episodes and misfit(spec):
+def _tasks(options: Evaluate, spec: PolicySpec) -> list[Task]:
+    """Say what is driven; nothing if recordings are measured on and no episodes are asked for."""
+    episodes = options.episodes
+    if episodes is None:
+        episodes = 50 if options.data is None else 0
+    if (episodes or options.relations) and misfit(spec):
         raise ConfigError(
-            f'episodes {options.episodes}: {spec.model_id} cannot drive the simulated robot: '
-            f'{misfit(spec)}: expected 0'
+            f'episodes {episodes}, relations {options.relations}: {spec.model_id} cannot drive '
+            f'the simulated robot: {misfit(spec)}: expected 0'
         )
-    return options.episodes
+    return tasks(options.seed, episodes, options.relations)
 
 
 def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
@@ -268,10 +272,16 @@ def _latency(seconds: Any) -> dict[str, Any]:
 
 
 def _closed_loop(drives: list[Drive]) -> dict[str, Any]:
-
+    """Count by category: `success` and `wrong_object` of go_to, `relations` of the others."""
     result: dict[str, Any] = {}
-    for name in ('success', 'wrong_object'):
-        count = sum(getattr(drive, name) for drive in drives)
-        low, high = proportion(count, len(drives))
-        result[name] = {'value': count / len(drives), 'low': low, 'high': high, 'count': count}
-    return result | {'n': len(drives), 'drives': [drive.plain() for drive in drives]}
+    for name, category, field in (
+        ('success', GO_TO, 'success'),
+        ('wrong_object', GO_TO, 'wrong_object'),
+        ('relations', RELATIONS, 'success'),
+    ):
+        chosen = [getattr(drive, field) for drive in drives if drive.category == category]
+        if chosen:
+            low, high = proportion(sum(chosen), len(chosen))
+            rate = sum(chosen) / len(chosen)
+            result[name] = {'value': rate, 'low': low, 'high': high, 'groups': len(chosen)}
+    return result | {'drives': [drive.plain() for drive in drives]}

@@ -62,6 +62,7 @@ GROUNDING = {
 CLOSED_LOOP = {
     'success': Label('closed-loop success', MORE, 'share', 'at rest near the named object'),
     'wrong_object': Label('wrong object', LESS, 'share', 'at rest near another one'),
+    'relations': Label('… named by a relation', MORE, 'share', '"the ball left of the red box"'),
 }
 
 

@@ -52,7 +52,7 @@ def write_page(
     taught = len(answers.axes) > 0
     page = environment.get_template('page.html.j2').render(
         content=content,
-        labels={'metrics': METRICS, 'grounding': GROUNDING},
+        labels={'metrics': METRICS, 'grounding': GROUNDING, 'closed_loop': CLOSED_LOOP},
         cards=_cards(content),
         tone=_tone(content['grounding']['verdict']),
         histograms=_svg_uri(plots.error_histograms(answers, content)) if taught else '',
@@ -73,7 +73,7 @@ def write_page(
 
 def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The figures that come first, as far as they were measured."""
-    chosen = [('closed_loop', 'success', CLOSED_LOOP)]
+    chosen = [('closed_loop', name, CLOSED_LOOP) for name in ('success', 'relations')]
     chosen += [('grounding', name, GROUNDING) for name in ('direction', 'score')]
     chosen += [('metrics', name, METRICS) for name in ('success', 'mae')]
     cards = []

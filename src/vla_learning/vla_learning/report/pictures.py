@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 from pathlib import Path
 
@@ -117,7 +117,8 @@ def save_attention(path: Path, shown: Sequence[Overlay]) -> None:
 
 def path_picture(drive: Drive) -> Image.Image:
     """Draw a drive from above."""
-    return draw_map(sample_layout(drive.seed), drive.poses, _MAP)
+    layout = replace(sample_layout(drive.seed), target=drive.target)
+    return draw_map(layout, drive.poses, _MAP)
 
 
 def _heat(

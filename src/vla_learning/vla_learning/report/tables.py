@@ -22,8 +22,7 @@ def show(content: Mapping[str, Any], console: Console) -> None:
     for labels, key in ((METRICS, 'metrics'), (GROUNDING, 'grounding')):
         _rows(table, labels, content[key])
     if 'closed_loop' in content:
-        loop = content['closed_loop']
-        _rows(table, CLOSED_LOOP, {k: {**loop[k], 'groups': loop['n']} for k in CLOSED_LOOP})
+        _rows(table, CLOSED_LOOP, content['closed_loop'])
     console.print(table)
     console.print(_axes(content))
     latency = content['latency']
