@@ -179,6 +179,15 @@ def test_each_picture_is_decoded_once_ever_and_again_when_it_changes(bridge, mon
     assert len(decoded) == 120
 
 
+def test_a_disk_without_room_is_an_error_before_it_is_full(records, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10 << 20)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+    with pytest.raises(DataError, match=r'10 MiB free: expected \d+ MiB for the frames'):
+        open_source(Recorded(records, derived=tmp_path), View(SLOT, 1), 4)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith('frames')]
+    open_source(Recorded(records, derived=tmp_path, cache=False), View(SLOT, 1), 4).batch(0)
+
+
 def test_bad_pictures_are_skipped_counted_and_listed(tmp_path):
     for number in range(4):
         Image.new('RGB', (8, 6), (number, 0, 0)).save(tmp_path / f'{number}.png')

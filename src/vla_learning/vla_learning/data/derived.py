@@ -11,8 +11,10 @@ from dataclasses import asdict
 import hashlib
 import json
 import logging
+import math
 import os
 from pathlib import Path
+import shutil
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ from vla_learning.data.statistics import Accumulator, Statistics
 LOG = logging.getLogger(__name__)
 #: Rows of actions taken at once, and pictures under way.
 _ROWS, _PIECE = 65536, 64
+#: Bytes of the disk that stay free.
+_SPARE = 256 << 20
 
 
 class Derived:
@@ -97,6 +101,7 @@ class Derived:
             draft = path.with_suffix(f'.{os.getpid()}.draft')
             try:
                 shape = (recording.frames, slot.height, slot.width, 3)
+                self._need_room(math.prod(shape))
                 frames = np.lib.format.open_memmap(draft, 'w+', np.uint8, shape)
 
                 def keep(row: int, image: np.ndarray) -> None:
@@ -112,6 +117,15 @@ class Derived:
         found = self._once(name, key, make, there=path.is_file())
         _leave_out(recording, found['bad'])
         return path
+
+    def _need_room(self, size: int) -> None:
+        """Ask beforehand: a full disk under a memory map kills the process without a word."""
+        free = shutil.disk_usage(self.folder).free
+        if free < size + _SPARE:
+            raise DataError(
+                f'{self.folder}: {free >> 20} MiB free: expected {(size + _SPARE) >> 20} MiB for '
+                'the frames (elsewhere with `derived`, or without `cache`)'
+            )
 
     def report(self, recording: Recording) -> Path | None:
         """Write the list of what was left out; None if that is nothing."""
@@ -197,6 +211,7 @@ def _stamp(recording: Recording) -> str:
 
 def _content(recording: Recording) -> str:
     root = recording.path if recording.path.is_dir() else recording.path.parent
+    LOG.info('%s: SHA-256 of %d files', recording.path, len(recording.files))
     digest = hashlib.sha256()
     for file in recording.files:
         digest.update(f'{file.relative_to(root).as_posix()} {sha256(file)}\n'.encode())
