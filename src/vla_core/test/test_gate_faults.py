@@ -356,5 +356,11 @@ def test_gripper_is_held_by_a_stop_and_never_moved_by_one(make_world, stop):
     assert world.step(chunk(0.2, **late)).gripper == 1.0
 
 
+def test_chunk_without_the_gripper_is_refused_by_a_robot_that_has_one(make_world):
+    result = make_world(gripper='claw').step()
+    rejected = next(event for event in result.events if event.kind is EventKind.REJECTED)
+    assert "expected 'claw' for the gripper" in rejected.text
+
+
 def test_robot_without_gripper_has_none(driving):
     assert math.isnan(driving.results[-1].gripper)

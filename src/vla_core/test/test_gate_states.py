@@ -7,7 +7,7 @@ import pytest
 
 from vla_core.gate.causes import ARMED, Cause, Severity, severity, State
 from vla_core.gate.states import Facts, transition
-from vla_core.gate.table import cause_table, events, state_table
+from vla_core.gate.table import cause_table, events, main, state_table
 
 ORDER = (
     State.INIT,
@@ -257,8 +257,10 @@ def test_causes_only_escalate(state):
             assert RUNGS[transition(state, more)[0]] >= rung
 
 
-def test_tables_of_the_reference_are_those_of_the_code():
+def test_tables_of_the_reference_are_those_of_the_code(capsys):
     """`python -m vla_core.gate.table` prints them."""
+    main()
+    assert capsys.readouterr().out == f'{state_table()}\n\n{cause_table()}\n'
     text = (Path(__file__).parents[3] / 'docs' / 'reference' / 'safety.md').read_text()
     assert state_table() in text
     assert cause_table() in text

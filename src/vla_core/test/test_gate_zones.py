@@ -308,6 +308,17 @@ def test_reach_covers_every_zone(make_walls):
     assert reach(robot) >= STOP.radius + 0.6 + 1.2 * STOP.radius
 
 
+def test_robot_without_zones_has_no_reach(driving):
+    assert reach(driving.robot) == 0.0
+
+
+def test_slow_zone_alone_is_enough(make_walls):
+    walls = make_walls(stop=None, slow=SLOW).armed()
+    assert reach(walls.world.robot) >= SLOW.radius
+    walls.points.append((0.1, 0.0))
+    assert (walls.step().state, walls.go(0.1).speed_scale) == (State.ACTIVE, 0.5)
+
+
 # -- scans that are not there ------------------------------------------------------------------
 
 
