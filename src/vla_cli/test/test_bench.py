@@ -58,7 +58,7 @@ def test_robot_that_never_stood_still_is_no_figure(speeds):
         reaction(Recorded(speeds), 10_000_000_000, 0.3)
 
 
-@pytest.mark.parametrize('name', ['BENCH_FRAMES', 'BENCH_KILLS', 'BENCH_STEPS'])
+@pytest.mark.parametrize('name', ['BENCH_FRAMES', 'BENCH_KILLS', 'BENCH_STEPS', 'BENCH_BATCHES'])
 @pytest.mark.parametrize('value', ['0', '-3', 'many'])
 def test_wrong_setting_is_named(name, value):
     with pytest.raises(ConfigError, match=f"{name} is '{value}'"):
@@ -129,6 +129,21 @@ def test_graph_that_ends_by_itself_says_why(tmp_path: Path):
                 graph.check()
         finally:
             graph.close()
+
+
+def test_every_setting_reaches_what_it_is_for(monkeypatch, tmp_path):
+    def row(*settings: object) -> list[Row]:
+        return [Row(str(settings), 'ms', [1.0])]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, 'parts', row)
+    monkeypatch.setattr(command, 'feeding', lambda batches, console: row(batches))
+    monkeypatch.setattr(command, 'whole_graphs', lambda *settings: row(*settings[:-1]))
+    settings = {'BENCH_FRAMES': '2', 'BENCH_KILLS': '3', 'BENCH_STEPS': '4', 'BENCH_BATCHES': '5'}
+    assert bench({'POLICY': 'hold', **settings}) == 0
+    content = json.loads((tmp_path / 'build' / 'bench.json').read_text())
+    names = {result['name'] for result in content['results']}
+    assert names == {"('hold',)", '(5,)', "('hold', 2, 3, 4)"}
 
 
 def test_rows_that_need_torch_are_left_out_with_a_line(monkeypatch, capsys):
