@@ -35,6 +35,9 @@ AGES = (
 _MOST_NOTES = 8
 _LONGEST_NOTE = 140
 _WIDTH, _DPI = 11.0, 110
+#: m/s, rad/s: what is beyond is drawn as a mark, not to scale.
+FARTHEST = 1e3
+_LONGEST_AGE = 0.8
 
 
 def draw(recording: Recording, path: Path) -> None:
@@ -130,12 +133,14 @@ def _draw_velocity(
         ('published', {'color': '#d73027', 'linewidth': 1.8}),
     ):
         values = np.array([getattr(step, name)[axis] for step in steps])
-        panel.plot(seconds, values, label=name, drawstyle='steps-post', **style)
-        finite = np.isfinite(values)
-        reach += [*values[finite]]
-        if not finite.all():
-            zeros = np.zeros(np.count_nonzero(~finite))
-            panel.plot(seconds[~finite], zeros, 'kx', label=f'{name}: not finite')
+        # NaN fails this too.
+        sane = np.abs(values) < FARTHEST
+        reach += [*values[sane]]
+        shown = np.where(sane, values, np.nan)
+        panel.plot(seconds, shown, label=name, drawstyle='steps-post', **style)
+        if not sane.all():
+            zeros = np.zeros(np.count_nonzero(~sane))
+            panel.plot(seconds[~sane], zeros, 'kx', label=f'{name}: no velocity')
     limit = limits.get('max_speed', 0.0)
     for side in (-limit, limit):
         # Of a robot that only drove ahead, the limit backwards says nothing.
@@ -151,13 +156,13 @@ def _draw_velocity(
 
 def _draw_ages(panel: Axes, seconds: np.ndarray, steps: Sequence[Step]) -> None:
     for name, colour, limits in AGES:
-        values = np.array([getattr(step, name) for step in steps])
+        values = np.clip([getattr(step, name) for step in steps], 0.0, 2.0 * _LONGEST_AGE)
         if not np.isfinite(values).any():
             continue
         panel.plot(seconds, values, color=colour, linewidth=1.1, label=name.removesuffix('_age'))
         for limit in limits:
             panel.axhline(limit, color=colour, linewidth=0.7, linestyle=':')
-    panel.set_ylim(0.0, 0.8)
+    panel.set_ylim(0.0, _LONGEST_AGE)
     panel.set_ylabel('age\ns')
     if panel.get_legend_handles_labels()[0]:
         panel.legend(loc='upper left', ncols=4, fontsize=8, framealpha=0.7)
