@@ -1,6 +1,7 @@
 """Checkpoints: what was saved comes back; what is half-written or altered does not."""
 
 from dataclasses import replace
+from pathlib import Path
 import subprocess
 import sys
 
@@ -217,11 +218,28 @@ def test_failure_in_mid_write_leaves_the_old_checkpoint(folder, monkeypatch, ste
 
 def test_process_that_died_between_two_renames_loses_nothing(folder):
     before = load_manifest(folder).spec.model_sha256
-    folder.rename(folder.with_name('small.previous'))
-    folder.with_name('small.draft').mkdir()
+    folder.rename(folder.with_name('.small.previous'))
+    folder.with_name('.small.draft').mkdir()
     with pytest.raises(RuntimeError), checkpoint.new_folder(folder):
         raise RuntimeError
     assert load_manifest(folder).spec.model_sha256 == before
+
+
+def test_folder_that_is_no_checkpoint_is_never_replaced(folder, monkeypatch):
+    home = folder.parent
+    (home / 'letters').mkdir()
+    (home / 'letters' / 'letter').write_text('dear')
+    monkeypatch.chdir(home / 'letters')
+    for wrong in (home / 'letters', home / 'letters' / 'letter', Path()):
+        with pytest.raises(ConfigError, match='no checkpoint'):
+            export.export_folder(folder, wrong)
+    assert (home / 'letters' / 'letter').read_text() == 'dear'
+    (home / 'empty').mkdir()
+    (home / 'link').symlink_to(home / 'small')
+    for right in (home / 'empty', home / 'link'):
+        write(right, make_compact())
+        load(right)
+    assert sorted(path.name for path in home.iterdir()) == ['empty', 'letters', 'link', 'small']
 
 
 def test_export_of_a_checkpoint_says_what_torch_says(folder, tmp_path):

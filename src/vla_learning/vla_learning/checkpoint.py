@@ -23,7 +23,13 @@ import torch
 from torch import Tensor
 
 from vla_core.errors import CheckpointError, ConfigError
-from vla_core.manifest import IncludedLanguage, load_manifest, Manifest, write_manifest
+from vla_core.manifest import (
+    FILE_NAME,
+    IncludedLanguage,
+    load_manifest,
+    Manifest,
+    write_manifest,
+)
 from vla_core.types import PolicySpec
 from vla_learning.data.batch import Features
 from vla_learning.model.config import ModelConfig
@@ -57,11 +63,22 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Give an empty draft that takes the place of `folder` when the block ends well.
 
     If it does not, or the process dies in it, `folder` is as it was.
+
+    Raises:
+        ConfigError: if there is something that is no checkpoint.
     """
-    draft = folder.with_name(folder.name + '.draft')
-    previous = folder.with_name(folder.name + '.previous')
+    folder = folder.resolve()
+    draft = folder.with_name(f'.{folder.name}.draft')
+    previous = folder.with_name(f'.{folder.name}.previous')
     if previous.exists() and not folder.exists():
         previous.rename(folder)
+    # What is there gets deleted: nobody's home may be taken for a checkpoint.
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not (folder / FILE_NAME).is_file():
+        raise ConfigError(
+            f'{folder.name} is there and no checkpoint: expected a new or empty folder, or an '
+            'earlier checkpoint'
+        )
     for leftover in (draft, previous):
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -95,7 +112,8 @@ def save(
         sample: embeddings of training instructions, for runs without what was said.
 
     Raises:
-        ConfigError: if contract and network differ, or the BERT that the network needs is missing.
+        ConfigError: if contract and network differ, the BERT that the network needs is missing, or
+            `folder` holds something that is no checkpoint.
         CheckpointError: if a value is none that YAML knows; the folder is not touched.
     """
     check_contract(spec, policy.config)
