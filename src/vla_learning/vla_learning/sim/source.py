@@ -19,7 +19,7 @@ from vla_learning.data.batch import Batch, Features, Scene
 from vla_learning.data.batch import Sentences as IntentSentences
 from vla_learning.sim.frames import ANGULAR, Frames, HORIZON, LINEAR
 from vla_learning.sim.referents import refer_all, SEARCH, UNCLEAR
-from vla_learning.sim.relations import RELATION_KINDS, RELATIONS
+from vla_learning.sim.relations import RELATION_KINDS, RELATIONS, SIDES
 from vla_learning.sim.sentences import FIRST_RELATION, intent_of, NONSENSE, Sentences
 from vla_learning.sim.views import GRID, KINDS
 from vla_learning.sim.wording import MOTIONS
@@ -31,7 +31,11 @@ _SHARES = (0.62, 0.14, 0.12, 0.12)
 # Share of instructions that are relations, in pictures that put one to the test and in others.
 _RELATIONS = (0.6, 0.15)
 # How much the relations of a picture count: to be told apart; plain; nothing fits; too close.
-_CONTESTED, _PLAIN, _SEARCH, _UNCLEAR = 0.65, 0.25, 0.10, 0.0
+_CONTESTED, _PLAIN, _SEARCH, _UNCLEAR = 0.70, 0.20, 0.10, 0.0
+# Sides are the hardest to learn and the rarest in pictures: how much each kind counts, and how
+# much oftener pictures are drawn that put a side, or any relation, to the test.
+_KIND_SHARES = {kind: 0.3 if kind in SIDES else 0.2 for kind in RELATION_KINDS}
+_SIDE_TESTED, _TESTED = 4.0, 2.0
 _MIRROR = np.array([RELATIONS.index(relation.mirrored) for relation in RELATIONS])
 _INTENTS_PER_IMAGE = 1.5
 
@@ -53,7 +57,8 @@ class SimSource:
     Args:
         frames: labelled pictures.
         sentences: embedded sentences.
-        weights: [N of frames], how often each picture is drawn relative to the others.
+        weights: [N of frames], how often each picture is drawn relative to the others; those that
+            put a relation to the test count more.
         images: B of a batch, of all processes together.
         instructions: K.
         seed: of everything that is drawn.
@@ -70,7 +75,6 @@ class SimSource:
     ) -> None:
         self._frames = frames
         self._sentences = sentences
-        self._cumulative = np.cumsum(weights) / np.sum(weights)
         self._images, self._instructions, self._seed = images, instructions, seed
         present = np.zeros((len(frames), len(KINDS)), bool)
         for slot in range(frames.kinds.shape[1]):
@@ -80,6 +84,9 @@ class SimSource:
         self._answers = refer_all(frames.view)
         tested = self._answers.contested & (self._answers.object >= 0)
         self._tested = tested.any(axis=1)
+        side = tested[:, [relation.kind in SIDES for relation in RELATIONS]].any(axis=1)
+        drawn = weights * np.select([side, self._tested], [_SIDE_TESTED, _TESTED], 1.0)
+        self._cumulative = np.cumsum(drawn) / np.sum(drawn)
 
     @property
     def samples(self) -> None:
@@ -148,13 +155,14 @@ class SimSource:
     def _choose_relation(self, random: np.random.Generator, row: np.ndarray) -> np.ndarray:
         """Choose a relation for each picture, those first that put it to the test."""
         answer, contested = self._answers.object[row], self._answers.contested[row]
-        kinds = np.array([RELATION_KINDS.index(relation.kind) for relation in RELATIONS])
+        kinds = np.array([relation.kind for relation in RELATIONS])
         classes = np.select([answer == UNCLEAR, answer == SEARCH, contested], [3, 2, 0], default=1)
         weight = np.zeros(answer.shape)
         for number, share in enumerate((_CONTESTED, _PLAIN, _SEARCH, _UNCLEAR)):
-            for kind in range(len(RELATION_KINDS)):
+            for kind, kind_share in _KIND_SHARES.items():
                 chosen = (classes == number) & (kinds == kind)
-                weight += share * chosen / np.maximum(chosen.sum(axis=1, keepdims=True), 1)
+                each = share * kind_share / np.maximum(chosen.sum(axis=1, keepdims=True), 1)
+                weight += each * chosen
         total = np.cumsum(weight, axis=1)
         point = random.random((len(row), 1)) * total[:, -1:]
         return (total <= point).sum(axis=1).clip(max=len(RELATIONS) - 1)
