@@ -37,7 +37,6 @@ axes:
   angular.z: {{max_speed: 1.2, max_accel: 3.0, max_decel: 3.0}}
 {sections}
 """
-RAYS = 360
 
 
 class Rig:
@@ -54,6 +53,7 @@ class Rig:
         # What the scanner in the robot's middle sees all around, m.
         self.wall = 2.0
         self.scan_frame = 'scanner'
+        self.rays = 360
         self.speed = Twist()
         self._beats = self.node.create_publisher(Heartbeat, 'vla/heartbeat', qos.HEARTBEAT)
         self.chunks = self.node.create_publisher(ActionChunk, 'vla/action_chunk', 1)
@@ -126,13 +126,13 @@ class Rig:
 
     def scan(self) -> LaserScan:
         """A scan of a round wall; a real one never repeats to the bit."""
-        step = 2.0 * math.pi / RAYS
+        step = 2.0 * math.pi / max(1, self.rays)
         msg = LaserScan(
-            angle_max=step * (RAYS - 1),
+            angle_max=step * (self.rays - 1),
             angle_increment=step,
             range_min=0.1,
             range_max=10.0,
-            ranges=[self.wall + random.uniform(0.0, 0.01) for _ in range(RAYS)],
+            ranges=[self.wall + random.uniform(0.0, 0.01) for _ in range(self.rays)],
         )
         msg.header.frame_id = self.scan_frame
         msg.header.stamp = self.node.get_clock().now().to_msg()

@@ -149,7 +149,7 @@ class Inbox:
             msg.angle_increment,
             msg.range_min,
             msg.range_max,
-            np.frombuffer(msg.ranges, dtype=np.float32),
+            np.asarray(msg.ranges, dtype=np.float32),
         )
         try:
             points, signature = measure(rays, self._scanner, self._reach)
