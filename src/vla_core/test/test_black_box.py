@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 import threading
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
@@ -270,6 +270,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.sampled_from(['kind', *Step.__slots__]), VALUES),
     st.dictionaries(st.sampled_from([*vars(HEADER)]), VALUES),

@@ -15,7 +15,7 @@ from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_interfaces.msg import ActionChunk
 from vla_ros.conversion import chunk_from_msg, MAX_CHUNK_NUMBERS, to_ns, to_time
 
-FUZZ = settings(max_examples=int(os.environ.get('FUZZ', '200')))
+FUZZ = settings(max_examples=int(os.environ.get('FUZZ', '100')))
 FLOATS = st.floats(allow_subnormal=True)
 NAMES = st.lists(st.sampled_from(NATIVE_AXES) | st.text(max_size=5), max_size=9)
 STAMPS = st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**32 - 1))
