@@ -104,6 +104,7 @@ def _pairs(title: str, values: Mapping[str, str]) -> Table:
 
 def _axes(manifest: Manifest) -> Table:
     """One row per axis: what ±1 means, and the statistics of the data if there are any."""
+    from rich import box
     from rich.table import Table
 
     spec, statistics = manifest.spec, manifest.statistics
@@ -113,17 +114,21 @@ def _axes(manifest: Manifest) -> Table:
         if isinstance(values, list) and len(values) == len(spec.action_names) and name != 'axes'
     }
     others = {n: v for n, v in statistics.items() if n not in columns and n != 'axes'}
-    table = Table('axis', '1.0 is', *columns, title='actions', title_justify='left')
+    # Narrow: eight columns are to fit a terminal of 80.
+    table = Table(title='actions', title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 0))
+    table.show_edge = False
+    for heading in ('axis', '1.0 is', *columns):
+        table.add_column(heading, no_wrap=True)
     table.caption = ', '.join(f'{name} {value}' for name, value in flat(others).items())
     for index, name in enumerate(spec.action_names):
         # The unit of a number without one is written 1.
-        scale = f'{spec.action_scale[index]:g} {spec.action_units[index]}'.removesuffix(' 1')
+        scale = f'{spec.action_scale[index]:.3g} {spec.action_units[index]}'.removesuffix(' 1')
         table.add_row(name, scale, *(_number(values[index]) for values in columns.values()))
     return table
 
 
 def _number(value: object) -> str:
-    return f'{value:.4g}' if isinstance(value, int | float) else str(value)
+    return f'{value:.3g}' if isinstance(value, int | float) else str(value)
 
 
 def _files(manifest: Manifest) -> Table:
