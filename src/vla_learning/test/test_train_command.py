@@ -57,6 +57,9 @@ def test_recording_becomes_a_checkpoint_with_its_origin(tmp_path, capsys):
     assert torch.equal(policy.action.weight, read_state(run)['average']['action.weight'])
     assert main(['train', experiment, '--run', str(run), '--train.batch', '4']) == 1
     assert 'train.batch was 8 and is 4: expected the same' in capsys.readouterr().err
+    assert main(['train', experiment, '--run', str(tmp_path / 'two'), '--model.axes', '2']) == 1
+    assert 'actions of 7 axes' in capsys.readouterr().err
+    assert not (tmp_path / 'two').exists()
     assert load_manifest(run / 'last').training['step'] == 4
 
 

@@ -26,6 +26,11 @@ def make_trainer(experiment: Experiment, run: Path) -> Trainer:
         ConfigError: if experiment, data set and run folder do not fit together.
     """
     source, validation = open_sources(experiment)
+    if len(source.axes) != experiment.model.axes:
+        raise ConfigError(
+            f'{experiment.data.path}: actions of {len(source.axes)} axes {source.axes}: '
+            f'expected model.axes, {experiment.model.axes}; or name some in data.axes'
+        )
     publisher = Publisher(experiment, source)
     facts = {
         'sha256': source.sha256,
