@@ -100,7 +100,7 @@ class World:
         found: list[Path] = []
 
         def look() -> bool:
-            for path in self.folder.glob('gate-*Z.jsonl'):
+            for path in self.folder.glob('robot-*Z.jsonl'):
                 size = path.stat().st_size
                 if seen.get(path) != size and ready(read(path)):
                     found.append(path)

@@ -328,7 +328,7 @@ def about(snapshot, written):
 
 
 def stop(number: int = 0, lines: int = 3):
-    return writing.Snapshot(f'stop {number:03}', 'ESTOP: X', 7, (line_of(STEP),) * lines)
+    return writing.Snapshot(f'robot-{number:03}', 'ESTOP: X', 7, (line_of(STEP),) * lines)
 
 
 @pytest.mark.parametrize('code', [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
@@ -341,7 +341,7 @@ def test_a_disk_that_refuses_is_counted_and_tried_again(make_writer, code):
     assert writer.close(20.0)
     assert (writer.written, writer.failed, writer.dropped) == (1, 2, 0)
     assert writer.error == ''
-    assert list(disk.files) == ['stop 000.jsonl']
+    assert list(disk.files) == ['robot-000.jsonl']
 
 
 def test_a_refusal_is_said_while_it_lasts(make_writer):
@@ -363,7 +363,7 @@ def test_a_slow_disk_holds_nobody_up_and_what_waits_is_bounded(make_writer):
     disk.held.set()
     assert writer.close(20.0)
     assert writer.dropped >= 50 - MAX_WAITING - 1
-    assert f'stop {49:03}.jsonl' in disk.files
+    assert f'robot-{49:03}.jsonl' in disk.files
 
 
 def test_a_disk_that_never_answers_does_not_keep_the_process(tmp_path):
@@ -380,8 +380,8 @@ def test_the_aftermath_replaces_the_first_file(make_writer, tmp_path):
     writer.submit(stop(lines=2))
     writer.submit(stop(lines=5))
     assert writer.close(20.0)
-    assert [path.name for path in (tmp_path / 'box').iterdir()] == ['stop 000.jsonl']
-    assert len(read(tmp_path / 'box' / 'stop 000.jsonl').steps) == 5
+    assert [path.name for path in (tmp_path / 'box').iterdir()] == ['robot-000.jsonl']
+    assert len(read(tmp_path / 'box' / 'robot-000.jsonl').steps) == 5
 
 
 def test_a_real_folder_that_cannot_be_made_is_survived(tmp_path):
@@ -406,14 +406,15 @@ def test_a_real_write_that_fails_half_way_leaves_no_file(tmp_path, monkeypatch):
 def test_the_folder_keeps_the_newest_and_only_our_files(make_writer, tmp_path):
     folder = tmp_path / 'box'
     folder.mkdir()
-    (folder / 'notes.txt').write_text('mine')
+    for name in ('notes.txt', 'other-000.jsonl'):
+        (folder / name).touch()
     for number in range(KEEP + 5):
-        path = folder / f'old {number:03}.jsonl'
+        path = folder / f'robot-old{number:03}.jsonl'
         path.touch()
         os.utime(path, (number, number))
     writer = make_writer(write_atomically)
     writer.submit(stop())
     assert writer.close(20.0)
     names = sorted(path.name for path in folder.iterdir())
-    expected = [f'old {number:03}.jsonl' for number in range(6, KEEP + 5)]
-    assert names == ['notes.txt', *expected, 'stop 000.jsonl']
+    expected = [f'robot-old{number:03}.jsonl' for number in range(6, KEEP + 5)]
+    assert names == sorted(['notes.txt', 'other-000.jsonl', 'robot-000.jsonl', *expected])

@@ -39,7 +39,7 @@ class BlackBox:
         """
         self._robot = robot
         self._namespace = namespace.strip('/')
-        self._prefix = self._namespace.replace('/', '-') or 'gate'
+        self._prefix = '-'.join(part for part in (robot.name, *self._namespace.split('/')) if part)
         path = Path(folder).expanduser() if folder else Path(get_logging_directory()) / FOLDER
         self._recorder = Recorder(self._name)
         self._writer = Writer(path, self._about)

@@ -26,7 +26,8 @@ class Snapshot:
     """What belongs into one file.
 
     Attributes:
-        name: of the file, without suffix; a second snapshot of the same name replaces the first.
+        name: of the file without suffix, robot-when; a second snapshot of one name replaces the
+            first.
         trigger: why.
         stamp_ns: ROS time of the trigger.
         lines: without the header.

@@ -7,6 +7,7 @@ in memory, bounded, and is tried again.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime, UTC
+import glob
 import logging
 import os
 from pathlib import Path
@@ -16,7 +17,7 @@ from vla_core.black_box.record import Header, header_line
 from vla_core.black_box.recorder import Snapshot
 
 SUFFIX = '.jsonl'
-#: Files kept in the folder; the oldest give way.
+#: Files kept of one robot, so that no simulated one pushes out a real one's.
 KEEP = 20
 #: Snapshots that wait for a disk at most; the oldest give way.
 MAX_WAITING = 4
@@ -137,6 +138,9 @@ class Writer:
         _LOGGER.info('black box: %s', path)
 
     def _make_room(self, newest: Path) -> None:
-        files = sorted(self._folder.glob(f'*{SUFFIX}'), key=lambda path: path.stat().st_mtime)
+        robot = glob.escape(newest.stem.rpartition('-')[0])
+        files = sorted(
+            self._folder.glob(f'{robot}-*{SUFFIX}'), key=lambda path: path.stat().st_mtime
+        )
         for path in [path for path in files if path != newest][: max(0, len(files) - KEEP)]:
             path.unlink(missing_ok=True)
