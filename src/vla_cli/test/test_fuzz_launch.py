@@ -18,8 +18,10 @@ from vla_cli.launching.parameters import from_yaml, typed
 from vla_cli.launching.plan import Plan
 from vla_core.errors import ConfigError
 
-FUZZ = settings(max_examples=int(os.environ.get('FUZZ', '60')))
-PATIENCE = 60
+EXAMPLES = int(os.environ.get('FUZZ', '60'))
+FUZZ = settings(max_examples=EXAMPLES)
+#: s; an example takes a few milliseconds.
+PATIENCE = 60 + EXAMPLES
 SHIPPED = Path(__file__).parents[3] / 'launch' / 'robot.launch.xml'
 TAGS = (
     *('arg', 'let', 'include', 'group', 'push_ros_namespace', 'set_env', 'set_parameter'),

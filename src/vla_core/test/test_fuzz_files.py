@@ -27,9 +27,10 @@ from vla_core.parameters import build, load_yaml
 from vla_core.robot import load_robot
 from vla_core.text import clean_text, is_stop_word, MAX_TEXT
 
-FUZZ = settings(max_examples=int(os.environ.get('FUZZ', '60')))
-#: s; none of these takes a thousandth of it.
-PATIENCE = 60
+EXAMPLES = int(os.environ.get('FUZZ', '60'))
+FUZZ = settings(max_examples=EXAMPLES)
+#: s; an example takes a few milliseconds.
+PATIENCE = 60 + EXAMPLES
 ROOT = Path(__file__).parents[3]
 ROBOT = """
 estop: required
