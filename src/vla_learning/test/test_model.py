@@ -1,5 +1,7 @@
 import pytest
 
+from vla_core.types import Intent
+
 torch = pytest.importorskip('torch')
 
 from vla_learning.model import Attention, ModelConfig, Policy, Words  # noqa: E402
@@ -102,3 +104,11 @@ def test_every_weight_learns(policy):
     torch.stack([part.square().sum() for part in sums]).sum().backward()
     missing = [name for name, weight in policy.named_parameters() if weight.grad is None]
     assert missing == []
+
+
+def test_without_teachers_every_text_is_a_goal_and_nothing_is_ever_done(policy):
+    policy.accept_everything()
+    embeddings = torch.randn(40, 4, SMALL.words)
+    intents = policy.language.intents(embeddings, torch.zeros(40, 4, dtype=torch.bool))
+    assert set(intents.argmax(dim=1).tolist()) == {int(Intent.GOAL)}
+    assert policy(picture(2), speak(policy, 6)).done.sigmoid().max() < 0.001

@@ -12,7 +12,7 @@ from vla_learning.checkpoint import save
 from vla_learning.data.source import open_source, Recorded, RecordedSource, View
 from vla_learning.experiment import DataConfig, Experiment
 from vla_learning.model import encoder_for, LanguageEncoder, Policy
-from vla_learning.training.trainer import Trainer
+from vla_learning.training.trainer import make_policy, Trainer
 
 #: Instructions whose mean a blind policy hears.
 _SAMPLE = 64
@@ -32,6 +32,9 @@ def make_trainer(experiment: Experiment, run: Path) -> Trainer:
             f'expected model.axes, {experiment.model.axes}; or name some in data.axes'
         )
     publisher = Publisher(experiment, source)
+    policy = make_policy(experiment)
+    # A recording says what was done, not what is to be refused or when something is done.
+    policy.accept_everything()
     facts = {
         'sha256': source.sha256,
         'axes': list(source.axes),
@@ -41,7 +44,13 @@ def make_trainer(experiment: Experiment, run: Path) -> Trainer:
         'left_out': len(source.recording.problems.found),
     }
     return Trainer(
-        experiment, source, run, validation=validation, publish=publisher.publish, data=facts
+        experiment,
+        source,
+        run,
+        validation=validation,
+        publish=publisher.publish,
+        policy=policy,
+        data=facts,
     )
 
 
