@@ -1,4 +1,5 @@
 import importlib
+from pathlib import Path
 import subprocess
 import sys
 
@@ -53,6 +54,11 @@ def test_mistake_is_one_line_and_status_1(capsys, tmp_path, monkeypatch, argumen
     assert line.startswith('vla-learn: ')
     assert message in line
     assert line.count('\n') == 1
+
+
+def test_reference_page_has_every_command():
+    page = (Path(__file__).parents[3] / 'docs/reference/commands.md').read_text(encoding='utf-8')
+    assert [name for name in COMMANDS if f'`vla-learn {name}' not in page] == []
 
 
 def test_unknown_command_is_refused(capsys):

@@ -11,10 +11,14 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordLevel  # noqa: E402
+from tokenizers.pre_tokenizers import Whitespace  # noqa: E402
+
 from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_learning.data.batch import Batch, Features  # noqa: E402
 from vla_learning.experiment import DataConfig, Experiment, TrainConfig  # noqa: E402
-from vla_learning.model import ModelConfig  # noqa: E402
+from vla_learning.model import Bert, ModelConfig, Policy  # noqa: E402
 from vla_learning.report.curves import read_curves  # noqa: E402
 from vla_learning.training.interruption import Interrupted  # noqa: E402
 from vla_learning.training.state import STATE_FILE  # noqa: E402
@@ -135,6 +139,33 @@ def test_pieces_and_processes_give_the_losses_of_the_whole_batch(tmp_path):
     assert curve(tmp_path / 'processes') == pytest.approx(whole, rel=0, abs=1e-5)
 
 
+class Spoken(Lamps):
+    """Lamps whose instructions nobody has embedded."""
+
+    def batch(self, step, part=0, parts=1):
+        return replace(super().batch(step, part, parts), features=None)
+
+
+@pytest.mark.parametrize('learning', [0, 1])
+def test_bert_of_the_policy_learns_its_last_layers_or_rests(tmp_path, learning):
+    unknown = '[UNK]'
+    words = {word: number for number, word in enumerate([unknown, 'go', 'at', *'01234567'])}
+    tokenizer = Tokenizer(WordLevel(words, unk_token=unknown))
+    tokenizer.pre_tokenizer = Whitespace()
+    sizes = {'vocab_size': len(words), 'hidden_size': 8, 'num_attention_heads': 2}
+    sizes |= {'num_hidden_layers': 2, 'intermediate_size': 8}
+    policy = Policy(replace(MODEL, encoder='bert'), Bert.build(sizes, tokenizer))
+    policy.unfreeze('language', learning)
+    before = {name: value.clone() for name, value in policy.encoder.named_parameters()}
+    Trainer(experiment(steps=2), Spoken(), tmp_path, policy=policy).run()
+    moved = {
+        name.split('.')[3]
+        for name, value in policy.encoder.named_parameters()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == ({'1'} if learning else set())
+
+
 def test_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path):
     Trainer(experiment(), Lamps(), tmp_path).run(3)
     before = (tmp_path / STATE_FILE).read_bytes()
@@ -147,6 +178,16 @@ def test_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path):
     assert sorted(found['rows']) == list(range(8))
     assert 'go at 4' in found['texts']
     assert (tmp_path / STATE_FILE).read_bytes() == before
+
+
+def test_curves_of_steps_that_were_lost_are_hidden(tmp_path):
+    plan = experiment(log_steps=1)
+    Trainer(plan, Lamps(), tmp_path).run(2)
+    saved = (tmp_path / STATE_FILE).read_bytes()
+    Trainer(plan, Lamps(), tmp_path).run(4)
+    (tmp_path / STATE_FILE).write_bytes(saved)
+    Trainer(plan, Lamps(), tmp_path).run()
+    assert read_curves(tmp_path)['train/loss'][0] == [1, 2, 3, 4, 5, 6]
 
 
 def test_other_experiment_in_the_folder_is_refused(tmp_path):
