@@ -15,6 +15,9 @@ from PIL import Image
 from vla_core.errors import ObservationError
 from vla_core.types import CameraSlot
 
+#: px; larger numbers are no camera's, and could overflow when they are scaled.
+MAX_INTRINSIC = 1e9
+
 
 class _Placement(NamedTuple):
     """Where pixels come from and go to: source rectangle, size it is scaled to, target corner."""
@@ -87,11 +90,15 @@ def scale_intrinsics(
         The matrix for the resized image, as many numbers as came in.
 
     Raises:
-        ObservationError: if `k` has not 9 or 12 finite numbers, or a side is below 1.
+        ObservationError: if `k` has not 9 or 12 numbers within MAX_INTRINSIC, or a side is below
+            1.
     """
     matrix = np.asarray(k, dtype=np.float64)
-    if matrix.shape not in ((9,), (12,)) or not np.isfinite(matrix).all():
-        raise ObservationError(f'camera matrix {list(k)}: expected 9 or 12 finite numbers')
+    # NaN fails the comparison too.
+    if matrix.shape not in ((9,), (12,)) or not (np.abs(matrix) <= MAX_INTRINSIC).all():
+        raise ObservationError(
+            f'camera matrix {list(k)}: expected 9 or 12 finite numbers up to {MAX_INTRINSIC:g}'
+        )
     if width < 1 or height < 1:
         raise ObservationError(f'camera of {width}x{height} pixels: expected at least 1x1')
     place = _place(width, height, slot)
