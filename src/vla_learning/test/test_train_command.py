@@ -15,6 +15,7 @@ pytest.importorskip('accelerate')
 from vla_core.manifest import load_manifest  # noqa: E402
 from vla_learning.checkpoint import load  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
+from vla_learning.report.curves import read_curves  # noqa: E402
 from vla_learning.training.state import read_state, STATE_FILE  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -61,6 +62,25 @@ def test_recording_becomes_a_checkpoint_with_its_origin(tmp_path, capsys):
     assert 'actions of 7 axes' in capsys.readouterr().err
     assert not (tmp_path / 'two').exists()
     assert load_manifest(run / 'last').training['step'] == 4
+
+
+@pytest.mark.slow
+def test_two_processes_follow_the_loss_curve_of_one_on_real_pictures(tmp_path):
+    experiment = write(tmp_path, 60)
+    # The constants of the seed.
+    seed = '--train.learning-rate 1e-4 --train.schedule warm_restarts --train.batch 16'
+    calm = '--train.freeze-batch-norm --model.dropout 0 --train.log-steps 1'
+    command = ['-m', 'vla_learning.cli', 'train', experiment, *seed.split(), *calm.split()]
+    torchrun = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    curves = []
+    for processes in ([], torchrun):
+        folder = tmp_path / f'run{len(curves)}'
+        subprocess.run([sys.executable, *processes, *command, '--folder', folder], check=True)
+        curves.append(read_curves(folder)['train/loss'][1])
+    assert len(curves[0]) == 60
+    assert curves[0][-1] < 0.95 * curves[0][0]
+    print(f'largest difference {max(abs(a - b) for a, b in zip(*curves, strict=True)):.1e}')
+    assert curves[1] == pytest.approx(curves[0], rel=0, abs=1e-4)
 
 
 @pytest.mark.slow
