@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vla_core.errors import ActionRejected, CheckpointError
-from vla_core.manifest import load_manifest, Manifest
+from vla_core.errors import ActionRejected, CheckpointError, ConfigError
+from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 from vla_core.types import Intent, Language, Observation, Prediction
 from vla_inference.encoder import locate, open_session, TokenEncoder
 
@@ -47,12 +47,16 @@ class OnnxPolicy:
         self.spec = manifest.spec
         self._slot = _only_slot(manifest)
         language = manifest.language
+        included = isinstance(language, IncludedLanguage)
         self._encoder = TokenEncoder(
-            locate(language), checkpoint / language.tokenizer, language.max_tokens
+            checkpoint / language.file if included else locate(language),
+            checkpoint / language.tokenizer,
+            language.max_tokens,
         )
         self._language = open_session(checkpoint / LANGUAGE_FILE)
         self._policy = open_session(checkpoint / POLICY_FILE)
-        self._mean = _read_mean(checkpoint / MEAN_FILE)
+        mean = checkpoint / MEAN_FILE
+        self._mean = _read_mean(mean) if mean.exists() else None
         self.attention = np.zeros((0, 0), np.float32)
         self._warm_up()
 
@@ -65,7 +69,15 @@ class OnnxPolicy:
         return Language(text, Intent(int(intent[0].argmax())), WordFeatures(tokens, pooled))
 
     def ablate(self, language: Language) -> Language:
-        """Replace what was said by the mean of all training sentences; its intent stays."""
+        """Replace what was said by the mean of all training sentences; its intent stays.
+
+        Raises:
+            ConfigError: if the checkpoint has none, as one that was imported.
+        """
+        if self._mean is None:
+            raise ConfigError(
+                f'{self.spec.model_id} was made without training sentences: expected {MEAN_FILE}'
+            )
         return replace(language, features=self._mean)
 
     def infer(self, observation: Observation, language: Language) -> Prediction:

@@ -137,11 +137,10 @@ def test_blind_policy_hears_the_mean_of_the_training_instructions(folder, minilm
 
 def test_without_training_instructions_there_is_no_blind_run(tmp_path):
     write(tmp_path / 'small', make_compact())
-    native = NativePolicy(tmp_path / 'small')
-    with pytest.raises(ConfigError, match='without training instructions'):
-        native.ablate(native.encode('stop'))
-    with pytest.raises(ConfigError, match='without training instructions'):
-        export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
+    export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
+    for policy in (NativePolicy(tmp_path / 'small'), OnnxPolicy(tmp_path / 'onnx')):
+        with pytest.raises(ConfigError, match='without training'):
+            policy.ablate(policy.encode('stop'))
 
 
 def test_features_of_another_policy_are_refused(folder):
@@ -260,10 +259,31 @@ def test_export_of_a_checkpoint_says_what_torch_says(folder, tmp_path):
         assert np.abs(actions[0]).max() > 0.01
 
 
-def test_network_with_a_bert_is_not_exported(tmp_path):
+def test_exported_network_brings_its_bert_along(tmp_path):
     policy = make_full()
+    write(tmp_path / 'small', policy, sample=policy.encoder.encode(['stop', 'go home']))
+    parity = export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
+    assert max(parity.values()) <= 1e-5
+    assert load_manifest(tmp_path / 'onnx').language.file == 'encoder.onnx'
+    observation = Observation({'front': picture(policy)}, 0)
+    both = [NativePolicy(tmp_path / 'small'), OnnxPolicy(tmp_path / 'onnx')]
+    for text in ('go to the red box', 'stop'):
+        said = [one.encode(text) for one in both]
+        assert said[0].intent == said[1].intent
+        actions = [
+            one.infer(observation, words).actions for one, words in zip(both, said, strict=True)
+        ]
+        # The exported weights are rounded to float16.
+        np.testing.assert_allclose(*actions, atol=2e-3)
+    np.testing.assert_allclose(both[0].attention, both[1].attention, atol=2e-3)
+
+
+def test_network_that_onnx_cannot_express_leaves_nothing(tmp_path):
+    torch.manual_seed(0)
+    config = replace(FULL, height=96, width=96)
+    policy = Policy(config, make_full().encoder).eval()
     write(tmp_path / 'small', policy, sample=policy.encoder.encode(['stop']))
-    with pytest.raises(ConfigError, match='expected minilm'):
+    with pytest.raises(CheckpointError, match='cannot be exported'):
         export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
     assert not (tmp_path / 'onnx').exists()
 

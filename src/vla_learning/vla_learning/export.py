@@ -9,8 +9,6 @@ from typing import Annotated, Any, TYPE_CHECKING
 
 import tyro
 
-from vla_core.errors import ConfigError
-
 if TYPE_CHECKING:
     from vla_learning.data.batch import Features
     from vla_learning.model import Policy
@@ -52,20 +50,16 @@ def export_folder(native: Path, folder: Path) -> dict[str, float]:
     Raises:
         CheckpointError: if the checkpoint is damaged, or a difference is too large; `folder` is
             not touched.
-        ConfigError: if it has a BERT of its own, or was saved without training instructions.
+        ConfigError: if `folder` holds something that is no checkpoint.
     """
     from vla_learning.checkpoint import load, load_mean
     from vla_learning.onnx_graphs import write_onnx
 
     policy, manifest = load(native)
-    mean = load_mean(native)
-    if mean is None:
-        raise ConfigError(
-            f'{native.name} was saved without training instructions, and an exported policy must '
-            'be able to run blind: expected language_mean.safetensors'
-        )
     training = {**manifest.training, 'native_sha256': manifest.spec.model_sha256}
-    return write_onnx(policy, mean, folder, manifest.spec, training, manifest.statistics)
+    return write_onnx(
+        policy, load_mean(native), folder, manifest.spec, training, manifest.statistics
+    )
 
 
 def export(

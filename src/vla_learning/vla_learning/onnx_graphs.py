@@ -22,18 +22,21 @@ from onnx import helper, numpy_helper, TensorProto
 import torch
 from torch import nn, Tensor
 
-from vla_core.errors import CheckpointError, ConfigError
-from vla_core.manifest import write_manifest
+from vla_core.errors import CheckpointError
+from vla_core.manifest import IncludedLanguage, LanguageReference, write_manifest
 from vla_core.types import PolicySpec
 from vla_inference.encoder import open_session
 from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
 from vla_learning.checkpoint import new_folder
-from vla_learning.model import Policy, Words
-from vla_learning.model.minilm import installed_encoder, installed_tokenizer
+from vla_learning.model import Bert, Policy, Words
+from vla_learning.model.minilm import installed_encoder, installed_tokenizer, TOKENIZER_FILE
 
 OPSET = 17
 #: Largest difference between torch and the exported graph that is accepted.
 PARITY = 1e-4
+ENCODER_FILE = 'encoder.onnx'
+# The inputs that exported BERTs have, MiniLM among them.
+_IDS = ['input_ids', 'attention_mask', 'token_type_ids']
 # Smaller tensors are not worth a Cast.
 _WIDENED_FROM = 256
 
@@ -52,6 +55,19 @@ class _LanguageGraph(nn.Module):
         return words.tokens, words.pooled, self.head.intents(embeddings, padding)
 
 
+class _EncoderGraph(nn.Module):
+    """Ids [1, T] of one text to its embeddings [1, T, E]; one text needs no mask and one type."""
+
+    def __init__(self, encoder: Bert) -> None:
+        super().__init__()
+        self.network = encoder.network
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Take the three inputs of exported BERTs; a graph drops those that it does not use."""
+        ids = input_ids + 0 * (attention_mask + token_type_ids)
+        return self.network(input_ids=ids).last_hidden_state
+
+
 class _PolicyGraph(nn.Module):
     """One picture (uint8) and one instruction to actions; training's extra outputs fall away."""
 
@@ -68,7 +84,7 @@ class _PolicyGraph(nn.Module):
 
 def write_onnx(
     policy: Policy,
-    mean: Words,
+    mean: Words | None,
     folder: Path,
     spec: PolicySpec,
     training: Mapping[str, Any],
@@ -78,7 +94,7 @@ def write_onnx(
 
     Args:
         policy: trained network.
-        mean: what a blind policy hears: tokens [1, 1, W], pooled [1, W].
+        mean: what a blind policy hears: tokens [1, 1, W], pooled [1, W]; None: no blind runs.
         folder: where to write.
         spec: contract, with the name of the checkpoint.
         training: provenance, as plain values.
@@ -88,14 +104,10 @@ def write_onnx(
         Largest absolute differences between torch and onnxruntime, by output.
 
     Raises:
-        CheckpointError: if a difference exceeds PARITY; the folder is not touched.
-        ConfigError: if the network has a BERT of its own.
+        CheckpointError: if a difference exceeds PARITY, or ONNX lacks an operation; the folder is
+            not touched.
+        ConfigError: if `folder` holds something that is no checkpoint.
     """
-    if policy.config.encoder != 'minilm':
-        raise ConfigError(
-            f'{spec.model_id}: a network with encoder {policy.config.encoder} cannot be exported: '
-            'expected minilm'
-        )
     policy = round_weights(policy)
     config = policy.config
     language, graph = _LanguageGraph(policy).eval(), _PolicyGraph(policy).eval()
@@ -113,9 +125,9 @@ def write_onnx(
             ['image', 'tokens', 'pooled'],
             ['actions', 'done', 'attention'],
         )
-        np.savez(draft / MEAN_FILE, tokens=mean.tokens.numpy(), pooled=mean.pooled.numpy())
-        encoder = installed_encoder()
-        shutil.copy(installed_tokenizer(), draft / encoder.tokenizer)
+        if mean is not None:
+            np.savez(draft / MEAN_FILE, tokens=mean.tokens.numpy(), pooled=mean.pooled.numpy())
+        encoder = _write_encoder(policy.encoder, draft)
         largest = _compare(language, graph, draft)
         if not max(largest.values()) <= PARITY:
             raise CheckpointError(f'export differs from torch by {largest}: expected <= {PARITY}')
@@ -124,6 +136,22 @@ def write_onnx(
             draft, 'onnx', spec, encoder, training=training, parity=parity, statistics=statistics
         )
     return largest
+
+
+def _write_encoder(encoder: Bert | None, folder: Path) -> LanguageReference | IncludedLanguage:
+    """Put the tokenizer into the folder, and the BERT, unless MiniLM is installed everywhere."""
+    if encoder is None:
+        language = installed_encoder()
+        shutil.copy(installed_tokenizer(), folder / language.tokenizer)
+        return language
+    included = IncludedLanguage(ENCODER_FILE, encoder.max_tokens, TOKENIZER_FILE)
+    encoder.tokenizer.save(str(folder / TOKENIZER_FILE))
+    ids = torch.ones(1, 7, dtype=torch.int64)
+    inputs = (ids, ids, torch.zeros_like(ids))
+    _write_graph(
+        _EncoderGraph(encoder).eval(), inputs, folder / ENCODER_FILE, _IDS, ['last_hidden_state']
+    )
+    return included
 
 
 def round_weights(policy: Policy) -> Policy:
@@ -155,20 +183,25 @@ def _write_graph(
     inputs: list[str],
     outputs: list[str],
 ) -> None:
-    """Trace a graph whose number of words is free."""
-    dynamic = {name: {1: 'words'} for name in ('embeddings', 'tokens') if name in inputs}
-    if 'embeddings' in inputs:
-        dynamic['tokens'] = {1: 'words'}
-    torch.onnx.export(
-        graph,
-        example,
-        str(path),
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_axes=dynamic,
-        opset_version=OPSET,
-        dynamo=False,
-    )
+    """Trace a graph whose number of words is free.
+
+    Raises:
+        CheckpointError: if ONNX has no such operation.
+    """
+    spoken = {*_IDS, 'last_hidden_state', 'embeddings', 'tokens'}
+    try:
+        torch.onnx.export(
+            graph,
+            example,
+            str(path),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes={name: {1: 'words'} for name in spoken & {*inputs, *outputs}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise CheckpointError(f'{path.name} cannot be exported: {error}') from error
     model = onnx.load(path)
     model.graph.doc_string = model.doc_string = ''
     for node in model.graph.node:
@@ -209,6 +242,17 @@ def _compare(
             difference = float(np.abs(one.numpy() - other).max())
             worst[name] = max(worst.get(name, 0.0), difference)
 
+    encoder = graph.policy.encoder
+    if encoder is not None:
+        session = open_session(folder / ENCODER_FILE)
+        for length in (1, 5, encoder.max_tokens):
+            ids = torch.randint(
+                0, encoder.network.config.vocab_size, (1, length), generator=generator
+            )
+            expected = encoder.network(input_ids=ids).last_hidden_state
+            values = (ids.numpy(), np.ones_like(ids), np.zeros_like(ids))
+            found = session.run(['last_hidden_state'], dict(zip(_IDS, values, strict=True)))
+            note(['embeddings'], (expected,), found)
     size = (1, config.height, config.width, 3)
     for case in range(cases):
         words = 0.4 * torch.randn(1, 3 + case % 10, config.words, generator=generator)
