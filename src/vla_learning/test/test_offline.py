@@ -211,9 +211,12 @@ def test_curves_are_read_from_event_files(tmp_path):
     writer = EventFileWriter(str(tmp_path))
     for step in (1, 2, 3):
         value = Summary.Value(tag='train/loss', simple_value=1 / step)
-        writer.add_event(Event(step=step, wall_time=0.0, summary=Summary(value=[value])))
+        idle = Summary.Value(tag='train/ground', simple_value=0.0)
+        writer.add_event(Event(step=step, wall_time=0.0, summary=Summary(value=[value, idle])))
     writer.close()
-    steps, values = read_curves(tmp_path)['train/loss']
+    curves = read_curves(tmp_path)
+    assert list(curves) == ['train/loss']
+    steps, values = curves['train/loss']
     assert steps == [1, 2, 3]
     assert values == pytest.approx([1, 1 / 2, 1 / 3])
     with pytest.raises(ConfigError, match='expected a training run'):

@@ -188,6 +188,9 @@ def _check(options: Evaluate) -> None:
     out = options.out
     if out.exists() and not out.is_dir():
         raise ConfigError(f'out {out} is a file: expected a folder')
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f'out {out}: {parent} cannot be written to: expected a folder that can')
     if out.is_dir() and any(out.iterdir()) and not (out / FILE_NAME).is_file():
         raise ConfigError(
             f'out {out} holds something else: expected a new or empty folder, or that of an '

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 import io
 from itertools import groupby
+import math
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,12 @@ def _scenes(
 
     def axis_line(overlay: Overlay, axis: int) -> str:
         scale, unit = contract['action_scale'][axis], contract['action_units'][axis]
-        text = f'{contract["action_names"][axis]} {scale * overlay.action[axis]:+.2f} {unit}'
+        # Three digits of full scale, whatever that is.
+        digits = max(0, 2 - math.floor(math.log10(scale)))
+        text = f'{contract["action_names"][axis]} {scale * overlay.action[axis]:+.{digits}f}'
+        text += f' {unit}' if unit != '1' else ''
         if overlay.target is not None:
-            text += f', right {scale * overlay.target[axis]:+.2f}'
+            text += f', right {scale * overlay.target[axis]:+.{digits}f}'
         return text.replace('-', '−')
 
     def lines(overlay: Overlay) -> list[str]:

@@ -51,9 +51,8 @@ class Overlay:
 
 def overlays(listener: Listener, asked: Asked) -> list[Overlay]:
     """Ask again about the scenes in which the right answers differ most, and look at attention."""
-    order = sorted(range(len(asked.scenes)), key=lambda n: (-_contrast(asked.scenes[n]), n))
     result = []
-    for number in sorted(order[:_SCENES]):
+    for number in _choose(asked.scenes):
         scene = asked.scenes[number]
         for question in _varied(scene):
             answer = listener.ask(scene, question, number)
@@ -133,6 +132,16 @@ def _heat(
         if shape is not None:
             return mean[first:].reshape(shape), float(mean[0]) if first else None
     return None, None
+
+
+def _choose(scenes: Sequence[Scene]) -> list[int]:
+    """Number the scenes that are shown; where no right answers differ, spread over all."""
+    contrasts = [_contrast(scene) for scene in scenes]
+    if not any(contrasts):
+        spread = np.linspace(0, len(scenes) - 1, min(_SCENES, len(scenes))).round()
+        return spread.astype(int).tolist()
+    order = sorted(range(len(scenes)), key=lambda number: (-contrasts[number], number))
+    return sorted(order[:_SCENES])
 
 
 def _contrast(scene: Scene) -> float:
