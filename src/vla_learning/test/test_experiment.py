@@ -106,12 +106,6 @@ def test_seed_has_the_constants_of_the_seed():
     assert experiment.randomise.real_ratio == 0.5
 
 
-def test_demo_is_the_recipe_of_the_demo_policy():
-    from vla_learning.sim.recipe import DEMO
-
-    assert load_experiment(next(path for path in EXPERIMENTS if path.stem == 'demo')) == DEMO
-
-
 def test_section_that_is_left_out_changes_no_picture(tmp_path):
     assert load_experiment(write(tmp_path, SMALL)).randomise.real_ratio == 1.0
     assert load_experiment(write(tmp_path, SMALL | {'randomise': {}})).randomise.real_ratio == 0.5

@@ -21,14 +21,16 @@ class Demo:
     """Make the demo policy; goes on where it was interrupted.
 
     Attributes:
+        experiment: what is learned, and how.
         run: work folder.
         checkpoint: result.
-        steps: optimiser steps instead of the recipe's.
-        frames: sampled pictures instead of the recipe's.
+        steps: optimiser steps instead of the experiment's.
+        frames: sampled pictures instead of the experiment's.
         smoke: seconds instead of hours: everything runs, nothing is learned.
         export_only: export the run as it stands.
     """
 
+    experiment: Path = Path('src/vla_learning/experiments/demo.yaml')
     run: Path = Path('build/learning')
     checkpoint: Path = _DEMO
     steps: int | None = None
@@ -58,9 +60,10 @@ class Choose:
 
 def make_demo(options: Demo) -> int:
     """Follow the recipe; returns the exit status."""
+    from vla_learning.experiment import load_experiment
     from vla_learning.sim import recipe
 
-    chosen = recipe.SMOKE if options.smoke else recipe.DEMO
+    chosen = recipe.SMOKE if options.smoke else load_experiment(options.experiment)
     chosen = recipe.scaled(chosen, options.frames, options.steps)
     make = recipe.export_run if options.export_only else recipe.follow
     make(chosen, options.run, options.checkpoint)

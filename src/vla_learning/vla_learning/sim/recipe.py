@@ -15,7 +15,7 @@ from accelerate import PartialState
 import numpy as np
 
 from vla_inference.onnx_policy import OnnxPolicy
-from vla_learning.experiment import DataConfig, Experiment, LossConfig, SimConfig, TrainConfig
+from vla_learning.experiment import DataConfig, Experiment, SimConfig, TrainConfig
 from vla_learning.export import export
 from vla_learning.model import ModelConfig
 from vla_learning.sim.frames import collect, load
@@ -29,27 +29,6 @@ from vla_sim.layout import LAYOUT_VERSION
 LOG = logging.getLogger(__name__)
 # Training layouts are below 500 000; frames use the first ones, on-policy episodes these.
 _ON_POLICY_SEEDS = 400_000
-#: What experiments/demo.yaml says; its loss is about the two axes of the robot, and the scene.
-DEMO = Experiment(
-    data=DataConfig(kind='sim'),
-    train=TrainConfig(
-        steps=8_000,
-        batch=64,
-        learning_rate=1.5e-3,
-        weight_decay=0.02,
-        warmup=200,
-        ema=0.998,
-        precision='bf16',
-        device='cpu',
-        loss=LossConfig(
-            kind='smooth_l1',
-            axis_weights=(3.0, 0.2, 0.2, 0.2, 0.2, 2.0, 0.2),
-            # Step 0 is played most, for every frame brings a new chunk.
-            fading=0.5,
-            action=4.0,
-        ),
-    ),
-)
 #: Minutes become seconds: everything runs, nothing is learned.
 SMOKE = Experiment(
     data=DataConfig(
