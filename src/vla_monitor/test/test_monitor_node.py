@@ -188,9 +188,8 @@ def test_diagnostics_name_robot_nodes_hops_and_instruction(bench: Callable[..., 
     rig.beat(consecutive_errors=6, detail='step 3: expected 12')
     rig.until(lambda: len(rig.diagnostics) > 1)
     statuses = {status.name: status for status in rig.diagnostics[-1].status}
-    assert {'one/vla', 'one/vla/node/camera/front', 'one/vla/hop/camera_to_cmd_vel'} <= set(
-        statuses
-    )
+    assert {'one/vla/black_box', 'one/vla', 'one/vla/node/camera/front'} <= set(statuses)
+    assert {'one/vla/hop/camera_to_cmd_vel'} <= set(statuses)
     overall = {pair.key: pair.value for pair in statuses['one/vla'].values}
     assert overall['instruction'] == "4 'go to the red box': running"
     assert overall['inference baseline [s]'] == 'unknown'

@@ -104,11 +104,14 @@ def health_to_msg(report: Report, header: Header) -> HealthReport:
     )
 
 
-def diagnostics_to_msg(report: Report, header: Header, namespace: str) -> DiagnosticArray:
+def diagnostics_to_msg(
+    report: Report, header: Header, namespace: str, *more: DiagnosticStatus
+) -> DiagnosticArray:
     """Return the report for the tools that read /diagnostics, whatever robot it is about."""
     root = f'{namespace.strip("/")}/vla'.lstrip('/')
     statuses = [_overall(report), *(_node(node, report.alarms) for node in report.nodes)]
     statuses += [_hop(name, hop) for name, hop in report.hops.items()]
+    statuses += more
     for status in statuses:
         status.name = f'{root}{status.name}'
         status.hardware_id = namespace

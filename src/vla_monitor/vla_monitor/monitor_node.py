@@ -112,10 +112,10 @@ class MonitorNode(Node):
         report = self._health.report(time.monotonic())
         header = self._header()
         self._reports.publish(messages.health_to_msg(report, header))
-        diagnostics = messages.diagnostics_to_msg(report, header, self.get_namespace())
-        overall = diagnostics.status[0].name
-        diagnostics.status.append(self._black_box.status(f'{overall}/black_box'))
-        self._diagnostics.publish(diagnostics)
+        files = self._black_box.status('/black_box')
+        self._diagnostics.publish(
+            messages.diagnostics_to_msg(report, header, self.get_namespace(), files)
+        )
 
     def _header(self) -> Header:
         return Header(stamp=to_time(self._time.stamp_ns()))
