@@ -151,6 +151,24 @@ def test_renewed_hold_uses_up_the_budget(driving):
     assert driving.results[-1].cause is Cause.HOLD_BUDGET
 
 
+def test_one_hiccup_after_another_is_no_hold_for_ever(driving):
+    start = len(driving.results)
+    for step in range(400):
+        driving.busy_age = 0.3 if step % 8 < 4 else 0.0
+        driving.step()
+    stopped = _first(driving, start, lambda result: result.state is State.CONTROLLED_STOP)
+    assert stopped == pytest.approx(3.0, abs=0.1)
+    assert driving.states[-3:] == [State.HOLD, State.CONTROLLED_STOP, State.STOPPED]
+    assert any(result.cause is Cause.HOLD_BUDGET for result in driving.results)
+
+
+def test_gate_that_was_suspended_in_a_hold_goes_on(driving):
+    assert driving.step(Stop(StopLevel.HOLD)).state is State.HOLD
+    driving.now += 61.0
+    result = driving.step(Stop(StopLevel.HOLD))
+    assert (result.state, result.cause) == (State.HOLD, Cause.HOLD_REQUESTED)
+
+
 def _bad_chunks(world):
     """One chunk for every rule, each wrong in one thing only."""
     good = world.chunk

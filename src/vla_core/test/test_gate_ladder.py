@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 import math
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +10,15 @@ import pytest
 
 from vla_core.gate.breach import Breach
 from vla_core.gate.causes import Cause, Severity, severity, State
+from vla_core.gate.config import ESCAPE_SPEED
 from vla_core.gate.debounce import CLEAR_AFTER, Debounce
 from vla_core.gate.messages import EventKind, Request, Stop, StopLevel
 from vla_core.gate.pace import HYSTERESIS, Pace, RISE_AFTER, RISE_RATE
 from vla_core.gate.reasons import NO_REASON, PARAMETERS, Reason
+from vla_core.gate.zones import RELEASE, STANDOFF
 
 PERIOD = 0.02
+REFERENCE = Path(__file__).parents[3] / 'docs' / 'reference' / 'safety.md'
 
 
 # -- debounce ----------------------------------------------------------------------------------
@@ -138,6 +142,21 @@ def test_pace_settles_under_noise(base, noise):
 def test_pace_of_full_speed_with_noise_below_it_stays_low():
     scales = _pace([0.97, 1.0] * 200)
     assert set(scales) == {0.97}
+
+
+def test_pace_comes_back_to_full_speed_from_just_below():
+    assert _pace([0.97] + [None] * 60)[-1] == 1.0
+
+
+def test_figures_of_the_reference():
+    text = REFERENCE.read_text()
+    assert (RISE_AFTER, RISE_RATE, HYSTERESIS) == (0.5, 0.5, 0.05)
+    assert 'it rises after 0.5 s in\n  which 0.05 more' in text
+    assert 'by 0.5 per second' in text
+    assert (RELEASE, STANDOFF, ESCAPE_SPEED) == (0.05, 0.02, 0.1)
+    assert 'Borders have 0.05 m of hysteresis' in text
+    assert 'within 2 cm of nothing' in text
+    assert 'at 0.1 m/s at most' in text
 
 
 # -- reasons -----------------------------------------------------------------------------------

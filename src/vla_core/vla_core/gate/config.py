@@ -55,6 +55,7 @@ STILL_SPAN_BLIND = 1.0  # without odom: zeros published
 STOP_LIMIT = 2.0
 HOLD_BUDGET = 3
 HOLD_WINDOW = 60.0
+LONGEST_HOLD = 1.0  # longer than any hiccup is before it is a fault: it counts again
 ERRORS_TO_LATCH = 5
 ERROR_SPAN = 0.5  # a count whose sender has been silent for so long is no cause any more
 #: Scale of speed for a StopRequest SLOW.

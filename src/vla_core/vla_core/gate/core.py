@@ -15,6 +15,7 @@ from vla_core.gate.config import (
     GREEN_SPAN,
     HOLD_BUDGET,
     HOLD_WINDOW,
+    LONGEST_HOLD,
     REQUEST_SPAN,
     Timing,
 )
@@ -192,9 +193,12 @@ class Gate:
         self._state, self._since, self._good_since = state, now, math.inf
 
     def _count_long_hold(self, now: float, causes: frozenset[Cause]) -> frozenset[Cause]:
-        """Count a requested hold again for every span for which it is renewed."""
-        requested = self._state is State.HOLD and Cause.HOLD_REQUESTED in causes
-        if not requested or now - self._holds[-1] < REQUEST_SPAN:
+        """Count a hold again that is renewed: asked for again, or by one hiccup after another."""
+        requested = Cause.HOLD_REQUESTED in causes
+        span = REQUEST_SPAN if requested else LONGEST_HOLD
+        # A gate that was suspended in a hold may have forgotten it by now.
+        counted = self._holds[-1] if self._holds else self._since
+        if self._state is not State.HOLD or now - counted < span:
             return causes
         if len(self._holds) < HOLD_BUDGET:
             self._holds.append(now)
