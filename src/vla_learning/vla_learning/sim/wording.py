@@ -2,10 +2,10 @@
 
 Standard library only, so that an evaluator without torch or numpy can import it.
 
-An instruction is understood when it names one of six colours and three shapes, or one of four
-motions. A known object that is not there is understood (the robot searches and reports
-NOT_FOUND); an unknown colour or thing ("the pink pyramid"), a negation and any task other than
-driving are refused.
+An instruction is understood when it names one of six colours and three shapes, a thing by its
+relation to others (`relations`), or one of four motions. A known object that is not there is
+understood (the robot searches and reports NOT_FOUND); an unknown colour or thing ("the pink
+pyramid"), a negation and any task other than driving are refused.
 """
 
 from __future__ import annotations
