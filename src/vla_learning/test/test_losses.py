@@ -9,6 +9,7 @@ from vla_core.errors import ConfigError  # noqa: E402
 from vla_learning.data.batch import Batch, Features, Scene, Sentences  # noqa: E402
 from vla_learning.experiment import LossConfig, TrainConfig  # noqa: E402
 from vla_learning.model import ModelConfig, Policy  # noqa: E402
+from vla_learning.training.average import follow  # noqa: E402
 from vla_learning.training.losses import action_error, count, Objective, TERMS  # noqa: E402
 from vla_learning.training.schedule import epoch_length, is_checkpoint, last_step, rate  # noqa: E402
 
@@ -199,3 +200,17 @@ def test_run_ends_with_its_steps_or_epochs_whichever_comes_first():
     both = TrainConfig(steps=99, batch=10, checkpoint_steps=7, checkpoint_epochs=2)
     due = [step for step in range(1, 30) if is_checkpoint(both, step, 50)]
     assert due == [7, 10, 14, 20, 21, 28]
+
+
+def test_average_forgets_its_start_soon_and_then_follows_slowly():
+    model, average = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+        average.weight.fill_(0.0)
+    expected = 0.0
+    for step in range(1, 200):
+        follow(average, model, 0.9, step)
+        keep = 0.9 if step > 180 else step / (step + 20)
+        expected = keep * expected + (1 - keep)
+        assert average.weight.item() == pytest.approx(expected, abs=1e-5)
+    assert average.weight.item() > 0.999

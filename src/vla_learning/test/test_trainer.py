@@ -180,6 +180,31 @@ def test_loss_that_is_not_finite_stops_and_names_the_batch(tmp_path):
     assert (tmp_path / STATE_FILE).read_bytes() == before
 
 
+def test_every_frame_kept_back_is_validated_once(tmp_path):
+    seen = []
+
+    class Few(Lamps):
+        samples = 20
+
+        def batch(self, step, part=0, parts=1):
+            seen.append(step)
+            batch = super().batch(step, part, parts)
+            if step < 2:
+                return batch
+            return replace(
+                batch,
+                image=batch.image[:4],
+                text=batch.text[:4],
+                actions=batch.actions[:4],
+                valid=batch.valid[:4],
+                rows=batch.rows[:4],
+                features=Features(*(value[:4] for value in batch.features)),
+            )
+
+    Trainer(experiment(steps=1), Lamps(), tmp_path, validation=Few()).run()
+    assert seen == [0, 1, 2]
+
+
 def test_curves_of_steps_that_were_lost_are_hidden(tmp_path):
     plan = experiment(log_steps=1)
     Trainer(plan, Lamps(), tmp_path).run(2)

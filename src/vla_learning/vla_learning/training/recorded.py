@@ -12,7 +12,8 @@ from vla_learning.checkpoint import save
 from vla_learning.data.source import open_source, Recorded, RecordedSource, View
 from vla_learning.experiment import DataConfig, Experiment
 from vla_learning.model import encoder_for, LanguageEncoder, Policy
-from vla_learning.training.trainer import make_policy, Trainer
+from vla_learning.training.beginning import make_policy
+from vla_learning.training.trainer import Trainer
 
 #: Instructions whose mean a blind policy hears.
 _SAMPLE = 64

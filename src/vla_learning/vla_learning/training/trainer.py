@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 from copy import deepcopy
 import json
 import logging
+import math
 import os
 from pathlib import Path
 import signal
@@ -20,15 +21,17 @@ from torch import Tensor
 from vla_core.errors import ConfigError, VlaError
 from vla_learning.data.batch import Batch, Features, Source
 from vla_learning.experiment import Experiment, same, save_experiment, TrainConfig
-from vla_learning.model import create, encoder_for, Ids, LanguageEncoder, Policy
+from vla_learning.model import encoder_for, Ids, LanguageEncoder, Policy
 from vla_learning.randomise import Randomiser
 from vla_learning.structure import plain
+from vla_learning.training.average import follow
+from vla_learning.training.beginning import make_policy
 from vla_learning.training.feed import feed, Share, to_device
 from vla_learning.training.interruption import Interrupted, Interruption
 from vla_learning.training.losses import count, Objective
 from vla_learning.training.progress import named_losses, Progress
 from vla_learning.training.provenance import provenance
-from vla_learning.training.schedule import epoch_length, is_checkpoint, last_step, rate
+from vla_learning.training.schedule import is_checkpoint, last_step, rate
 from vla_learning.training.state import read_state, write_state
 from vla_learning.training.validation import validate
 
@@ -233,7 +236,8 @@ class Trainer:
             self._stop(pieces, losses, norm)
         self._optimizer.step()
         self.step += 1
-        self._average()
+        if config.ema:
+            follow(self.average, self.model, config.ema, self.step)
         self.losses = named_losses(whole)
         return whole
 
@@ -270,13 +274,15 @@ class Trainer:
         config, share = self._config, self._share
         batches = config.validation_batches
         if source.samples is not None:
-            batches = min(batches, epoch_length(config, source.samples))
+            batches = min(batches, math.ceil(source.samples / config.batch))
         whole = Share(share.process, share.processes)
 
-        def shares() -> Any:
+        def shares() -> Iterator[tuple[Batch, Features | Ids]]:
             for pieces in feed(source, range(batches), whole, config.workers):
-                batch = to_device(pieces[0], self._accelerator.device)
-                yield batch, self._said(batch)
+                # Of a last, smaller batch there may be nothing left for a process.
+                if len(pieces[0].rows):
+                    batch = to_device(pieces[0], self._accelerator.device)
+                    yield batch, self._said(batch)
 
         with self._accelerator.autocast():
             self.validated = validate(self._judge, shares())
@@ -312,19 +318,6 @@ class Trainer:
     def _rate(self) -> float:
         return rate(self._config, self.step, self.end)
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        if not self._config.ema:
-            return
-        # Early on the average would be dominated by the random start.
-        keep = min(self._config.ema, self.step / (self.step + 20))
-        new = self.model.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(new[name], 1 - keep)
-            else:
-                value.copy_(new[name])
-
 
 def on_cpu(config: TrainConfig) -> bool:
     """Say whether training runs on the CPU.
@@ -333,18 +326,3 @@ def on_cpu(config: TrainConfig) -> bool:
     group, and each of them would train by itself.
     """
     return config.device == 'cpu' or not torch.accelerator.is_available()
-
-
-def make_policy(experiment: Experiment) -> Policy:
-    """Make the policy of an experiment, with what is to stay as it is frozen."""
-    config = experiment.train
-    torch.manual_seed(config.seed)
-    imagenet = Path(config.imagenet) if config.imagenet else None
-    policy = create(experiment.model, config.bert, imagenet)
-    if config.vision_layers is not None:
-        policy.unfreeze('vision', config.vision_layers)
-    if policy.encoder is not None:
-        policy.unfreeze('language', config.language_layers)
-    if config.freeze_batch_norm:
-        policy.freeze_batch_norm()
-    return policy

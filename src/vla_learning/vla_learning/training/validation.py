@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import torch
 
 from vla_learning.data.batch import Batch, Features
+from vla_learning.model import Ids
 from vla_learning.training.losses import count, Objective
 
 
 @torch.no_grad()
-def validate(objective: Objective, batches: Iterator[tuple[Batch, Features]]) -> dict[str, float]:
+def validate(
+    objective: Objective, batches: Iterator[tuple[Batch, Features | Ids]]
+) -> dict[str, float]:
     """Measure the mean loss and the mean absolute error of the actions, over all processes.
 
     Args:
