@@ -302,6 +302,15 @@ def _gap(x, y):
     return math.hypot(max(0.0, abs(x) - 0.3), max(0.0, abs(y) - 0.3))
 
 
+@pytest.mark.parametrize('age', [0.0, 0.25, 0.5])
+def test_old_scan_slows_more_even_for_the_farthest_point(age):
+    limits = Limits((1.0, 0, 0, 0, 0, 0), (1.0,) * 6, (1.0,) * 6)
+    approach = Approach(STOP, 2.0, limits)
+    approach.take(np.array([(0.3 + STANDOFF + 2.2, 0.0)]), 0.0)
+    scale = approach.scale((1.0, 0, 0, 0, 0, 0), age)
+    assert scale == pytest.approx(min(1.0, 2.2 / (2.0 + age)))
+
+
 def test_reach_covers_every_zone(make_walls):
     robot = make_walls(slow=SLOW, approach=1.0).world.robot
     assert reach(robot) >= SLOW.radius + RELEASE

@@ -13,6 +13,8 @@ from vla_core.surroundings import Box, SlowBox, ZonesConfig
 RELEASE = 0.05
 #: m before the stop zone at which a thing counts as reached: more than a scanner's noise.
 STANDOFF = 0.02
+#: s; an older scan is lost (vla_core.surroundings: scan.timeout).
+LONGEST_AGE = 0.5
 #: m; what is nearer still counts as this far away: the time to reach it stays a number.
 SMALLEST_GAP = 1e-6
 
@@ -103,7 +105,7 @@ class Approach:
         self.time = time
         # No point of the box is faster, so whatever is further away is not reached in `time`.
         fastest = math.hypot(*limits.speed[:2]) + limits.speed[5] * box.radius
-        self.reach = fastest * time
+        self.reach = fastest * (time + LONGEST_AGE) + STANDOFF
         self._rows = np.zeros((0, 3))
         self._at = math.nan
         #: s until the first point is reached at the velocity that was asked for last; inf: never.
@@ -116,7 +118,7 @@ class Approach:
         touched = np.clip(points, (-box.rear, -box.right), (box.front, box.left))
         gaps = points - touched
         distance = np.hypot(gaps[:, 0], gaps[:, 1])
-        kept = (distance > 0.0) & (distance < self.reach + STANDOFF)
+        kept = (distance > 0.0) & (distance < self.reach)
         touched, distance = touched[kept], distance[kept, np.newaxis]
         normal = gaps[kept] / distance
         lever = touched[:, 0] * normal[:, 1] - touched[:, 1] * normal[:, 0]
@@ -169,5 +171,5 @@ def reach(robot: RobotConfig) -> float:
     radii = [box.radius for box in (zones.stop, zones.slow) if box is not None]
     if zones.stop and zones.approach_time:
         approach = Approach(zones.stop, zones.approach_time, Limits.of(robot))
-        radii.append(zones.stop.radius + approach.reach + STANDOFF)
+        radii.append(zones.stop.radius + approach.reach)
     return max(radii) + RELEASE + math.hypot(scan.x, scan.y)
