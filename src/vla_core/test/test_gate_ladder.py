@@ -3,6 +3,7 @@
 from itertools import pairwise
 import math
 from pathlib import Path
+import random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,30 @@ def test_heartbeat_at_the_border_holds_and_does_not_flutter(driving):
     holds = [a.state for a, b in pairwise(driving.results[-200:]) if a.state is not b.state]
     assert holds.count(State.HOLD) <= 4
     assert len(changes) <= 9
+
+
+@pytest.mark.parametrize('lost', [0.5, 0.8, 0.9, 0.95])
+@pytest.mark.parametrize('seed', range(2))
+def test_states_never_oscillate_whatever_is_lost(driving, lost, seed):
+    """Heartbeats and chunks that come by chance: few holds, one stop, and that is that."""
+    chance = random.Random(seed).random
+    driving.beating = driving.chunking = False
+    start = len(driving.results)
+    for _ in range(1000):
+        arrived = []
+        if chance() > lost:
+            arrived.append(driving.beat(driving.now + PERIOD))
+        if chance() > lost:
+            arrived.append(driving.chunk())
+        driving.step(*arrived)
+    order = [driving.results[start - 1].state]
+    for result in driving.results[start:]:
+        if result.state is not order[-1]:
+            order.append(result.state)
+    assert order.count(State.HOLD) <= 3
+    assert order.count(State.CONTROLLED_STOP) <= 1
+    if State.CONTROLLED_STOP in order:
+        assert order[order.index(State.CONTROLLED_STOP) + 1 :] == [State.STOPPED]
 
 
 # -- breach ------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def test_what_one_ray_means(value, expected):
 
 
 @pytest.mark.parametrize('value', [math.nan, 0.0, 0.05, -2.0])
-@pytest.mark.parametrize(('share', 'refused'), [(0.49, False), (0.51, True), (1.0, True)])
+@pytest.mark.parametrize(('share', 'refused'), [(0.5, False), (0.51, True), (1.0, True)])
 def test_blind_scanner_is_refused(value, share, refused):
     rays = _with(dict.fromkeys(range(round(share * COUNT)), value))
     if refused:
