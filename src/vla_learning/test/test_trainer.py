@@ -80,6 +80,17 @@ def test_loss_falls(tmp_path):
     assert trainer.losses['loss'] < 0.3 * first
 
 
+def test_16_bit_is_nearly_but_not_quite_32_bit(tmp_path):
+    found = []
+    for precision in ('no', 'bf16'):
+        trainer = Trainer(calm(precision=precision), Lamps(), tmp_path / precision)
+        trainer.run()
+        assert {value.dtype for value in trainer.model.parameters()} == {torch.float32}
+        found.append(trainer.losses['loss'])
+    assert found[0] != pytest.approx(found[1], rel=1e-6)
+    assert found[0] == pytest.approx(found[1], rel=0.05)
+
+
 @pytest.mark.parametrize('workers', [0, 2])
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path, workers):
     whole = Trainer(experiment(), Lamps(), tmp_path / 'whole')

@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 import torch
 from torch import Tensor
 
@@ -93,12 +94,7 @@ class Trainer:
         self.losses: dict[str, float] = {}
         self.validated: dict[str, float] = {}
         self._best = float('inf')
-        accelerator = self._accelerator = Accelerator(
-            cpu=on_cpu(config),
-            mixed_precision=config.precision,
-            # What is taught depends on the batch: without a scene, the scene's heads are idle.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
+        accelerator = self._accelerator = _accelerate(config)
         self._share = Share(accelerator.process_index, accelerator.num_processes, config.pieces)
         if self.processes != int(os.environ.get('WORLD_SIZE', '1')):
             raise ConfigError(
@@ -326,3 +322,18 @@ def on_cpu(config: TrainConfig) -> bool:
     group, and each of them would train by itself.
     """
     return config.device == 'cpu' or not torch.accelerator.is_available()
+
+
+def _accelerate(config: TrainConfig) -> Accelerator:
+    # accelerate has one state for the whole program, in which only one precision is possible.
+    if (
+        AcceleratorState._shared_state.get('_mixed_precision', config.precision)
+        != config.precision
+    ):
+        AcceleratorState._reset_state()
+    return Accelerator(
+        cpu=on_cpu(config),
+        mixed_precision=config.precision,
+        # What is taught depends on the batch: without a scene, the scene's heads are idle.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
