@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 import signal
+import sys
 from typing import Any, TypeVar
 
 import torch
@@ -73,6 +74,8 @@ def feed(source: Source, steps: range, share: Share, workers: int = 0) -> Iterat
         batch_size=None,
         sampler=steps,
         num_workers=workers,
+        # A forked worker shares the pictures that a source holds in memory.
+        multiprocessing_context='fork' if workers and sys.platform == 'linux' else None,
         worker_init_fn=_ignore_interrupts if workers else None,
         collate_fn=_as_it_is,
         # Else the loader would draw from the stream that dropout uses.
