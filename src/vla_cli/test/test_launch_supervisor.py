@@ -139,9 +139,16 @@ def test_a_process_that_ignores_signals_is_killed_and_a_failure(launch) -> None:
     assert any('SIGKILL' in line for line in started.lines)
 
 
-def test_the_end_of_a_process_with_on_exit_ends_everything(launch) -> None:
-    forever = python('import time; time.sleep(600)', 'name="other"')
-    started = launch(forever + python('exit(0)', 'name="gate" on_exit="shutdown"'))
+def test_the_end_of_a_process_with_on_exit_ends_everything(launch, tmp_path: Path) -> None:
+    # An interpreter that is interrupted while it starts ends with a failure of its own.
+    up = tmp_path / 'up'
+    forever = python(
+        f'import pathlib, signal; pathlib.Path(&quot;{up}&quot;).touch(); signal.pause()',
+        'name="other"',
+    )
+    there = f'time.sleep(0.01) or os.path.exists(&quot;{up}&quot;)'
+    gate = f'import os, time; list(iter(lambda: {there}, True))'
+    started = launch(forever + python(gate, 'name="gate" on_exit="shutdown"'))
     assert started.end() == 0
     assert any('gate has ended: ending everything' in line for line in started.lines)
 
