@@ -1,5 +1,6 @@
 """Zones by a laser scanner around a driving robot."""
 
+from dataclasses import replace
 from itertools import pairwise
 import math
 
@@ -315,6 +316,29 @@ def test_reach_covers_every_zone(make_walls):
     robot = make_walls(slow=SLOW, approach=1.0).world.robot
     assert reach(robot) >= SLOW.radius + RELEASE
     assert reach(robot) >= STOP.radius + 0.6 + 1.2 * STOP.radius
+
+
+def test_reach_is_that_of_the_scanner(make_walls):
+    robot = make_walls().world.robot
+    moved = replace(robot, scan=replace(SCANNER, x=0.2, y=-0.1))
+    assert reach(moved) == pytest.approx(reach(robot) + math.hypot(0.2, 0.1))
+
+
+@pytest.mark.parametrize(
+    ('point', 'velocity', 'free'),
+    [
+        ((0.2, 0.0), (-0.1, 0.0), True),
+        ((0.2, 0.0), (-0.1, 0.05), True),
+        ((0.2, 0.0), (0.0, 0.1), False),
+        ((0.0, 0.2), (0.1, 0.0), False),
+        ((0.2, 0.0), (0.0, 0.0), False),
+    ],
+)
+def test_way_out_of_the_stop_zone_leads_away(point, velocity, free):
+    zone = Zone(STOP, 1)
+    zone.take(np.array([point]))
+    found = zone.escape((*velocity, 0.1, 0.1, 0.1, 0.3))
+    assert found == ((*velocity, 0.0, 0.0, 0.0, 0.0) if free else ZERO)
 
 
 def test_robot_without_zones_has_no_reach(driving):
