@@ -40,7 +40,7 @@ def test_32_real_pictures_are_learned_by_heart(tmp_path):
     assert len(batch.image) == len(torch.unique(batch.image.flatten(1), dim=0)) == 32
     assert len(set(batch.text)) == 4
     train = TrainConfig(
-        steps=300, batch=32, learning_rate=1e-3, weight_decay=0.0, device='cpu', warmup=20
+        steps=500, batch=32, learning_rate=1e-3, weight_decay=0.0, device='cpu', warmup=20
     )
     plan = Experiment(data=DataConfig(kind='recorded', path='bridge'), model=model, train=train)
     trainer = Trainer(plan, OneBatch(batch), tmp_path / 'run')
