@@ -1,6 +1,7 @@
 """The workspace itself: setup's refusals, the environment file, locks and settings that agree."""
 
 import ast
+from graphlib import TopologicalSorter
 import importlib
 import os
 from pathlib import Path
@@ -361,3 +362,13 @@ def test_every_entry_point_exists(package: Path):
         tree = ast.parse(file.read_text())
         names = {getattr(node, 'name', None) for node in tree.body}
         assert function in names, entry
+
+
+def test_packages_depend_on_each_other_in_one_direction():
+    """Colcon refuses a circle, on a fresh clone only: what is built hides it."""
+    needs = {}
+    for package in PACKAGES:
+        manifest = ET.parse(package / 'package.xml').getroot()
+        found = {element.text for element in manifest if element.tag.endswith('depend')}
+        needs[package.name] = found & {other.name for other in PACKAGES}
+    assert list(TopologicalSorter(needs).static_order())

@@ -154,7 +154,7 @@ def test_rows_that_need_torch_are_left_out_with_a_line(monkeypatch, capsys):
 
 def test_process_that_measures_and_fails_is_reported(monkeypatch):
     def failed(arguments: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        assert arguments[-2:] == ['vla_cli.bench.learning', '3']
+        assert arguments[-4:] == ['vla_learning.cli', 'bench', '--batches', '3']
         return subprocess.CompletedProcess(arguments, 1, '', 'Traceback\nOSError: disk full\n')
 
     monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: True)

@@ -53,6 +53,7 @@ COMMANDS = {
     'convert': Command('write a data set as LeRobotDataset v3', 'vla_learning.data.convert'),
     'data': Command('say what is in a data set', 'vla_learning.data.convert', 'listing'),
     'randomise': Command('show what randomisation does', 'vla_learning.randomise_picture'),
+    'bench': Command('measure how the network is fed', 'vla_learning.benchmark.feeding'),
     'demo': Command('make the demo policy', 'vla_learning.sim.commands', 'make_demo'),
     'choose': Command('drive a checkpoint without ROS', 'vla_learning.sim.commands', 'choose'),
 }

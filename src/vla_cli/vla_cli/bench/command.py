@@ -67,11 +67,8 @@ def feeding(batches: int, console: Console) -> list[Row]:
             '(make setup-train)'
         )
         return []
-    from vla_learning.cli import ENVIRONMENT
-
     done = subprocess.run(
-        [sys.executable, '-m', 'vla_cli.bench.learning', str(batches)],
-        env=ENVIRONMENT | dict(os.environ),
+        [sys.executable, '-m', 'vla_learning.cli', 'bench', '--batches', str(batches)],
         capture_output=True,
         text=True,
         check=False,

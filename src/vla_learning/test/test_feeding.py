@@ -8,9 +8,9 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from vla_cli.bench import learning  # noqa: E402
-from vla_cli.bench.seed_way import SeedDataset, SeedRandomiser  # noqa: E402
 from vla_core.types import CameraSlot  # noqa: E402
+from vla_learning.benchmark import feeding  # noqa: E402
+from vla_learning.benchmark.seed_way import SeedDataset, SeedRandomiser  # noqa: E402
 from vla_learning.model import ModelConfig  # noqa: E402
 
 SLOT = CameraSlot('front', 32, 32, 'stretch')
@@ -18,12 +18,12 @@ SLOT = CameraSlot('front', 32, 32, 'stretch')
 
 @pytest.fixture(scope='module')
 def paths(tmp_path_factory) -> list[Path]:
-    return learning.write_recording(tmp_path_factory.mktemp('recording'), learning._BATCH)
+    return feeding.write_recording(tmp_path_factory.mktemp('recording'), feeding._BATCH)
 
 
 def test_both_ways_read_the_same_pictures(paths):
-    ours = next(learning.our_way(paths, SLOT).images).float()
-    theirs = 255 * next(learning.seed_way(paths, SLOT).images).permute(0, 2, 3, 1)
+    ours = next(feeding.our_way(paths, SLOT).images).float()
+    theirs = 255 * next(feeding.seed_way(paths, SLOT).images).permute(0, 2, 3, 1)
     # Box against bilinear; the order differs too.
     means = [torch.sort(images.mean(dim=(1, 2, 3))).values for images in (ours, theirs)]
     assert torch.allclose(*means, atol=1.0)
@@ -32,7 +32,7 @@ def test_both_ways_read_the_same_pictures(paths):
 
 def test_kept_frames_are_those_that_would_be_decoded(paths):
     kept, decoded = (
-        next(learning.our_way(paths, SLOT, cache=cache).images) for cache in (True, False)
+        next(feeding.our_way(paths, SLOT, cache=cache).images) for cache in (True, False)
     )
     assert torch.equal(kept, decoded)
 
@@ -46,10 +46,10 @@ def test_straightforward_way_changes_about_half_of_the_pictures(paths):
 
 
 def test_rows_have_as_many_samples_as_asked_and_say_what_the_limit_is(paths, monkeypatch):
-    monkeypatch.setattr(learning, '_ROUNDS', 1)
-    monkeypatch.setattr(learning, '_WARM_UP', 1)
-    pipeline = learning.input_pipeline(paths, SLOT, 3)
-    step = learning.training_step(paths, ModelConfig(height=32, width=32), 3)
+    monkeypatch.setattr(feeding, '_ROUNDS', 1)
+    monkeypatch.setattr(feeding, '_WARM_UP', 1)
+    pipeline = feeding.input_pipeline(paths, SLOT, 3)
+    step = feeding.training_step(paths, ModelConfig(height=32, width=32), 3)
     for row in (pipeline, step):
         assert len(row.samples) == 3
         assert min(row.samples) > 0
@@ -62,11 +62,11 @@ def test_rows_have_as_many_samples_as_asked_and_say_what_the_limit_is(paths, mon
 def test_ways_take_turns():
     began = []
 
-    def way(name: str) -> learning.Way:
+    def way(name: str) -> feeding.Way:
         began.append(name)
-        return learning.Way(itertools.repeat(torch.zeros(1)), lambda image: image)
+        return feeding.Way(itertools.repeat(torch.zeros(1)), lambda image: image)
 
-    ours, theirs = learning.compare([lambda: way('a'), lambda: way('b')], 7)
+    ours, theirs = feeding.compare([lambda: way('a'), lambda: way('b')], 7)
     assert began == ['a', 'b'] * 4
     assert ours.shape == theirs.shape == (7, 3)
     assert np.all(ours[:, 2] == 0)

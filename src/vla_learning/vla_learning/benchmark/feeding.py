@@ -1,14 +1,14 @@
 """Feeding the network while it learns: our way beside the straightforward one, in turns.
 
 Both read the same JPEG files of 640x480, randomise as S8 says, and teach the same compact
-network in bfloat16, whose instructions are embedded beforehand. Runs in a process of its own,
-with the environment that `vla-learn` gives itself: `python -m vla_cli.bench.learning BATCHES`.
+network in bfloat16, whose instructions are embedded beforehand. `make bench` runs it as
+`vla-learn bench`, a process of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
 import itertools
 import json
 from pathlib import Path
@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler
 
-from vla_cli.bench.report import Row
-from vla_cli.bench.seed_way import SeedDataset, SeedRandomiser
+from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot
+from vla_learning.benchmark.seed_way import SeedDataset, SeedRandomiser
 from vla_learning.data.source import open_source, Recorded, View
 from vla_learning.model import ModelConfig, Policy
 from vla_learning.randomise import Randomisation, Randomiser
@@ -41,6 +41,47 @@ _WORDS = 10
 _STAGES = ('read', 'randomise', 'network')
 
 
+class Row(NamedTuple):
+    """One measured quantity.
+
+    Attributes:
+        name: what was measured.
+        unit: of the samples.
+        samples: every single measurement.
+        against: another way of doing the same -> ours divided by that one, at p50.
+        notes: circumstances, and what the limit is.
+    """
+
+    name: str
+    unit: str
+    samples: list[float]
+    against: dict[str, float]
+    notes: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long to measure.
+
+    Attributes:
+        batches: of each way, for each row.
+    """
+
+    batches: int = 100
+
+
+def command(options: Options) -> int:
+    """Print the rows as JSON; returns the exit status.
+
+    Raises:
+        ConfigError: if there is nothing to measure.
+    """
+    if options.batches < 1:
+        raise ConfigError(f'batches is {options.batches}: expected at least 1')
+    print(json.dumps([row._asdict() for row in measure(options.batches)]))
+    return 0
+
+
 class Way(NamedTuple):
     """One way of getting from files to what the network sees."""
 
@@ -48,7 +89,7 @@ class Way(NamedTuple):
     randomise: Callable[[Tensor], Tensor]
 
 
-def learning(batches: int) -> list[Row]:
+def measure(batches: int) -> list[Row]:
     """Measure both rows, each with so many batches of each way."""
     with tempfile.TemporaryDirectory() as name:
         paths = write_recording(Path(name))
@@ -218,7 +259,3 @@ def _shares(stages: np.ndarray) -> str:
         for name, value in zip(_STAGES, stages, strict=True)
         if value
     )
-
-
-if __name__ == '__main__':
-    print(json.dumps([asdict(row) for row in learning(int(sys.argv[1]))]))

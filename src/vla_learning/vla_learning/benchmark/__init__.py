@@ -1,0 +1,1 @@
+"""Feeding the network, measured beside the straightforward way."""
