@@ -55,6 +55,7 @@ def test_rows_have_as_many_samples_as_asked_and_say_what_the_limit_is(paths, mon
         assert min(row.samples) > 0
         assert row.against['seed_way'] > 0
     assert pipeline.notes['limit'] in ('read', 'randomise')
+    assert 'times as much' in pipeline.notes['CPU time']
     assert 'network' in step.notes['ours']
     assert 'network' not in pipeline.notes['ours']
 
@@ -68,5 +69,5 @@ def test_ways_take_turns():
 
     ours, theirs = feeding.compare([lambda: way('a'), lambda: way('b')], 7)
     assert began == ['a', 'b'] * 4
-    assert ours.shape == theirs.shape == (7, 3)
+    assert ours.shape == theirs.shape == (7, 4)
     assert np.all(ours[:, 2] == 0)
