@@ -28,7 +28,7 @@ from vla_sim.expert import SEARCH_TURN_RATE
 
 # Shares of instructions: an object in sight, one of the layout, one that is nowhere, a motion.
 _SHARES = (0.62, 0.14, 0.12, 0.12)
-# Share of instructions that are relations, in pictures that put one to the test and in others.
+# Of those that are no motions: relations, in pictures that put one to the test and in others.
 _RELATIONS = (0.6, 0.15)
 # How much the relations of a picture count: to be told apart; plain; nothing fits; too close.
 _CONTESTED, _PLAIN, _SEARCH, _UNCLEAR = 0.70, 0.20, 0.10, 0.0
@@ -127,7 +127,8 @@ class SimSource:
         flip = random.random(self._images) < 0.5
 
         wanted = np.where(self._tested[row], *_RELATIONS)
-        asked = np.flatnonzero(random.random(len(row)) < wanted)
+        motion = (slot < 0) & (meaning >= len(KINDS))
+        asked = np.flatnonzero((random.random(len(row)) < wanted) & ~motion)
         relation = self._choose_relation(random, row[asked])
         # Left is right in a mirror.
         mirrored = np.where(np.repeat(flip, count)[asked], _MIRROR[relation], relation)

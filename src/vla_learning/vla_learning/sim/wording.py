@@ -145,7 +145,11 @@ _DIRECTIONS = {
     FORWARD: ('forward', 'forwards', 'straight', 'straight ahead', 'straight on', 'onward'),
     BACK: ('back', 'backward', 'backwards', 'in reverse', 'straight back'),
 }
-_TURNING = ('turn', 'rotate', 'spin', 'keep turning', 'keep rotating', 'steer', 'turn around')
+_TURNING = (
+    *('turn', 'rotate', 'spin', 'keep turning', 'keep rotating', 'steer', 'turn around'),
+    # "to the right" is a direction here, and part of a relation elsewhere.
+    *('twist', 'veer', 'face', 'bear', 'wheel around', 'turn yourself', 'go round', 'revolve'),
+)
 _AMOUNTS = (
     '',
     '',
