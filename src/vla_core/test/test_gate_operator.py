@@ -165,6 +165,18 @@ def test_stop_request_while_stopped_only_blocks_arming(world, level):
     assert world.step(request=Request.ARM).reply.accepted
 
 
+def test_answers_say_what_happens(world):
+    world.until(State.STOPPED)
+    world.go(1.2)
+    assert world.step(request=Request.DISARM).reply.text == 'not armed: STOPPED'
+    world.go(1.5)
+    assert world.step(request=Request.ARM).reply.text == 'arming'
+    assert world.step(request=Request.DISARM).reply.text == 'stopping'
+    assert world.step(request=Request.TRIGGER_ESTOP).reply.text == 'ESTOP'
+    world.go(2.0)
+    assert world.step(request=Request.RESET).reply.text == 'reset; not armed'
+
+
 @pytest.mark.parametrize('request_', [Request.ARM, Request.RESET])
 def test_driving_robot_is_neither_armed_nor_reset(driving, request_):
     result = driving.step(request=request_)
