@@ -131,8 +131,8 @@ def test_person_outside_drives_back_slowly_and_turns(make_ground, yaw, speed, ba
     assert result.state is State.MANUAL
     # 0.1 m/s, times slow_scale.
     assert result.published[0] == pytest.approx(math.copysign(0.05, speed) if back else 0.0)
-    result = ground.manual((0.0, 0, 0, 0, 0, 0.5), 0.3)
-    assert result.published[5] > 0.0
+    result = ground.manual((0.0, 0, 0, 0, 0, 0.5), 0.4)
+    assert result.published[5] == pytest.approx(0.25)
 
 
 def test_person_who_is_back_inside_drives_as_ever(make_ground):

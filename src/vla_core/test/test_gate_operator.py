@@ -165,6 +165,11 @@ def test_stop_request_while_stopped_only_blocks_arming(world, level):
     assert world.step(request=Request.ARM).reply.accepted
 
 
+def test_result_says_since_when_the_state_is(world):
+    world.until(State.STOPPED)
+    assert world.go(1.0).since == pytest.approx(1.0)
+
+
 def test_answers_say_what_happens(world):
     world.until(State.STOPPED)
     world.go(1.2)
