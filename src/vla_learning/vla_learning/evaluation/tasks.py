@@ -133,7 +133,7 @@ def _relation(first_seed: int, number: int) -> Task:
     asked = _Asked.of(first_seed, RELATION_KINDS[kind])
     seed, relation, target = asked[turn]
     held_out = turn % 2 == 1
-    text = draw_relation(relation, held_out, random.Random(f'{RELATIONS} {seed}'))
+    text = draw_relation(relation, held_out, random.Random(f'{relation.kind} {seed}'))
     return Task(RELATIONS, seed, text, held_out, target, relation=relation.kind)
 
 
