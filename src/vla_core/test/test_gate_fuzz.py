@@ -97,6 +97,8 @@ class Fuzz:
         self.now = 10.0
         self.run = 1
         self.sequence = 0
+        self.instruction = 1
+        self.stamp = 0
         self.pose = [0.0, 0.0, 0.0]
         self.wall = 2.0
         self.trouble = 0.0
@@ -131,7 +133,7 @@ class Fuzz:
             data=data,
             status=status,
             policy_run=self.run - (chance() < 0.1 * self.trouble),
-            instruction_id=self.random.randint(1, 3),
+            instruction_id=self.instruction - (chance() < self.trouble),
             representation=Representation.VELOCITY,
         )
         return Chunk(chunk, self.now, self.now - self.age(), self.now - self.age())
@@ -155,6 +157,10 @@ class Fuzz:
             messages.append(
                 Beat('policy', self.now, '', self.run, chance() < self.trouble, abs(self.age()))
             )
+        if chance() < 0.01:
+            # The policy records the stop, and obeys the next instruction.
+            messages.append(Record('stop', self.stamp, self.run, self.instruction + 1))
+            self.instruction += 2
         if chance() < 0.4:
             messages.append(self.chunk())
         if chance() < 0.3:
@@ -175,7 +181,8 @@ class Fuzz:
         if pick == 2:
             return Stop(self.random.choice(list(StopLevel)))
         if pick == 3:
-            return Command(self.random.choice(('stop', 'go')), self.random.randint(0, 3))
+            self.stamp += self.random.randint(0, 2)
+            return Command(self.random.choice(('stop', 'go')), self.stamp)
         if pick == 4:
             text = self.random.choice(('stop', 'go'))
             return Record(text, self.random.randint(0, 3), self.run, self.random.randint(0, 9))
