@@ -67,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         # As it was called: `-m vla_learning.cli` must not become a script in this folder.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+    # It would say at every start what it could not accelerate.
+    logging.getLogger('OpenGL').setLevel(logging.WARNING)
     from vla_core.errors import VlaError
 
     try:
