@@ -25,8 +25,7 @@ from vla_learning.evaluation.report import Results
 from vla_learning.evaluation.tasks import (
     BLIND,
     DRIVEN,
-    HELD_OUT_WORDINGS,
-    NONSENSE,
+    SAID,
     task,
     wordings,
 )
@@ -94,8 +93,7 @@ def plan(episodes: int, blind: bool) -> list[Block]:
         for category in driven
         for first in range(0, episodes, BLOCK)
     ]
-    said = (HELD_OUT_WORDINGS, NONSENSE)
-    return blocks + [Block(category, 0, len(wordings(category))) for category in said]
+    return blocks + [Block(category, 0, len(wordings(category))) for category in SAID]
 
 
 def play_block(block: Block, settings: Settings, log: Path) -> Played:

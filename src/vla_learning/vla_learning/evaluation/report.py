@@ -18,6 +18,7 @@ from vla_learning.evaluation.episodes import Outcome
 from vla_learning.evaluation.tasks import (
     DRIVEN,
     GO_TO,
+    HELD_OUT_RELATIONS,
     HELD_OUT_WORDINGS,
     MOTION,
     NONSENSE,
@@ -36,7 +37,7 @@ AIMS = {
     'blind': '≤ 25 %',
     'wrong_object': '≤ 5 %',
 }
-REFUSAL_AIMS = {HELD_OUT_WORDINGS: '≤ 2 %', NONSENSE: '≥ 95 %'}
+REFUSAL_AIMS = {HELD_OUT_WORDINGS: '≤ 2 %', HELD_OUT_RELATIONS: '≤ 2 %', NONSENSE: '≥ 95 %'}
 _Z = 1.959964
 _COLUMNS, _ROWS, _MAP, _LINE = 4, 2, 360, 40
 

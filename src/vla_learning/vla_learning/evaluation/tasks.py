@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
+from itertools import chain, count
 import math
 import random
 
@@ -25,8 +25,10 @@ from vla_learning.sim.relations import (
 )
 from vla_learning.sim.wording import (
     fill,
+    held_out_goals,
     HELD_OUT_MOTIONS,
-    held_out_sayings,
+    held_out_motions,
+    HELD_OUT_STOP_TEMPLATES,
     HELD_OUT_TEMPLATES,
     MOTIONS,
     NOUNS,
@@ -39,6 +41,9 @@ from vla_sim.layout import ARENA_HALF_WIDTH, Layout, sample_layout
 GO_TO, RELATIONS, MOTION = 'go_to', 'relations', 'motion'
 SWAPPED, BLIND = 'swapped', 'blind'
 HELD_OUT_WORDINGS, NONSENSE = 'held_out_wordings', 'nonsense'
+HELD_OUT_RELATIONS = 'held_out_stops_and_relations'
+#: Categories in which it is enough to understand.
+SAID = (HELD_OUT_WORDINGS, HELD_OUT_RELATIONS, NONSENSE)
 #: Categories in which the robot drives.
 DRIVEN = (GO_TO, RELATIONS, MOTION, SWAPPED, BLIND)
 #: Every so-manieth of the held-out sentences is said: a quarter, and all wordings among them.
@@ -106,8 +111,12 @@ def wordings(category: str) -> list[str]:
     """Return the sentences whose understanding alone is judged."""
     if category == NONSENSE:
         return list(EVALUATION_NONSENSE)
-    texts = [saying.text for saying in held_out_sayings()]
-    texts += [text for text, _ in held_out_relations()]
+    if category == HELD_OUT_RELATIONS:
+        texts = [saying.text for saying in held_out_goals(HELD_OUT_STOP_TEMPLATES)]
+        texts += [text for text, _ in held_out_relations()]
+    else:
+        goals = held_out_goals(HELD_OUT_TEMPLATES)
+        texts = [saying.text for saying in chain(held_out_motions(), goals)]
     return texts[::WORDING_STRIDE]
 
 

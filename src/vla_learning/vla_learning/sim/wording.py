@@ -284,10 +284,20 @@ def training_sayings(seed: int = 0, each: int = 160) -> list[Saying]:
 
 def held_out_sayings() -> Iterator[Saying]:
     """Yield sentences from wordings that training never shows, with every colour and noun."""
+    yield from held_out_motions()
+    yield from held_out_goals(HELD_OUT_TEMPLATES + HELD_OUT_STOP_TEMPLATES)
+
+
+def held_out_motions() -> Iterator[Saying]:
+    """Yield the motions among them."""
     for motion, texts in HELD_OUT_MOTIONS.items():
         yield from (Saying(text, motion=motion) for text in texts)
+
+
+def held_out_goals(templates: tuple[str, ...]) -> Iterator[Saying]:
+    """Yield the goals that templates make."""
     for shape, nouns in NOUNS.items():
         for noun in nouns:
             for colour in COLOURS:
-                for template in HELD_OUT_TEMPLATES + HELD_OUT_STOP_TEMPLATES:
+                for template in templates:
                     yield Saying(fill(template, colour, noun), colour, shape)
