@@ -71,7 +71,9 @@ def launch(tmp_path: Path) -> Iterator:
 
 
 def python(code: str, attributes: str = '') -> str:
-    return f'<executable cmd="{sys.executable} -uc \'{code}\'" output="screen" {attributes}/>'
+    # Quoted, for the workspace may lie in a path with a space.
+    command = f"&quot;{sys.executable}&quot; -uc '{code}'"
+    return f'<executable cmd="{command}" output="screen" {attributes}/>'
 
 
 def gone(processes: list[psutil.Process]) -> bool:
