@@ -48,6 +48,8 @@ class _Goal:
         try:
             connection.find(self._stillness.heard, SERVICES['arm'], 'gate')
             connection.find(self._client.server_is_ready, ACTION, 'policy')
+            # Ctrl-C may come at once, and then "stop" must have somebody to hear it.
+            connection.find(self._heard, 'command', 'gate')
             sent = self._client.send_goal_async(
                 FollowInstruction.Goal(text=text, deadline=deadline), self._on_feedback
             )
@@ -78,6 +80,9 @@ class _Goal:
             print('left before the robot was still', file=sys.stderr)
             status = 1
         return status or _INTERRUPTED_STATUS
+
+    def _heard(self) -> bool:
+        return self._commands.get_subscription_count() > 0
 
     def _cancel(self, sent: Any) -> None:
         if sent.result().accepted:
