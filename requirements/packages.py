@@ -45,7 +45,9 @@ def setup() -> None:
         say('setup: up to date')
         return
     create_venv()
-    install('setup', ['--require-hashes', '-r', str(lock)], pinned(lock))
+    # The lock is complete. A pip before 23.3 that resolves it again takes the newest release for a
+    # requirement with an extra (coverage[toml]), and refuses that one's hash.
+    install('setup', ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
     if not ROS_DISTRO:
         point_cmake_exports_here()
         # Without one colcon warns about an ament prefix that has none.
