@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from std_msgs.msg import Bool
 
 from vla_cli.bench.driving import drive, reaction
 from vla_cli.bench.report import Row
+from vla_cli.faults.processes import frozen, killed, scheduling
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.gate.causes import State
 from vla_core.types import Status
@@ -86,21 +86,15 @@ def camera_to_cmd_vel(live: LiveGraph, frames: int) -> Row:
 def policy_faults(live: LiveGraph, count: int) -> list[Row]:
     """Kill and freeze the policy in mid-drive."""
     rows = []
-    for kind in ('kill', 'freeze'):
+    for kind, break_ in (('kill', killed), ('freeze', frozen)):
         starts, zeros, speeds = [], [], []
         for _ in range(count):
             speeds.append(drive(live))
             policy = live.process('policy')
             live.forget()
-            fault_ns = time.time_ns()
-            if kind == 'kill':
-                policy.kill()
-                live.spin(1.5)
-            else:
-                policy.suspend()
+            with break_(policy) as fault_ns:
                 live.spin(1.2)
-                policy.resume()
-                live.spin(0.3)
+            live.spin(0.3)
             start, zero = reaction(live, fault_ns, speeds[-1])
             starts.append(start)
             zeros.append(zero)
@@ -123,7 +117,7 @@ def estop_to_zero(live: LiveGraph, count: int) -> Row:
         stamps = [to_ns(d.header.stamp) for d in live.decisions if d.published.linear.x == 0.0]
         samples.append((stamps[0] - pressed_ns) * 1e-6)
         button.publish(Bool(data=False))
-        live.until(lambda: live.call('safety/reset')[0], 'reset')
+        live.reset()
     return Row('estop_to_zero', 'ms', samples)
 
 
@@ -134,8 +128,7 @@ def gate_period_error(live: LiveGraph, count: int, name: str) -> Row:
     live.until(lambda: len(live.decisions) >= count, 'steps of the gate', 10 + 0.1 * count)
     samples = [1e3 * abs(decision.dt - _PERIOD) for decision in live.decisions[:count]]
     gate = live.process('gate')
-    scheduling = 'FIFO' if os.sched_getscheduler(gate.pid) == os.SCHED_FIFO else 'other'
-    notes = {'scheduling class': scheduling, 'nice': gate.nice()}
+    notes = {'scheduling class': scheduling(gate), 'nice': gate.nice()}
     return Row(name, 'ms', samples, notes=notes)
 
 
