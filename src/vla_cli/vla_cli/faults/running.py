@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, ExitStack
+import itertools
 from pathlib import Path
 
 from vla_cli.bench.driving import drive
@@ -89,7 +90,7 @@ def play(
     results = []
     folder.mkdir(parents=True, exist_ok=True)
     with closing(Stage(subject, policy, folder)) as stage:
-        for fault, expected in sorted(chosen, key=lambda pair: _ORDER.index(pair[0].graph)):
+        for fault, expected in chosen:
             found = [_measured(stage, fault, expected) for _ in range(count)]
             results.append(
                 Result(
@@ -103,9 +104,6 @@ def play(
             )
             tell(results[-1])
         return results, stage.gate
-
-
-_ORDER = tuple(catalogue.Graph)
 
 
 def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
@@ -148,7 +146,7 @@ def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
         watched = len(live.decisions)
     decisions = [last, *live.decisions[:watched]]
     wrong_clock = fault.graph is catalogue.Graph.SIM_TIME
-    times = _by_spans(decisions) if wrong_clock else _by_stamps(decisions, began)
+    times = (by_spans if wrong_clock else by_stamps)(decisions, began)
     record = Record(
         speed,
         [_sample(at, decision) for at, decision in zip(times, decisions, strict=True)],
@@ -178,13 +176,13 @@ def _rest(scene: Scene) -> None:
     live.spin(_REST)
 
 
-def _by_stamps(decisions: Sequence[Decision], began: int) -> Iterator[float]:
+def by_stamps(decisions: Sequence[Decision], began: int) -> Iterator[float]:
     """Give the time of every step by its stamp, s after the fault."""
     for decision in decisions:
         yield (to_ns(decision.header.stamp) - began) * 1e-9
 
 
-def _by_spans(decisions: Sequence[Decision]) -> Iterator[float]:
+def by_spans(decisions: Sequence[Decision], began: int) -> Iterator[float]:
     """Give it by the spans between the steps, which the gate takes from its own steady clock.
 
     The first step was the last before the fault, so that what follows is late by 0.02 s at most.
@@ -193,7 +191,7 @@ def _by_spans(decisions: Sequence[Decision]) -> Iterator[float]:
         GraphError: if a step is missing.
     """
     at = 0.0
-    for before, decision in zip((None, *decisions), decisions, strict=False):
+    for before, decision in itertools.pairwise((None, *decisions)):
         if before is not None:
             if decision.tick != before.tick + 1:
                 raise GraphError(f'{decision.tick - before.tick - 1} decisions were lost')
