@@ -66,19 +66,18 @@ class Stage:
 
     def start(self):
         self.node.start()
-        self.until(
-            lambda: (
-                self.command.get_subscription_count()
-                and self.camera.get_subscription_count()
-                and self.odom.get_subscription_count()
-                and self.action.server_is_ready()
-                and self.node.count_subscribers('vla/action_chunk')
-                and self.node.count_subscribers('vla/instruction')
-                and self.node.count_subscribers('vla/heartbeat')
-                and self.beats
-            ),
-            'discovery',
-        )
+        heard = self.node.count_subscribers
+        for condition, what in (
+            (self.command.get_subscription_count, 'command'),
+            (self.camera.get_subscription_count, 'vla/image/front'),
+            (self.odom.get_subscription_count, 'odom'),
+            (self.action.server_is_ready, 'vla/follow_instruction'),
+            (lambda: heard('vla/action_chunk'), 'somebody who hears vla/action_chunk'),
+            (lambda: heard('vla/instruction'), 'somebody who hears vla/instruction'),
+            (lambda: heard('vla/heartbeat'), 'somebody who hears vla/heartbeat'),
+            (lambda: self.beats, 'a heartbeat'),
+        ):
+            self.until(condition, what)
         return self
 
     def say(self, text):
