@@ -138,6 +138,8 @@ class Stage:
     def close(self):
         self.node.close()
         self.executor.shutdown()
+        # Until it is garbage, an action client keeps the participant alive beside the next test's.
+        self.action.destroy()
         self.probe.destroy_node()
         self.node.destroy_node()
 
