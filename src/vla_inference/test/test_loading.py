@@ -30,7 +30,7 @@ def config(**options):
 
 
 def test_loader_makes_a_runner_and_keeps_its_contract():
-    loader = Loader(config(checkpoint='scripted', fallback='hold'), robot())
+    loader = Loader(config(checkpoint='scripted', fallback='hold'), robot(), print)
     with pytest.raises(CheckpointError, match='not loaded'):
         _ = loader.spec
     assert loader().spec.model_id == 'scripted'
@@ -40,7 +40,7 @@ def test_loader_makes_a_runner_and_keeps_its_contract():
 @pytest.mark.parametrize('label', ['checkpoint', 'fallback'])
 def test_scripted_policy_is_refused_on_a_real_robot(label):
     with pytest.raises(ConfigError, match=rf'{label} is scripted.*robot is real'):
-        Loader(config(**{label: 'scripted'}), robot(simulated=False))()
+        Loader(config(**{label: 'scripted'}), robot(simulated=False), print)()
 
 
 def test_unknown_policy_names_what_is_known():
