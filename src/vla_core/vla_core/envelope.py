@@ -119,10 +119,10 @@ class Envelope:
         """Return plain values, for YAML."""
         return {
             'source': self.source,
-            'actions': {name: vars(one) for name, one in self.actions.items()},
-            'state': {name: vars(one) for name, one in self.state.items()},
+            'actions': {name: dict(vars(one)) for name, one in self.actions.items()},
+            'state': {name: dict(vars(one)) for name, one in self.state.items()},
             'images': {
-                slot: {name: vars(one) for name, one in features.items()}
+                slot: {name: dict(vars(one)) for name, one in features.items()}
                 for slot, features in self.images.items()
             },
         }
