@@ -64,27 +64,24 @@ def command(options: AddEnvelope) -> int:
 
 
 def measure(
-    source: Source, spec: PolicySpec, origin: str, statistics: Statistics | None = None
+    source: Source,
+    spec: PolicySpec,
+    origin: str,
+    statistics: Statistics | None = None,
+    pictures: int | None = None,
 ) -> Envelope:
     """Sum up what a policy learns from.
 
     Args:
-        source: of its batches; PICTURES of them, or all if it has fewer.
+        source: of its batches.
         spec: contract; only cameras and actions are read. No network here takes a state.
         origin: what the source is, for a person.
         statistics: of all actions, if they are known already; None: of those in the batches.
+        pictures: how many, or all if the source has fewer; None: PICTURES.
     """
-    return _measure(source, spec, origin, PICTURES, statistics)
-
-
-def _measure(
-    source: Source,
-    spec: PolicySpec,
-    origin: str,
-    pictures: int,
-    statistics: Statistics | None = None,
-) -> Envelope:
-    wanted = pictures if source.samples is None else min(pictures, source.samples)
+    wanted = PICTURES if pictures is None else pictures
+    if source.samples is not None:
+        wanted = min(wanted, source.samples)
     features, actions = Accumulator(FEATURES), Accumulator(spec.action_names)
     seen = step = 0
     while seen < wanted:
@@ -154,7 +151,7 @@ def _measure_again(manifest: Manifest, frames: int, folder: Path) -> Envelope:
         from vla_learning.sim.recipe import open_sample, sample_origin
 
         origin = sample_origin(training['layout_version'], frames)
-        return _measure(open_sample(folder, frames), manifest.spec, origin, frames)
+        return measure(open_sample(folder, frames), manifest.spec, origin, pictures=frames)
     experiment, data = training.get('experiment'), training.get('data')
     if not isinstance(experiment, Mapping) or not isinstance(data, Mapping):
         raise ConfigError(
@@ -171,4 +168,4 @@ def _measure_again(manifest: Manifest, frames: int, folder: Path) -> Envelope:
             f'{source.recording.path}: SHA-256 {source.sha256}: {manifest.spec.model_id} was '
             f'trained on {data.get("sha256")}'
         )
-    return _measure(source, manifest.spec, origin_of(source), frames, source.statistics)
+    return measure(source, manifest.spec, origin_of(source), source.statistics, frames)
