@@ -71,6 +71,7 @@ def test_wrong_setting_is_named(name, value):
         (parts.gate_step, 200, 'gate_step'),
         (parts.preprocess, 3, 'preprocess'),
         (parts.monitor_record, 200, 'monitor_record'),
+        (parts.observation_record, 20, 'observation_record'),
         (lambda count: parts.inference('hold', count), 5, 'inference'),
     ],
 )

@@ -192,6 +192,16 @@ def test_every_step_of_a_chunk_counts_by_its_name(step, forward):
     assert guard.basis.startswith('small: 100 pictures, which had no linear.y, linear.z')
 
 
+def test_zeros_are_a_stop_and_no_action():
+    spec = spec_of(actions={'gripper': range_of(0.5, 0.5, 0.0)})
+    guard = ActionGuard(spec)
+    for _ in range(100):
+        guard.chunk(chunk_of(spec, 0.0))
+    assert guard.outside == {'gripper': (0.0, 0)}
+    guard.chunk(chunk_of(spec, 0.2))
+    assert guard.outside['gripper'][1] == 1
+
+
 @pytest.mark.parametrize(
     'changes',
     [{'model_sha256': 'f' * 64}, {'names': tuple('abcdefg')}],

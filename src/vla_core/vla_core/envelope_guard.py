@@ -154,15 +154,20 @@ class ActionGuard(EnvelopeGuard):
             self._columns = [spec.action_names.index(name) for name in envelope.actions]
 
     def chunk(self, chunk: ActionChunk) -> None:
-        """Judge all steps of a chunk; those of another model have another training."""
+        """Judge all steps of a chunk, unless another model speaks, or it is a stop.
+
+        Zeros are sent where there is no answer: at rest, after a failure. They are no action of
+        the policy, and its gripper may never have been at 0.
+        """
         spec = self._spec
         if spec is None or spec.envelope is None:
             return
         if (chunk.model_sha256, chunk.names) != (spec.model_sha256, spec.action_names):
             self.basis = f'chunks come from {chunk.model_id[:64]!r}: {spec.model_id} was expected'
             return
-        steps = chunk.data[:, self._columns]
-        self.record(steps.min(axis=0).tolist(), steps.max(axis=0).tolist())
+        lowest, highest = chunk.data.min(axis=0).tolist(), chunk.data.max(axis=0).tolist()
+        if any(lowest) or any(highest):
+            self.record([lowest[n] for n in self._columns], [highest[n] for n in self._columns])
 
 
 class ObservationGuard:
