@@ -121,6 +121,13 @@ def test_alarm_ends_well_inside_and_not_at_once(one, outside):
     assert guard.findings == ()
 
 
+@pytest.mark.parametrize('extremes', [(0.5, math.nan), (math.nan, 0.5)])
+def test_nan_on_either_side_is_outside(extremes):
+    guard = guard_of(range_of(0.0, 1.0, 0.1))
+    guard.record(*([value] for value in extremes))
+    assert guard.outside['x'][1] == 1
+
+
 def test_one_of_three_outside_is_counted_and_no_alarm():
     guard = guard_of(range_of(0.0, 1.0, 0.1))
     for step in range(300):
