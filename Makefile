@@ -42,8 +42,8 @@ test-long: build ## the tests marked slow as well
 evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a release)
 	@$(ENV) exec python -m vla_learning.evaluation
 
-bench: build ## measure latencies and the gate, write build/bench.json
-	@$(ENV) exec vla bench
+bench: build ## measure this machine, write build/bench.json (ONLY="NAME NAME=N ...", LONG=1: hours)
+	@$(ENV) exec vla bench $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long)
 
 policy: setup-train build ## train the demo policy and write its checkpoint
 	@$(ENV) exec vla-learn demo
