@@ -1,5 +1,9 @@
-"""Settings of all tests: no property is judged by the time it took, on whatever machine."""
+"""Settings of all tests: no property is judged by the time it took, on whatever machine.
 
+What tests measure by the way is printed at the end, with the machine that it was measured on.
+"""
+
+from collections.abc import Callable
 import gc
 import os
 
@@ -12,6 +16,29 @@ os.environ.setdefault('GOMP_SPINCOUNT', '0')
 
 settings.register_profile('untimed', deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('untimed')
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print a line at the end of the run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what was measured, and on what."""
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        from vla_core.machine import describe
+
+        terminalreporter.section('figures')
+        facts = (f'{name} {value}' for name, value in describe().items())
+        terminalreporter.write_line('; '.join(facts))
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)

@@ -53,14 +53,16 @@ class Graph:
         log: Path,
         arguments: Mapping[str, str],
         parameters: Parameters | None = None,
+        launch_file: str = 'robot.launch.xml',
     ) -> None:
-        """Start robot.launch.xml.
+        """Start a launch file.
 
         Args:
             domain_id: ROS domain.
             log: file that takes the output.
             arguments: launch arguments.
             parameters: node -> parameter -> value, read last by every node.
+            launch_file: name or path.
         """
         use_profile()
         self._folder = tempfile.TemporaryDirectory(prefix='vla_graph_')
@@ -78,7 +80,7 @@ class Graph:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, '-c', _WITH_PARENT, str(os.getpid())),
-                *('-m', 'vla_cli.up', '--builtin', 'robot.launch.xml'),
+                *('-m', 'vla_cli.up', '--builtin', launch_file),
                 *(f'{name}:={value}' for name, value in arguments.items()),
             ],
             env={

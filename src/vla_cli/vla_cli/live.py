@@ -84,6 +84,10 @@ class LiveGraph:
         while (left := end - time.monotonic()) > 0.0:
             self._executor.spin_once(timeout_sec=left)
 
+    def spin_once(self, timeout: float) -> None:
+        """Listen until something arrives, for `timeout` s at most."""
+        self._executor.spin_once(timeout_sec=timeout)
+
     def until(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
         """Listen until a condition holds.
 
