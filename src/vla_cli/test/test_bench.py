@@ -136,6 +136,7 @@ def test_numbers_are_those_given_else_the_usual_or_the_long_ones():
         (parts.gate_step, 200, 'gate_step'),
         (parts.preprocess, 3, 'preprocess'),
         (parts.monitor_record, 200, 'monitor_record'),
+        (parts.observation_record, 20, 'observation_record'),
         (lambda count: parts.inference('hold', count), 5, 'inference'),
     ],
 )

@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 from vla_core.robot import RobotConfig
 from vla_ros.clock import STEADY
+from vla_ros.transport import discovery_range
 
 FIFO_PRIORITY = 10
 NICE = -15
@@ -42,7 +43,7 @@ def raise_priority() -> str:
 
 def discovery_warning(robot: RobotConfig) -> str:
     """Compare how far this process is heard with what the robot file wants; empty: equal."""
-    found = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    found = discovery_range()
     if found == robot.discovery:
         return ''
     return f'ROS_AUTOMATIC_DISCOVERY_RANGE is {found}: the robot file expects {robot.discovery}'

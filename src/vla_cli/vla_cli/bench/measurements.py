@@ -115,6 +115,7 @@ MEASUREMENTS = (
     ),
     Measurement('preprocess', 'pictures', 500, 500, _part(parts.preprocess)),
     Measurement('monitor_record', 'decisions', 20_000, 20_000, _part(parts.monitor_record)),
+    Measurement('observation_record', 'frames', 5_000, 5_000, _part(parts.observation_record)),
     Measurement(
         'inference',
         'frames',

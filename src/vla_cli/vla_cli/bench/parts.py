@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 import itertools
 import math
 import random
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vla_cli.bench.report import Row
+from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected
 from vla_core.gate.core import Gate
 from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Rejected, Request
@@ -32,7 +34,7 @@ from vla_core.types import (
 )
 from vla_interfaces.msg import ActionChunk as ActionChunkMsg
 from vla_ros.conversion import chunk_from_msg, chunk_to_msg
-from vla_ros.files import checkpoint_path, robot_path
+from vla_ros.files import checkpoint_path, find_spec, robot_path
 
 _WARM_UP = 20
 _PERIOD = 0.02
@@ -103,8 +105,9 @@ def preprocess(count: int) -> Row:
 
 
 def monitor_record(count: int) -> Row:
-    """Let the monitor note a decision and, every second time, a chunk."""
-    health = GraphHealth(MonitorConfig(robot='sim'))
+    """Let the monitor note a decision and, every second time, a chunk of the demo's policy."""
+    spec = replace(find_spec('demo'), model_sha256='')
+    health = GraphHealth(MonitorConfig(robot='sim'), spec)
     samples = []
     for step in range(count):
         now = step * _PERIOD
@@ -117,17 +120,25 @@ def monitor_record(count: int) -> Row:
     return Row('monitor_record', 'µs', samples, limits={'p50': 20.0})
 
 
+def observation_record(count: int) -> Row:
+    """Hold one picture and the odometry against what the demo's policy was trained on."""
+    spec = find_spec('demo')
+    guard = ObservationGuard(spec)
+    seen = Observation({slot.name: _picture(slot) for slot in spec.cameras}, 0)
+    moving = {'odom.v': 0.3, 'odom.w': 0.1}
+    samples = _timed(lambda: guard.record(seen, moving), count)
+    return Row(
+        'observation_record', 'µs', [1e3 * sample for sample in samples], limits={'p50': 200.0}
+    )
+
+
 def inference(name: str, count: int) -> Row:
     """Infer one frame; the instruction is encoded once."""
     folder = None if name in policy_names() else checkpoint_path(name)
     entry = load_manifest(folder).policy if folder else name
     policy = create_policy(entry, folder, 'cpu')
     spec = policy.spec
-    random = np.random.default_rng(0)
-    images = {
-        slot.name: random.integers(0, 256, (slot.height, slot.width, 3), np.uint8)
-        for slot in spec.cameras
-    }
+    images = {slot.name: _picture(slot) for slot in spec.cameras}
     state = np.zeros(len(spec.state_names))
     observation = Observation(images, 0, state, spec.state_names)
     began = time.perf_counter()
@@ -137,6 +148,10 @@ def inference(name: str, count: int) -> Row:
     policy.close()
     notes = {'policy': spec.model_id, 'first encoding ms': round(encoding, 1)}
     return Row('inference', 'ms', samples, notes=notes)
+
+
+def _picture(slot: CameraSlot) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (slot.height, slot.width, 3), np.uint8)
 
 
 def _timed(work: Callable[[], object], count: int) -> list[float]:
