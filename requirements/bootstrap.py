@@ -1,4 +1,4 @@
-"""Make the workspace usable: `setup`, the extras `train` and `mutants`, `build` with colcon.
+"""Make the workspace usable: `setup` the environment, add `train` or `mutants`, `build` it.
 
 Run through the Makefile. It uses nothing but the standard library, because it runs before anything
 is installed. Every refusal is one line: what is wrong, what was found, what to do.

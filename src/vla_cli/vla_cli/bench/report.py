@@ -101,12 +101,11 @@ class Row:
 
 def machine() -> dict[str, object]:
     """Return this machine's facts and the middleware in use."""
-    profile = os.environ.get(PROFILE)
     middleware = rclpy.get_rmw_implementation_identifier()
-    return {
-        **describe(),
-        'middleware': f'{middleware}, {Path(profile).name}' if profile else middleware,
-    }
+    profile = os.environ.get(PROFILE)
+    if profile and 'fastrtps' in middleware:
+        middleware += f', {Path(profile).name}; gate, policy and monitor by UDP alone'
+    return {**describe(), 'middleware': middleware}
 
 
 def write(rows: Sequence[Row], settings: Mapping[str, object], path: Path) -> None:
