@@ -10,7 +10,7 @@ export EPISODES SEED FINAL TORCH TORCH_INDEX
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train build run test test-long evaluate bench policy lint clean
+.PHONY: help setup setup-train build run test test-long evaluate bench coverage mutants policy lint clean
 .NOTPARALLEL:
 
 BOOTSTRAP = command -v "$(PYTHON)" > /dev/null || { echo 'setup: no $(PYTHON) in PATH; install Python 3.11 to 3.14 or name one: make setup PYTHON=/usr/bin/python3.11' >&2; exit 1; }; "$(PYTHON)" requirements/bootstrap.py
@@ -42,8 +42,16 @@ test-long: build ## the tests marked slow as well
 evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a release)
 	@$(ENV) exec python -m vla_learning.evaluation
 
-bench: build ## measure latencies and the gate, write build/bench.json
-	@$(ENV) exec vla bench
+bench: build ## measure this machine, write build/bench.json (ONLY="NAME NAME=N ...", LONG=1: hours)
+	@$(ENV) exec vla bench $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long)
+
+coverage: build ## branch coverage of the gate
+	@$(ENV) exec python -m pytest -q src/vla_core/test --cov=vla_core.gate --cov-branch --cov-report=term-missing:skip-covered
+
+mutants: build ## change the gate's code in small ways and see which change no test notices (MUTANTS="PATTERN ..."; hours)
+	@$(BOOTSTRAP) mutants
+	@mkdir -p .mutants && cp -r pyproject.toml conftest.py src/vla_core/vla_core src/vla_core/test .mutants
+	@$(ENV) cd .mutants && exec nice -n 10 mutmut run --max-children $$(nproc) $(MUTANTS)
 
 policy: setup-train build ## train the demo policy and write its checkpoint
 	@$(ENV) exec vla-learn demo
@@ -54,4 +62,4 @@ lint: setup ## ruff and mypy
 	@.venv/bin/python -m mypy $(MYPY_FLAGS)
 
 clean: ## remove what build and the tests made, keep .venv
-	rm -rf build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv/build.stamp
+	rm -rf build install log .mutants .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .venv/build.stamp

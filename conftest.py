@@ -1,8 +1,14 @@
-"""Settings of all tests: no property is judged by the time it took, on whatever machine."""
+"""Settings of all tests: no property is judged by the time it took, on whatever machine.
 
+What tests measure by the way is printed at the end, with the machine that it was measured on.
+"""
+
+from collections.abc import Callable
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
+import pytest
 
 # Torch's threads spin at barriers and starve beside any other busy process; read at its import.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
@@ -10,3 +16,37 @@ os.environ.setdefault('GOMP_SPINCOUNT', '0')
 
 settings.register_profile('untimed', deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('untimed')
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print a line at the end of the run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what was measured, and on what."""
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        from vla_core.machine import describe
+
+        terminalreporter.section('figures')
+        facts = (f'{name} {value}' for name, value in describe().items())
+        terminalreporter.write_line('; '.join(facts))
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef) -> None:
+    """Let go of a context's participant now.
+
+    Nodes lie in cycles, so it would live beside those of later tests until the collector comes, in
+    whatever thread: they would find it, and count it among the 32 that a machine may have.
+    """
+    if fixturedef.argname in ('context', 'bench', 'robot'):
+        gc.collect()

@@ -1,4 +1,4 @@
-"""Make the workspace usable: `setup` the environment, add the `train` extra, `build` with colcon.
+"""Make the workspace usable: `setup` the environment, add `train` or `mutants`, `build` it.
 
 Run through the Makefile. It uses nothing but the standard library, because it runs before anything
 is installed. Every refusal is one line: what is wrong, what was found, what to do.
@@ -29,7 +29,12 @@ def main() -> int:
     import packages
     from workspace import BootstrapError, ROOT
 
-    commands = {'setup': packages.setup, 'train': packages.train, 'build': building.build}
+    commands = {
+        'setup': packages.setup,
+        'train': packages.train,
+        'mutants': packages.mutants,
+        'build': building.build,
+    }
     if step not in commands:
         print(f'bootstrap: {sys.argv[1:]}, expected one of {list(commands)}', file=sys.stderr)
         return 2

@@ -18,4 +18,5 @@ lock train 3.11 --universal $(for name in \
     nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
     nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 \
     nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx; do echo "--no-emit-package $name"; done)
+lock mutants 3.11 --universal --generate-hashes
 lock train-alone 3.11 --universal --generate-hashes --no-deps

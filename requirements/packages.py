@@ -79,6 +79,17 @@ def train() -> None:
     say('train: done')
 
 
+def mutants() -> None:
+    """Add what changes the gate's code in small ways to .venv."""
+    setup()
+    lock = REQUIREMENTS / 'mutants.txt'
+    stamp = stamp_of(lock)
+    if read_stamp('mutants') == stamp:
+        return
+    install('mutants', ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
+    write_stamp('mutants', stamp)
+
+
 def install_cpu_torch(requirement: str) -> None:
     """Take the CPU build from TORCH_INDEX or the configured registry, never a CUDA build."""
     index = os.environ.get('TORCH_INDEX')

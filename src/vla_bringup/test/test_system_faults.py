@@ -104,3 +104,8 @@ def test_gate_maps_no_library_that_it_must_not_share_a_process_with(live: LiveGr
     maps = Path(f'/proc/{live.process("gate").pid}/maps').read_text()
     assert 'rclpy' in maps
     assert [name for name in FOREIGN if name in maps] == []
+
+
+@pytest.mark.parametrize('name', ['gate', 'policy', 'monitor'])
+def test_process_shares_no_memory_that_a_killed_one_could_lock(live: LiveGraph, name: str):
+    assert 'shm/fastrtps' not in Path(f'/proc/{live.process(name).pid}/maps').read_text()

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -268,23 +269,24 @@ def locked(name: str) -> dict[str, set[str]]:
     return versions
 
 
-@pytest.mark.parametrize('name', ['wheels', 'apt', 'train', 'train-alone'])
+@pytest.mark.parametrize('name', ['wheels', 'apt', 'train', 'train-alone', 'mutants'])
 def test_lock_file_holds_everything_its_input_asks_for(name):
     assert requirements(f'{name}.in') <= set(locked(f'{name}.txt'))
 
 
-@pytest.mark.parametrize('name', ['wheels', 'apt', 'train-alone'])
+@pytest.mark.parametrize('name', ['wheels', 'apt', 'train-alone', 'mutants'])
 def test_every_locked_package_has_a_hash(name):
     text = (BOOTSTRAP.parent / f'{name}.txt').read_text()
     blocks = re.split(r'\n(?=\w)', text[text.index('\n', text.rindex('#    ')) + 1 :])
     assert [block for block in blocks if '--hash=sha256:' not in block] == []
 
 
-def test_train_extra_changes_nothing_that_setup_installed():
-    setup, train = locked('wheels.txt'), locked('train.txt')
-    shared = set(setup) & set(train)
-    assert 'numpy' in shared
-    assert {name: train[name] for name in shared} == {name: setup[name] for name in shared}
+@pytest.mark.parametrize(('extra', 'common'), [('train', 'numpy'), ('mutants', 'pytest')])
+def test_extra_changes_nothing_that_setup_installed(extra, common):
+    setup, added = locked('wheels.txt'), locked(f'{extra}.txt')
+    shared = set(setup) & set(added)
+    assert common in shared
+    assert {name: added[name] for name in shared} == {name: setup[name] for name in shared}
 
 
 def test_workflow_runs_every_python_that_setup_accepts(bootstrap):
@@ -297,6 +299,12 @@ def test_workflow_runs_every_python_that_setup_accepts(bootstrap):
 def test_container_installs_the_renderers_that_setup_looks_for(bootstrap):
     dockerfile = (ROOT / 'docker' / 'Dockerfile').read_text()
     assert [p for p in bootstrap('system').RENDERER_PACKAGES if p not in dockerfile] == []
+
+
+def test_mutants_meet_every_test_of_the_gate():
+    config = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['mutmut']
+    tests = sorted(path.name for path in ROOT.glob('src/vla_core/test/test_gate_*.py'))
+    assert config['pytest_add_cli_args_test_selection'] == [f'test/{name}' for name in tests]
 
 
 def test_help_names_every_target():

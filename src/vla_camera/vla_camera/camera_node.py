@@ -109,4 +109,4 @@ class CameraNode(Node):
 
 def main() -> None:
     """Run the node until a signal."""
-    sys.exit(run(CameraNode))
+    sys.exit(run(CameraNode, frames=True))

@@ -2,23 +2,9 @@
 
 from vla_core.camera import CameraConfig
 from vla_core.errors import ConfigError
-from vla_core.manifest import load_manifest
-from vla_core.policy import create_policy, policy_names
 from vla_core.robot import load_robot, RobotConfig
-from vla_core.types import CameraSlot, PolicySpec
-from vla_ros.files import checkpoint_path, robot_path
-
-
-def find_spec(checkpoint: str) -> PolicySpec:
-    """Return the contract of a built-in policy or of a checkpoint.
-
-    Raises:
-        ConfigError: if there is neither.
-        CheckpointError: if the folder does not match its manifest.
-    """
-    if checkpoint in policy_names():
-        return create_policy(checkpoint, None).spec
-    return load_manifest(checkpoint_path(checkpoint)).spec
+from vla_core.types import CameraSlot
+from vla_ros.files import find_spec, robot_path
 
 
 def find_slot(config: CameraConfig) -> CameraSlot:
@@ -26,7 +12,7 @@ def find_slot(config: CameraConfig) -> CameraSlot:
 
     Raises:
         ConfigError: if the checkpoint has no such slot; the message lists those that it has.
-        CheckpointError: see `find_spec`.
+        CheckpointError: if the folder does not match its manifest.
     """
     spec = find_spec(config.checkpoint)
     for slot in spec.cameras:

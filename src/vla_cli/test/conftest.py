@@ -50,6 +50,9 @@ class Robot:
         )
         node.create_timer(0.02, self._tick)
 
+    def close(self) -> None:
+        self._server.destroy()
+
     def _service(self, name: str) -> Callable[..., Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             self.asked.append(name)
@@ -113,5 +116,6 @@ def robot(request: pytest.FixtureRequest, own_domain: None) -> Iterator[Robot]:
     ended.set()
     thread.join()
     executor.shutdown()
+    robot.close()
     node.destroy_node()
     rclpy.try_shutdown(context=context)

@@ -1,4 +1,4 @@
-"""The benchmark's figures, and the parts that need no graph."""
+"""The benchmark's rows, its command, and the parts that need no graph."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from vla_cli.bench import command, parts
+from vla_cli.bench import command, learning, parts
 from vla_cli.bench.command import bench
 from vla_cli.bench.driving import reaction
-from vla_cli.bench.report import Row, write
+from vla_cli.bench.load import class_of, CLASSES, put_into
+from vla_cli.bench.measurements import chosen, Measurement, MEASUREMENTS
+from vla_cli.bench.report import Row, show, write
 from vla_cli.graph import Graph, GraphError
 from vla_core.errors import ConfigError, VlaError
 from vla_interfaces.msg import Decision
@@ -58,11 +60,74 @@ def test_robot_that_never_stood_still_is_no_figure(speeds):
         reaction(Recorded(speeds), 10_000_000_000, 0.3)
 
 
-@pytest.mark.parametrize('name', ['BENCH_FRAMES', 'BENCH_KILLS', 'BENCH_STEPS', 'BENCH_BATCHES'])
-@pytest.mark.parametrize('value', ['0', '-3', 'many'])
-def test_wrong_setting_is_named(name, value):
-    with pytest.raises(ConfigError, match=f"{name} is '{value}'"):
-        bench({name: value})
+def test_limit_is_kept_or_not_by_figure_and_by_note():
+    row = Row(
+        'a',
+        'ms',
+        [1.0, 2.0],
+        notes={'slope': 7.0, 'unknown': 'no'},
+        limits={'max': 2.0, 'p50': 1.0, 'slope': 5.0, 'unknown': 1.0, 'never measured': 1.0},
+    )
+    kept = {'max': True, 'p50': False, 'slope': False, 'unknown': None, 'never measured': None}
+    assert row.verdicts() == kept
+    assert [row.words().count(word) for word in ('NOT KEPT', 'not known')] == [2, 2]
+    assert row.line().startswith('a, ms: n 2, p50 1.5, ')
+
+
+def test_paused_samples_are_printed_apart_and_in_no_figure(tmp_path: Path, capsys):
+    row = Row('a', 's', [0.2, 0.21], limits={'max': 0.3}, paused=[1.9], scheduling='FIFO 10')
+    assert row.figures()['max'] == 0.21
+    assert row.figures()['paused'] == [1.9]
+    write([row], {}, tmp_path / 'bench.json')
+    show([row], Console(width=200))
+    printed = capsys.readouterr().out
+    assert 'machine paused, not in the figures: 1 (1.9)' in printed
+    assert 'promised max <= 0.3: kept' in printed
+    assert 'class FIFO 10; load average ' in printed
+    assert 'rmw_' in printed
+
+
+def test_row_of_which_every_sample_was_paused_has_no_figures(tmp_path: Path, capsys):
+    row = Row('a', 's', [], limits={'max': 0.3}, paused=[1.9])
+    assert row.figures()['max'] is None
+    assert row.verdicts() == {'max': None}
+    write([row], {}, tmp_path / 'bench.json')
+    json.loads((tmp_path / 'bench.json').read_text(), parse_constant=pytest.fail)
+    show([row], Console(width=200))
+    assert '–' in capsys.readouterr().out
+
+
+def test_scheduling_class_is_set_for_every_thread_or_refused():
+    with subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']) as process:
+        try:
+            assert put_into(process.pid, 'other')
+            assert class_of(process.pid) == 'other'
+            for name in CLASSES:
+                granted = put_into(process.pid, name)
+                found = class_of(process.pid)
+                assert not granted or found.split()[0].lower() == name
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize('name', ['gate', 'soak=', 'soak=0', 'soak=-1', 'estop=many', 'estop=1.5'])
+def test_wrong_measurement_is_refused_with_what_is_expected(name):
+    with pytest.raises(ConfigError, match='expected'):
+        chosen([name], long=False)
+
+
+def test_wrong_number_of_kills_is_named():
+    with pytest.raises(ConfigError, match="BENCH_KILLS is '0': expected a positive integer"):
+        bench(environment={'BENCH_KILLS': '0'})
+
+
+def test_numbers_are_those_given_else_the_usual_or_the_long_ones():
+    assert [count for _, count in chosen(['soak', 'estop=7', 'estop'], long=False)] == [60, 7, 40]
+    assert [count for _, count in chosen(['soak', 'estop'], long=True)] == [60, 3000]
+    assert {one.name: count for one, count in chosen([], long=True)} == {
+        one.name: one.long for one in MEASUREMENTS
+    }
+    assert 'soak' not in {one.name for one, _ in chosen([], long=False)}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +136,7 @@ def test_wrong_setting_is_named(name, value):
         (parts.gate_step, 200, 'gate_step'),
         (parts.preprocess, 3, 'preprocess'),
         (parts.monitor_record, 200, 'monitor_record'),
+        (parts.observation_record, 20, 'observation_record'),
         (lambda count: parts.inference('hold', count), 5, 'inference'),
     ],
 )
@@ -79,6 +145,20 @@ def test_part_is_measured_as_often_as_asked(measure, count, name):
     assert row.name == name
     assert len(row.samples) == count
     assert min(row.samples) > 0.0
+
+
+def test_every_invalid_chunk_is_zero_in_its_own_step(figures):
+    row = parts.invalid_chunk_to_zero(10_000)
+    assert len(row.samples) == 10_000
+    assert all(kind in row.notes['of these'] for kind in ('NaN', 'over range', 'too wide'))
+    assert row.verdicts() == {'max': True}
+    figures(row.line())
+
+
+def test_invalid_chunk_that_is_obeyed_is_counted(monkeypatch):
+    monkeypatch.setattr(parts, '_SPOILED', {'nothing': lambda msg: msg})
+    row = parts.invalid_chunk_to_zero(20)
+    assert row.samples == [1.0] * 20
 
 
 def test_gate_is_timed_in_mid_drive():
@@ -131,24 +211,67 @@ def test_graph_that_ends_by_itself_says_why(tmp_path: Path):
             graph.close()
 
 
-def test_every_setting_reaches_what_it_is_for(monkeypatch, tmp_path):
-    def row(*settings: object) -> list[Row]:
-        return [Row(str(settings), 'ms', [1.0])]
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Run measurements of the test's own in an empty folder; return status and results."""
+
+    def run(*measurements: Measurement, **environment: str) -> tuple[int, list[dict]]:
+        monkeypatch.chdir(tmp_path)
+        plan = [(one, one.usual) for one in measurements]
+        monkeypatch.setattr(command, 'chosen', lambda only, long: plan)
+        status = bench(environment=environment)
+        content = json.loads((tmp_path / 'build' / 'bench.json').read_text())
+        return status, content['results']
+
+    return run
+
+
+def test_policy_and_numbers_reach_the_measurements(measured):
+    asked = []
+
+    def measure(setting, count):
+        asked.append((setting.policy, count))
+        return [Row('row', 'ms', [1.0])]
+
+    status, results = measured(
+        Measurement('policy_kill', 'kills', 5, 300, measure),
+        Measurement('estop', 'presses', 40, 3000, measure),
+        POLICY='hold',
+        BENCH_KILLS='3',
+    )
+    assert (status, len(results)) == (0, 2)
+    assert asked == [('hold', 3), ('hold', 40)]
+
+
+def test_measurement_that_fails_takes_no_other_with_it(measured, capsys):
+    def fail(setting, count):
+        raise GraphError('the graph ended with 1')
+
+    good = Measurement('good', 'n', 1, 1, lambda setting, count: [Row('good', 'ms', [1.0])])
+    status, results = measured(good, Measurement('bad', 'n', 1, 1, fail), good)
+    assert status == 1
+    assert [result['name'] for result in results] == ['good', 'good']
+    assert 'bad: not measured: the graph ended with 1' in capsys.readouterr().out
+
+
+def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path):
+    def interrupted(setting, count):
+        raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, 'parts', row)
-    monkeypatch.setattr(command, 'feeding', lambda batches, console: row(batches))
-    monkeypatch.setattr(command, 'whole_graphs', lambda *settings: row(*settings[:-1]))
-    settings = {'BENCH_FRAMES': '2', 'BENCH_KILLS': '3', 'BENCH_STEPS': '4', 'BENCH_BATCHES': '5'}
-    assert bench({'POLICY': 'hold', **settings}) == 0
+    good = Measurement('good', 'n', 1, 1, lambda setting, count: [Row('good', 'ms', [1.0])])
+    plan = [(good, 1), (Measurement('bad', 'n', 1, 1, interrupted), 1)]
+    monkeypatch.setattr(command, 'chosen', lambda only, long: plan)
+    with pytest.raises(KeyboardInterrupt):
+        bench(environment={})
     content = json.loads((tmp_path / 'build' / 'bench.json').read_text())
-    names = {result['name'] for result in content['results']}
-    assert names == {"('hold',)", '(5,)', "('hold', 2, 3, 4)"}
+    assert [result['name'] for result in content['results']] == ['good']
 
 
-def test_rows_that_need_torch_are_left_out_with_a_line(monkeypatch, capsys):
-    monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: None)
-    assert command.feeding(3, Console()) == []
+def test_rows_that_need_torch_are_left_out_with_a_line(measured, monkeypatch, capsys):
+    monkeypatch.setattr(learning.importlib.util, 'find_spec', lambda name: None)
+    measure = Measurement('learning', 'batches', 3, 3, lambda _, count: learning.feeding(count))
+    assert measured(measure) == (0, [])
     assert 'training_step: left out, for torch is missing' in capsys.readouterr().out
 
 
@@ -157,7 +280,7 @@ def test_process_that_measures_and_fails_is_reported(monkeypatch):
         assert arguments[-4:] == ['vla_learning.cli', 'bench', '--batches', '3']
         return subprocess.CompletedProcess(arguments, 1, '', 'Traceback\nOSError: disk full\n')
 
-    monkeypatch.setattr(command.importlib.util, 'find_spec', lambda name: True)
-    monkeypatch.setattr(command.subprocess, 'run', failed)
+    monkeypatch.setattr(learning.importlib.util, 'find_spec', lambda name: True)
+    monkeypatch.setattr(learning.subprocess, 'run', failed)
     with pytest.raises(VlaError, match=r'ended with 1: .*disk full'):
-        command.feeding(3, Console())
+        learning.feeding(3)

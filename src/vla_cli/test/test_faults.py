@@ -387,7 +387,7 @@ def decoded(msg: Image) -> np.ndarray:
 
 
 def test_every_corrupt_frame_is_malformed():
-    spoil = spoiling.corrupt()
+    spoil = spoiling.corrupt(None)
     assert decoded(image(0.0)).shape == (48, 64, 3)
     for number in range(12):
         (msg,) = spoil(image(number))
@@ -408,7 +408,7 @@ def test_frozen_frame_has_old_pixels_and_a_new_stamp():
 
 
 def test_delayed_frames_come_late_and_in_order():
-    spoil = spoiling.delay(0.25)
+    spoil = spoiling.delay(0.25, None)
     passed = [[to_ns(m.header.stamp) * 1e-9 for m in spoil(image(0.1 * n))] for n in range(6)]
     assert passed[:3] == [[], [], []]
     assert [stamp for stamps in passed for stamp in stamps] == pytest.approx([0.0, 0.1, 0.2])

@@ -63,7 +63,7 @@ class Graph:
             log: file that takes the output.
             arguments: launch arguments.
             parameters: node -> parameter -> value, read last by every node.
-            launch_file: by name or path.
+            launch_file: name or path.
         """
         use_profile()
         self._folder = tempfile.TemporaryDirectory(prefix='vla_graph_')

@@ -53,6 +53,7 @@ class LiveGraph:
         self.heartbeats: dict[str, Heartbeat] = {}
         # Run of the policy, id.
         self._newest = (0, 0)
+        self._clients: dict[str, Any] = {}
         self._context = rclpy.Context()
         rclpy.init(context=self._context, args=[], domain_id=domain_id)
         self.node = node = rclpy.create_node('watcher', context=self._context)
@@ -83,6 +84,10 @@ class LiveGraph:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0.0:
             self._executor.spin_once(timeout_sec=left)
+
+    def spin_once(self, timeout: float) -> None:
+        """Listen until something arrives, for `timeout` s at most."""
+        self._executor.spin_once(timeout_sec=timeout)
 
     def until(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
         """Listen until a condition holds.
@@ -117,7 +122,7 @@ class LiveGraph:
 
     def call(self, service: str) -> tuple[bool, str]:
         """Call a Trigger service of the gate; return whether it accepted, and what it said."""
-        answer = self._ask(self.node.create_client(Trigger, service), Trigger.Request())
+        answer = self._ask(self._client(Trigger, service), Trigger.Request())
         return bool(answer.success), str(answer.message)
 
     def arm(self) -> None:
@@ -154,7 +159,7 @@ class LiveGraph:
 
     def place(self, seed: int) -> None:
         """Put the simulated robot into the layout of a seed."""
-        client = self.node.create_client(ResetSimulation, 'sim/reset')
+        client = self._client(ResetSimulation, 'sim/reset')
         self._ask(client, ResetSimulation.Request(seed=seed))
 
     def process(self, name: str) -> psutil.Process:
@@ -170,6 +175,12 @@ class LiveGraph:
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown(context=self._context)
+
+    def _client(self, kind: type, service: str) -> Any:
+        """Return the one client of a service: every other one would be known to all processes."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        return self._clients[service]
 
     def _ask(self, client: Any, request: Any) -> Any:
         self.until(client.service_is_ready, f'service {client.srv_name}')

@@ -12,6 +12,7 @@ from vla_cli.faults.options import List, Run
 from vla_core.errors import VlaError
 
 Text = tyro.conf.Positional[tuple[str, ...]]
+Only = Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME[=N] ...')]
 Namespace = Annotated[str, tyro.conf.arg(help='namespace of the robot, as given to vla_up')]
 
 
@@ -87,15 +88,28 @@ def blackbox(file: tyro.conf.Positional[Path], /, *, output: Path | None = None)
     return show_black_box(file, output)
 
 
-def bench() -> int:
+def bench(
+    *,
+    only: Only = (),
+    long: bool = False,
+    names: Annotated[bool, tyro.conf.arg(name='list')] = False,
+) -> int:
     """Measure latencies, stops and the gate on this machine; writes build/bench.json.
 
-    Takes some minutes. POLICY, BENCH_FRAMES, BENCH_KILLS and BENCH_STEPS in the environment change
-    what is measured and how often.
+    Takes about ten minutes. POLICY in the environment says which policy drives.
+
+    Args:
+        only: what to measure, NAME or NAME=N for another number than usual.
+        long: take the numbers that the promises name; all together that is most of a day.
+        names: say what can be measured, and stop.
     """
     from vla_cli.bench.command import bench as measure
+    from vla_cli.bench.command import listing
 
-    return measure()
+    if names:
+        print(listing())
+        return 0
+    return measure(only, long)
 
 
 def faults(

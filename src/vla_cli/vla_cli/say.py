@@ -27,7 +27,11 @@ _ARMED = (State.ACTIVE, State.ARMING, State.HOLD, State.MANUAL)
 def say(text: str, deadline: float, namespace: str) -> int:
     """Send `text` as a goal; return 0 when it is DONE, 130 after Ctrl-C, else 1."""
     with connect(namespace) as connection:
-        return _Goal(connection).follow(text, deadline)
+        goal = _Goal(connection)
+        try:
+            return goal.follow(text, deadline)
+        finally:
+            goal.close()
 
 
 class _Goal:
@@ -65,6 +69,10 @@ class _Goal:
             return self._report(result.result().result)
         except Interrupted:
             return self._stop(sent)
+
+    def close(self) -> None:
+        """Give back what keeps the node's participant alive: `destroy_node` knows no actions."""
+        self._client.destroy()
 
     def _stop(self, sent: Any) -> int:
         """Stop by both ways: the cancelled goal, and the word that the gate itself understands."""

@@ -189,6 +189,24 @@ def test_spoiled_manifest(folder, manifest, path, value):
         assert found.spec.step_dt > 0.0
 
 
+@FUZZ
+@given(path=PATHS, value=TREES)
+@example(path=[1, 0, 2], value=float('nan'))
+@example(path=[3], value={'front': {'luminance': {}}})
+def test_spoiled_envelope(folder, manifest, path, value):
+    for name in ('r.yaml', 'any.yaml'):
+        (folder / name).unlink(missing_ok=True)
+    spoiled = manifest | {'envelope': spoil(manifest['envelope'], path, value)}
+    dump(folder / 'manifest.yaml', spoiled)
+    found = read_or_refuse(load_manifest, folder)
+    if found is not None:
+        assert set(found.spec.envelope.actions) <= set(found.spec.action_names)
+        for one in found.spec.envelope.actions.values():
+            assert -np.inf < one.min <= one.q01 <= one.q99 <= one.max < np.inf
+            assert one.std >= 0.0
+            assert one.count >= 1
+
+
 def test_the_manifest_that_is_spoiled_is_a_good_one(folder, manifest):
     for name in ('r.yaml', 'any.yaml'):
         (folder / name).unlink(missing_ok=True)

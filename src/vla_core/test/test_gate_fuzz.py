@@ -292,16 +292,17 @@ def run(steps, seed):
     return states, changes, time.process_time() - began
 
 
-def test_no_step_of_many_violates_anything():
+def test_no_step_of_many_violates_anything(figures):
     states, changes, _ = run(15_000, 1)
     # A fuzz that never drove would prove nothing.
     assert set(states) == {state.name for state in State} - {'FAULT'}
     assert states['ACTIVE'] > 700
     assert len(changes) > 15
+    figures(f'fuzzed_steps: n {states.total()}, violations 0, changes of state {changes.total()}')
 
 
 @pytest.mark.slow
-def test_ten_million_steps(capsys):
+def test_ten_million_steps(figures):
     """SAFETY: 1e7 fuzzed steps, 0 violations; FUZZ_STEPS changes their number."""
     steps, workers = int(os.environ.get('FUZZ_STEPS', '10000000')), os.cpu_count() or 1
     share = -(-steps // workers)
@@ -317,10 +318,9 @@ def test_ten_million_steps(capsys):
     done = sum(figure['steps'] for figure in figures)
     assert done >= steps - workers * len(ROBOTS)
     changes = sum((Counter(figure['changes']) for figure in figures), Counter())
-    with capsys.disabled():
-        lines = [f'  {name}: {number}' for name, number in sorted(changes.items())]
-        head = f'\nfuzzed steps: {done}, violations: 0, changes of state: {changes.total()}'
-        sys.stdout.write('\n'.join([head, *lines, '']))
+    figures(f'fuzzed_steps: n {done}, violations 0, changes of state {changes.total()}:')
+    for name, number in sorted(changes.items()):
+        figures(f'  {name}: {number}')
 
 
 if __name__ == '__main__':

@@ -1,12 +1,15 @@
 """What the monitor concludes from what it heard."""
 
+from dataclasses import replace
 import math
 
 import numpy as np
 import pytest
 
+from vla_core.envelope import Envelope, Range
 from vla_core.graph_health import Alarm, Beat, GraphHealth, Level, MAX_NODES, MonitorConfig
-from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, Status
+from vla_core.policy import native_spec
+from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, PolicySpec, Status
 
 PERIOD_NS = 33_000_000
 
@@ -159,6 +162,81 @@ def test_wrong_stamps_are_an_alarm() -> None:
     health = health_of(30)
     health.hops.image(5, 1.0, 3600.0)
     assert alarms(health, 1.0) == {Alarm.STAMPS}
+
+
+FORWARD = Range(mean=0.2, std=0.2, min=-0.3, q01=-0.3, q99=0.45, max=0.45, count=100)
+SPEC = replace(native_spec('demo'), envelope=Envelope('100 pictures', {'linear.x': FORWARD}))
+
+
+def drive(health: GraphHealth, count: int, forward: float, **changes: object) -> GraphHealth:
+    for index in range(count):
+        health.chunk(chunk(index, forward, **changes), index * 0.033)
+    return health
+
+
+def outside(health: GraphHealth) -> list[str]:
+    return [text for alarm, text in health.alarms(1.0) if alarm is Alarm.OUTSIDE]
+
+
+@pytest.mark.parametrize('wanted', ['none', 'slow', 'hold', 'controlled_stop'])
+def test_action_outside_of_the_training_is_a_warning_and_asks_for_what_it_is_told(
+    wanted: str,
+) -> None:
+    health = GraphHealth(MonitorConfig(robot='sim', on_outside=wanted), SPEC)
+    drive(health, 100, 0.4)
+    assert outside(health) == []
+    assert health.request() == ('none', '')
+    drive(health, 10, 0.93)
+    (text,) = outside(health)
+    assert text.startswith('envelope.actions.linear.x is 0.93, limit 0.55: trained on -0.3 to 0.4')
+    assert Alarm.OUTSIDE.level is Level.WARN
+    assert health.request() == (wanted, text)
+    share, count = health.report(1.0).outside['linear.x']
+    assert share > 0.5
+    assert count == 10
+    drive(health, 1, 0.4, policy_run=8)
+    assert outside(health) == []
+
+
+def test_margin_is_a_parameter() -> None:
+    health = GraphHealth(MonitorConfig(robot='sim', envelope_margin=3.0), SPEC)
+    assert outside(drive(health, 100, 0.93)) == []
+
+
+@pytest.mark.parametrize('spec', [None, native_spec('hold')])
+def test_without_a_training_nothing_is_outside_and_that_is_said(spec: PolicySpec | None) -> None:
+    health = drive(GraphHealth(MonitorConfig(robot='sim'), spec), 100, 100.0)
+    assert outside(health) == []
+    assert health.report(1.0).outside == {}
+    assert 'no ' in health.basis
+
+
+def test_what_a_node_warns_of_is_passed_on_and_asks_for_a_stop_too() -> None:
+    health = GraphHealth(MonitorConfig(robot='sim', on_outside='hold'))
+    warning = 'envelope.images.front.luminance is 0.05, limit 0.12'
+    health.heartbeat('policy', 0.0, Beat(warning=warning))
+    assert outside(health) == [f'policy: {warning}']
+    assert health.request() == ('hold', f'policy: {warning}')
+    health.heartbeat('policy', 0.1, Beat())
+    assert health.request() == ('none', '')
+
+
+def test_the_gravest_request_wins() -> None:
+    config = MonitorConfig(robot='sim', on_outside='slow', on_over_limit='hold', warm_up=0)
+    health = drive(GraphHealth(config, SPEC), 30, 0.93, inference_seconds=2.0)
+    assert health.request()[0] == 'hold'
+
+
+def test_odd_chunks_that_come_and_go_toggle_no_alarm() -> None:
+    health = health_of(100)
+    changes, before = 0, False
+    for index in range(100, 2000):
+        # A jump there and one back in each ten: about as many as the limit allows.
+        health.chunk(chunk(index, 0.3 if index % 10 else 1.5), index * 0.033)
+        now = Alarm.ODD_ACTIONS in alarms(health, 1.0)
+        changes += now != before
+        before = now
+    assert changes <= 1
 
 
 def test_names_without_end_do_not_fill_the_memory() -> None:

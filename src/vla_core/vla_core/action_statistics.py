@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from vla_core.health import ALPHA, MINIMUM
+from vla_core.health import ALPHA, MINIMUM, Share
 
 #: |action| in SI above which nothing is learned from it: no robot of this workspace goes there.
 GROSS = 1e3
@@ -25,6 +25,8 @@ class ActionLimits:
         jump: SI; change of an axis from one chunk's first step to the next one's.
         saturation: SI; |action| from which an axis is at its end.
         window: chunks whose memory the means keep.
+        odd_share: share of odd chunks, 0..1, above which there is an alarm; below half of it that
+            ends.
     """
 
     z_score: float
@@ -32,6 +34,7 @@ class ActionLimits:
     jump: float
     saturation: float
     window: int
+    odd_share: float = 0.2
 
 
 class _Axis:
@@ -54,7 +57,9 @@ class ActionStatistics:
         self._axes = [_Axis() for _ in names]
         self._learned = 0
         self._previous: tuple[np.ndarray, int] | None = None
-        self._odd_share = 0.0
+        # Ten times faster than the means: oddities matter before a slow drift does.
+        weight = min(1.0, 10.0 / limits.window)
+        self._odd = Share(weight, limits.odd_share, 0.5 * limits.odd_share)
         self._disagreement = math.nan
         self.anomalies = 0
         self.counts = dict.fromkeys(('non_finite', 'gross', 'z_score', 'jump'), 0)
@@ -101,7 +106,12 @@ class ActionStatistics:
     @property
     def odd_share(self) -> float:
         """Share of odd chunks lately, 0..1."""
-        return self._odd_share
+        return self._odd.value
+
+    @property
+    def odd(self) -> bool:
+        """Say whether that is too many."""
+        return self._odd.alarm
 
     @property
     def disagreement(self) -> float:
@@ -150,5 +160,4 @@ class ActionStatistics:
         for kind in odd:
             self.counts[kind] += 1
         self.anomalies += bool(odd)
-        # Ten times faster than the means: oddities matter before a slow drift does.
-        self._odd_share += min(1.0, 10.0 / self._limits.window) * (bool(odd) - self._odd_share)
+        self._odd.record(bool(odd))

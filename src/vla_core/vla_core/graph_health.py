@@ -9,11 +9,13 @@ import enum
 import math
 
 from vla_core.action_statistics import ActionLimits, ActionStatistics
+from vla_core.envelope_guard import ActionGuard, MARGIN
 from vla_core.health import Arrivals, Hops, LatencyAlarm, MINIMUM, Summary
 from vla_core.parameters import parameter
-from vla_core.types import ActionChunk, Status
+from vla_core.types import ActionChunk, PolicySpec, Status
 
-REQUESTS = ('none', 'hold', 'controlled_stop')
+#: What can be asked of the gate, by the ladder: slow is half speed.
+REQUESTS = ('none', 'slow', 'hold', 'controlled_stop')
 #: Nodes remembered at most: foreign messages must not fill the memory.
 MAX_NODES = 32
 #: s, heartbeat age that is healthy in lock-step (docs/explanation/way-of-a-frame.md).
@@ -27,6 +29,11 @@ class MonitorConfig:
     """Parameters of the monitor."""
 
     robot: str = parameter(doc='robot file: a name from config/robots, or a path')
+    checkpoint: str = parameter(
+        default='',
+        doc='checkpoint or built-in policy, by name or path, whose training envelope actions are '
+        'held against; empty: they are not',
+    )
     clock: str = parameter(
         default='steady',
         choices=('steady', 'lockstep'),
@@ -65,6 +72,12 @@ class MonitorConfig:
     disagreement: float = parameter(
         default=0.5, unit='SI', low=0.001, high=100.0, doc='overlap difference that is an alarm'
     )
+    envelope_margin: float = parameter(
+        default=MARGIN,
+        low=0.0,
+        high=100.0,
+        doc="deviations beyond the training's smallest and largest action that are still inside",
+    )
     on_slow: str = parameter(
         default='none', choices=REQUESTS, doc='what is asked of the gate while inference is slow'
     )
@@ -73,6 +86,11 @@ class MonitorConfig:
     )
     on_odd_actions: str = parameter(
         default='none', choices=REQUESTS, doc='what is asked while actions are odd'
+    )
+    on_outside: str = parameter(
+        default='none',
+        choices=REQUESTS,
+        doc='what is asked while actions or observations are outside of the training envelope',
     )
     black_box_folder: str = parameter(
         default='', doc="folder of the black box's files; empty: black_box in ROS's log folder"
@@ -94,6 +112,7 @@ class Alarm(enum.Enum):
     SLOW = 'slow'
     OVER_LIMIT = 'over_limit'
     ODD_ACTIONS = 'odd_actions'
+    OUTSIDE = 'outside'
     SATURATED = 'saturated'
     DISAGREEMENT = 'disagreement'
     STAMPS = 'stamps'
@@ -116,6 +135,7 @@ class Beat:
     errors_total: int = 0
     consecutive_errors: int = 0
     detail: str = ''
+    warning: str = ''
 
 
 @dataclass(frozen=True)
@@ -143,16 +163,21 @@ class Report:
     anomalies: int
     alarms: tuple[tuple[Alarm, str], ...]
     instruction: str
+    envelope: str
+    outside: dict[str, tuple[float, int]]
 
 
 class GraphHealth:
     """Everything the monitor knows; bounded in memory whatever is published."""
 
-    def __init__(self, config: MonitorConfig) -> None:
-        """Expect the nodes of the configuration; know nothing else."""
+    def __init__(self, config: MonitorConfig, spec: PolicySpec | None = None) -> None:
+        """Expect the nodes of the configuration, and chunks of the policy with this contract."""
         self._config = config
+        self._spec = spec
         self._limits = ActionLimits(
-            config.z_score, config.sigma_floor, config.jump, config.saturation, config.window
+            *(config.z_score, config.sigma_floor, config.jump, config.saturation),
+            config.window,
+            config.odd_share,
         )
         # In lock-step a beat only shows that a process lives: it may wait for a slow simulator.
         floor = LOCKSTEP_SILENCE if config.clock == 'lockstep' else 0.0
@@ -163,9 +188,15 @@ class GraphHealth:
         self.instruction = 'none'
         self._latency = LatencyAlarm(config.latency_limit, config.warm_up)
         self._actions = ActionStatistics((), self._limits)
+        self._guard = ActionGuard(spec, config.envelope_margin)
         self._run = 0
         self._inferences = 0
         self._anomalies_before = 0
+
+    @property
+    def basis(self) -> str:
+        """What actions are held against, or why they are not."""
+        return self._guard.basis
 
     def heartbeat(self, name: str, now: float, beat: Beat) -> None:
         """Note a sign of life; names beyond MAX_NODES are ignored."""
@@ -180,6 +211,7 @@ class GraphHealth:
             self._run = chunk.policy_run
             self._latency.reset()
             self._follow(())
+            self._guard = ActionGuard(self._spec, self._config.envelope_margin)
         self.hops.chunk(chunk.observation_stamp_ns, now, chunk.inference_seconds)
         if chunk.inference_seconds > 0.0:
             self._inferences += 1
@@ -189,6 +221,7 @@ class GraphHealth:
             if chunk.names != self._actions.names:
                 self._follow(chunk.names)
             self._actions.record(chunk.data, chunk.stamp_ns, chunk.step_dt)
+            self._guard.chunk(chunk)
 
     def reject_chunk(self) -> None:
         """Count a chunk that is not even well formed."""
@@ -196,7 +229,8 @@ class GraphHealth:
 
     def alarms(self, now: float) -> tuple[tuple[Alarm, str], ...]:
         """List what is wrong, each with its numbers, for a person."""
-        return (*self._node_alarms(now), *self._policy_alarms(), *self._stamp_alarms())
+        found = *self._node_alarms(now), *self._policy_alarms(), *self._outside_alarms()
+        return *found, *self._stamp_alarms()
 
     def request(self) -> tuple[str, str]:
         """Say what to ask of the gate, one of REQUESTS, and why.
@@ -209,8 +243,10 @@ class GraphHealth:
             Alarm.SLOW: self._config.on_slow,
             Alarm.OVER_LIMIT: self._config.on_over_limit,
             Alarm.ODD_ACTIONS: self._config.on_odd_actions,
+            Alarm.OUTSIDE: self._config.on_outside,
         }
-        asked = [(wanted.get(alarm, 'none'), text) for alarm, text in self._policy_alarms()]
+        found = (*self._policy_alarms(), *self._outside_alarms())
+        asked = [(wanted.get(alarm, 'none'), text) for alarm, text in found]
         return max(asked, key=lambda ask: REQUESTS.index(ask[0]), default=('none', ''))
 
     def report(self, now: float) -> Report:
@@ -236,6 +272,8 @@ class GraphHealth:
             anomalies=self._anomalies_before + self._actions.anomalies,
             alarms=alarms,
             instruction=self.instruction,
+            envelope=self.basis,
+            outside=self._guard.outside,
         )
 
     def _follow(self, names: Sequence[str]) -> None:
@@ -267,7 +305,7 @@ class GraphHealth:
         if latency.slow:
             text = f'inference takes {latency.mean:.3f} s: expected about {latency.baseline:.3f} s'
             found.append((Alarm.SLOW, text))
-        if actions.odd_share > config.odd_share:
+        if actions.odd:
             counts = ', '.join(f'{kind} {count}' for kind, count in actions.counts.items())
             found.append(
                 (Alarm.ODD_ACTIONS, f'{actions.odd_share:.0%} odd chunks lately ({counts})')
@@ -279,6 +317,16 @@ class GraphHealth:
             # A gripper is at one of its ends nearly always.
             if name != 'gripper' and share > 0.95:
                 found.append((Alarm.SATURATED, f'{name} is at its end in {share:.0%} of chunks'))
+        return found
+
+    def _outside_alarms(self) -> list[tuple[Alarm, str]]:
+        """List what the training has not seen: actions here, observations by the policy itself."""
+        found = [(Alarm.OUTSIDE, str(finding)) for finding in self._guard.findings]
+        found += [
+            (Alarm.OUTSIDE, f'{name}: {beat.warning}')
+            for name, (_, beat) in self._nodes.items()
+            if beat.warning
+        ]
         return found
 
     def _stamp_alarms(self) -> list[tuple[Alarm, str]]:

@@ -110,6 +110,30 @@ class Series:
         )
 
 
+class Share:
+    """Share of samples, lately, that are odd; the alarm made of it does not flutter.
+
+    Attributes:
+        value: 0..1, exponentially weighted.
+        alarm: raised above one share, cleared below a lower one.
+    """
+
+    __slots__ = ('_clear', '_raise', '_weight', 'alarm', 'value')
+
+    def __init__(self, weight: float, raise_above: float, clear_below: float) -> None:
+        """Give the newest sample `weight`, in (0, 1]; both shares are in 0..1."""
+        self._weight = weight
+        self._raise = raise_above
+        self._clear = clear_below
+        self.value = 0.0
+        self.alarm = False
+
+    def record(self, odd: bool) -> None:
+        """Note one sample."""
+        self.value += self._weight * (odd - self.value)
+        self.alarm = self.value > (self._clear if self.alarm else self._raise)
+
+
 class LatencyAlarm:
     """Tells a latency that became slow from one that scatters.
 

@@ -4,13 +4,14 @@ Needs neither torch nor onnxruntime, so that a camera node can ask which picture
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from vla_core.envelope import Envelope
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.parameters import load_yaml
 from vla_core.types import CameraSlot, PolicySpec, Representation
@@ -20,8 +21,9 @@ FILE_NAME = 'manifest.yaml'
 _SECTIONS = frozenset(
     {'schema_version', 'model_id', 'policy', 'contract', 'language', 'files', 'training', 'parity'}
 )
-# Sections that only some checkpoints have: an exported graph says itself what it computes.
-_OPTIONAL = frozenset({'model', 'statistics'})
+# Sections that only some checkpoints have: an exported graph says itself what it computes, and
+# what training was like may not be known.
+_OPTIONAL = frozenset({'model', 'statistics', 'envelope'})
 _CONTRACT = frozenset(
     {'cameras', 'state_names', 'action_names', 'action_units', 'action_scale', 'representation'}
     | {'horizon', 'step_dt', 'rate', 'max_inference', 'max_observation_age'}
@@ -149,7 +151,7 @@ def write_manifest(
     Args:
         folder: complete but for the manifest.
         policy: name of the entry point that loads it.
-        spec: contract; its `model_id` is the checkpoint's.
+        spec: contract, with its envelope; its `model_id` is the checkpoint's.
         language: the language encoder.
         training: provenance, as plain values.
         parity: see `Manifest`; none for a checkpoint that was not exported.
@@ -181,16 +183,36 @@ def write_manifest(
         **({'model': dict(model)} if model else {}),
         'files': {path.relative_to(folder).as_posix(): sha256(path) for path in there},
         **({'statistics': dict(statistics)} if statistics else {}),
+        **({'envelope': spec.envelope.plain()} if spec.envelope else {}),
         'training': dict(training),
         'parity': dict(parity or {}),
     }
+    _write(folder, manifest)
+
+
+def write_envelope(folder: Path, envelope: Envelope) -> None:
+    """Put an envelope into the manifest of a checkpoint; everything else in it stays.
+
+    Raises:
+        CheckpointError: if the folder does not match its manifest.
+        ConfigError: if the envelope has a name that the contract has not.
+    """
+    replace(load_manifest(folder).spec, envelope=envelope)
+    manifest = load_yaml(folder / FILE_NAME)
+    _write(folder, manifest | {'envelope': envelope.plain()})
+
+
+def _write(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest so that a reader finds the old or the new, never half of it."""
     try:
-        text = yaml.safe_dump(manifest, sort_keys=False, default_flow_style=None, width=99)
+        text = yaml.safe_dump(dict(manifest), sort_keys=False, default_flow_style=None, width=99)
     except yaml.YAMLError as error:
         raise CheckpointError(
             f'{folder.name}/{FILE_NAME}: {error}: expected plain values'
         ) from error
-    (folder / FILE_NAME).write_text(text, encoding='utf-8')
+    draft = folder.resolve().with_name(f'.{folder.name}.{FILE_NAME}')
+    draft.write_text(text, encoding='utf-8')
+    draft.replace(folder / FILE_NAME)
 
 
 def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
@@ -264,6 +286,7 @@ def _read_spec(data: Mapping[str, Any], digest: str, where: str) -> PolicySpec:
             rate=number('rate'),
             max_inference=number('max_inference'),
             max_observation_age=number('max_observation_age'),
+            envelope=Envelope.from_plain(data['envelope']) if 'envelope' in data else None,
         )
     except ConfigError as error:
         raise CheckpointError(f'{where}: {error}') from error

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from vla_core.envelope import Envelope
 from vla_core.errors import ActionRejected, ConfigError, ObservationError
 
 #: The native action of the model family, in this order, each in [-1, 1].
@@ -107,6 +108,7 @@ class PolicySpec:
         rate: Hz at which the policy wants frames.
         max_inference: s, longest healthy inference (docs/reference/safety.md).
         max_observation_age: s, after which its chunks must not be played.
+        envelope: what its numbers were like in training; None: not known, nothing is compared.
     """
 
     model_id: str
@@ -122,13 +124,14 @@ class PolicySpec:
     representation: Representation = Representation.VELOCITY
     max_inference: float = 0.2
     max_observation_age: float = 0.6
+    envelope: Envelope | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse a contract that contradicts itself.
 
         Raises:
-            ConfigError: if names, units and scales differ in length, a name repeats, or a number
-                is not finite and positive.
+            ConfigError: if names, units and scales differ in length, a name repeats, a number is
+                not finite and positive, or the envelope has a name that the contract has not.
         """
         size = len(self.action_names)
         if not (size == len(self.action_units) == len(self.action_scale) > 0):
@@ -153,6 +156,26 @@ class PolicySpec:
         for label, value in positive.items():
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f'{self.model_id}: {label} {value}: expected finite and > 0')
+        if self.envelope is not None:
+            slots = [slot.name for slot in self.cameras]
+            self.envelope.check(self.action_names, self.state_names, slots)
+
+    def to_si(self, actions: np.ndarray) -> np.ndarray:
+        """Convert the model's actions to SI, the only place where that happens.
+
+        A position without unit (the gripper) goes from 0 to its scale: -1 is open, +1 closed.
+
+        Args:
+            actions: float [..., D] in [-1, 1].
+
+        Returns:
+            float64 [..., D].
+        """
+        positions = np.array([unit == '1' for unit in self.action_units])
+        native = np.asarray(actions, np.float64)
+        share = np.where(positions, (native + 1.0) / 2.0, native)
+        result: np.ndarray = share * np.array(self.action_scale)
+        return result
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 import rclpy
 from rclpy.context import Context
 
+from vla_core.envelope import Envelope, FEATURES, features_of, Range
 from vla_core.policy import native_spec
 from vla_core.types import Intent, Language, Prediction
 from vla_ros.domains import process_domain
@@ -55,6 +56,30 @@ class FakePolicy:
 
     def close(self):
         self.closed = True
+
+
+def range_of(low, high):
+    """What a quantity that went from `low` to `high` in training was like."""
+    return Range((low + high) / 2, 0.02, low, low, high, high, 100)
+
+
+@pytest.fixture
+def trained_on():
+    """Make an envelope of pictures as grey as asked, and of these speeds."""
+
+    def make(grey, forward=0.5, turn=1.0, state=()):
+        seen = features_of(np.full((96, 192, 3), grey, np.uint8))
+        return Envelope(
+            '100 pictures',
+            actions={
+                'linear.x': range_of(-forward, forward),
+                'angular.z': range_of(-turn, turn),
+            },
+            state={name: range_of(0.0, 0.4) for name in state},
+            images={'front': {n: range_of(x, x) for n, x in zip(FEATURES, seen, strict=True)}},
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.policy import native_spec
 from vla_core.robot import AxisConfig, RobotConfig
-from vla_core.types import Representation
+from vla_core.types import Observation, Representation
+from vla_inference import loading
 from vla_inference.config import PolicyConfig
-from vla_inference.loading import check_fit, check_modes, load_policy, Loader
+from vla_inference.loading import check_fit, check_modes, compare_speeds, load_policy, Loader
 
 AXIS = {'max_speed': 0.5, 'max_accel': 1.0, 'max_decel': 1.0}
 SPEC = native_spec('fake')
@@ -30,7 +32,7 @@ def config(**options):
 
 
 def test_loader_makes_a_runner_and_keeps_its_contract():
-    loader = Loader(config(checkpoint='scripted', fallback='hold'), robot())
+    loader = Loader(config(checkpoint='scripted', fallback='hold'), robot(), print)
     with pytest.raises(CheckpointError, match='not loaded'):
         _ = loader.spec
     assert loader().spec.model_id == 'scripted'
@@ -41,7 +43,7 @@ def test_loader_makes_a_runner_and_keeps_its_contract():
 @pytest.mark.parametrize('name', ['scripted', 'faulty'])
 def test_policy_for_the_simulated_robot_is_refused_on_a_real_one(label, name):
     with pytest.raises(ConfigError, match=rf'{label} is {name}.*robot is real'):
-        Loader(config(**{label: name}), robot(simulated=False))()
+        Loader(config(**{label: name}), robot(simulated=False), print)()
 
 
 def test_unknown_policy_names_what_is_known():
@@ -80,3 +82,56 @@ def test_blind_run_is_refused_on_the_steady_clock():
     check_modes(config(clock='lockstep', ablate_language=True), robot())
     with pytest.raises(ConfigError, match=r'ablate_language.*steady'):
         check_modes(config(ablate_language=True), robot())
+
+
+@pytest.mark.parametrize('speeds', [{}, {'forward': 0.4, 'turn': 1.2}, {'forward': 0.0}])
+def test_speeds_of_the_same_unit_are_no_matter(trained_on, speeds):
+    assert compare_speeds(SPEC, robot()) == []
+    assert compare_speeds(replace(SPEC, envelope=trained_on(90, **speeds)), robot()) == []
+
+
+@pytest.mark.parametrize(
+    ('speeds', 'message'),
+    [
+        ({'forward': 400.0}, r'linear\.x up to 400 m/s.*sim allows 0\.5 .*millimetres per second'),
+        ({'turn': 57.3}, r'angular\.z up to 57\.3 rad/s.*sim allows 0\.5.*degrees per second'),
+    ],
+)
+def test_policy_trained_in_another_unit_is_refused_with_both_sides(trained_on, speeds, message):
+    with pytest.raises(CheckpointError, match=message):
+        compare_speeds(replace(SPEC, envelope=trained_on(90, **speeds)), robot())
+
+
+@pytest.mark.parametrize(
+    ('speeds', 'hint'),
+    [
+        ({'forward': 0.0005}, 'millimetres per second'),
+        ({'turn': 0.5 / 57.3}, 'degrees per second'),
+        ({'forward': 0.5 / 3.6}, 'kilometres per hour'),
+        ({'forward': 0.5 * 3.6}, 'kilometres per hour'),
+    ],
+)
+def test_what_may_be_a_slow_policy_is_told_and_not_refused(
+    monkeypatch, fake, trained_on, speeds, hint
+):
+    fake.spec = replace(SPEC, envelope=trained_on(90, **speeds))
+    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    told = []
+    Loader(config(), robot(), lambda text, severe: told.append((text, severe)))()
+    ((text, severe),) = told
+    assert hint in text
+    assert not severe
+
+
+def test_guard_knows_the_robot_and_its_margin(monkeypatch, fake, trained_on):
+    fake.spec = replace(SPEC, envelope=trained_on(90, turn=0.01))
+    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    for margin, found in ((0.5, 1), (100.0, 0)):
+        loader = Loader(config(envelope_margin=margin), robot(), lambda text, severe: None)
+        loader()
+        guard = loader.make_guard()
+        seen = Observation({'front': np.full((96, 192, 3), 140, np.uint8)}, 1)
+        for _ in range(10):
+            # 50 times what was trained, but no more than the robot can do.
+            guard.record(seen, {'odom.w': 0.5})
+        assert len(guard.findings) == found

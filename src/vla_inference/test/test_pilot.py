@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected, CheckpointError, ObservationError
 from vla_core.session import Fate, Session, Source
 from vla_core.types import Prediction, Status
@@ -61,7 +62,7 @@ class Flight:
         self.time = Time(lockstep)
         self.stamps = itertools.count(1)
         self.pilot = Pilot(Session(), self.worker, self.time, 77, self)
-        self.pilot.fit(policy.spec)
+        self.pilot.fit(policy.spec, ObservationGuard(policy.spec))
         self.pilot.activate()
 
     def record(self, record):
@@ -88,11 +89,11 @@ class Flight:
         self.work()
         return heard.id
 
-    def frame(self, after=0.1, speed=0.0, work=True):
+    def frame(self, after=0.1, speed=0.0, work=True, turn_rate=0.0):
         """Let time pass, bring odometry and a frame; return the newest chunk."""
         self.time.seconds += after
         stamp = round(self.time.seconds * S)
-        self.pilot.odometry(stamp, speed, 0.0)
+        self.pilot.odometry(stamp, speed, turn_rate)
         self.pilot.image('front', IMAGE, stamp)
         if work:
             self.work()
@@ -360,3 +361,52 @@ def test_lockstep_does_not_depend_on_when_things_arrive(fake):
         Fate.RUNNING,
         Fate.NOT_FOUND,
     ]
+
+
+def test_pictures_unlike_those_of_the_training_are_a_warning_and_no_error(fake, trained_on):
+    fake.spec = replace(fake.spec, envelope=trained_on(200))
+    flight = Flight(fake)
+    flight.frame()
+    assert flight.pilot.warning == ''
+    for _ in range(10):
+        chunk = flight.frame()
+    assert flight.pilot.warning.startswith('envelope.images.front.luminance is 0.353, limit 0.7')
+    assert chunk.status is Status.IDLE
+    assert flight.pilot.tally.total == 0
+    assert len(flight.chunks) == 11
+
+
+def test_pictures_like_those_of_the_training_are_no_warning(fake, trained_on):
+    fake.spec = replace(fake.spec, envelope=trained_on(90))
+    flight = Flight(fake)
+    for _ in range(50):
+        flight.frame()
+    assert flight.pilot.warning == ''
+
+
+@pytest.mark.parametrize('lockstep', [False, True])
+def test_odometry_in_degrees_gives_no_chunk_and_names_the_unit(fake, trained_on, lockstep):
+    fake.spec = replace(fake.spec, envelope=trained_on(90))
+    flight = Flight(fake, lockstep)
+    with pytest.raises(
+        ObservationError, match=r'odom\.w is 40: degrees per second instead of rad'
+    ):
+        flight.frame(turn_rate=40.0)
+    assert flight.chunks == []
+    assert flight.frame(turn_rate=0.7) is not None
+
+
+def test_state_in_another_unit_is_refused_before_any_chunk(fake, trained_on):
+    envelope = trained_on(90, state=('odom.v',))
+    fake.spec = replace(fake.spec, state_names=('odom.v', 'odom.w'), envelope=envelope)
+    flight = Flight(fake)
+    flight.say('go')
+    with pytest.raises(ObservationError, match=r'odom\.v is 300: millimetres per second'):
+        flight.frame(speed=300.0)
+    assert flight.chunks == []
+    assert fake.seen[-1][0].state.tolist() == [0.0, 0.0], 'only the warm-up was seen'
+
+
+def test_without_an_envelope_odometry_is_believed(flight):
+    assert flight.frame(speed=300.0, turn_rate=40.0) is not None
+    assert flight.pilot.warning == ''

@@ -1,6 +1,7 @@
 """The node through its topics and its action, with a fake policy; one test per port or fault."""
 
 import array
+from dataclasses import replace
 import math
 from pathlib import Path
 import time
@@ -66,19 +67,18 @@ class Stage:
 
     def start(self):
         self.node.start()
-        self.until(
-            lambda: (
-                self.command.get_subscription_count()
-                and self.camera.get_subscription_count()
-                and self.odom.get_subscription_count()
-                and self.action.server_is_ready()
-                and self.node.count_subscribers('vla/action_chunk')
-                and self.node.count_subscribers('vla/instruction')
-                and self.node.count_subscribers('vla/heartbeat')
-                and self.beats
-            ),
-            'discovery',
-        )
+        heard = self.node.count_subscribers
+        for condition, what in (
+            (self.command.get_subscription_count, 'command'),
+            (self.camera.get_subscription_count, 'vla/image/front'),
+            (self.odom.get_subscription_count, 'odom'),
+            (self.action.server_is_ready, 'vla/follow_instruction'),
+            (lambda: heard('vla/action_chunk'), 'somebody who hears vla/action_chunk'),
+            (lambda: heard('vla/instruction'), 'somebody who hears vla/instruction'),
+            (lambda: heard('vla/heartbeat'), 'somebody who hears vla/heartbeat'),
+            (lambda: self.beats, 'a heartbeat'),
+        ):
+            self.until(condition, what)
         return self
 
     def say(self, text):
@@ -139,6 +139,8 @@ class Stage:
     def close(self):
         self.node.close()
         self.executor.shutdown()
+        # Until it is garbage, an action client keeps the participant alive beside the next test's.
+        self.action.destroy()
         self.probe.destroy_node()
         self.node.destroy_node()
 
@@ -278,6 +280,48 @@ def test_bad_odometry_is_counted(stage, value):
     msg.twist.twist.linear.x = value
     stage.odom.publish(msg)
     stage.beat(lambda b: b.errors_total >= 1, 'error')
+
+
+def turn(stage, rate):
+    """Publish odometry, then a frame that is seen with it."""
+    msg = Odometry()
+    msg.header.stamp = stage.probe.get_clock().now().to_msg()
+    msg.twist.twist.angular.z = rate
+    stage.odom.publish(msg)
+    stage.executor.spin_once(timeout_sec=0.02)
+    stage.image()
+    stage.executor.spin_once(timeout_sec=0.02)
+
+
+def test_degrees_for_radians_are_errors_with_the_hint_and_give_no_chunk(
+    make_stage, fake, trained_on
+):
+    fake.spec = replace(fake.spec, envelope=trained_on(90))
+    stage = make_stage().start()
+    stage.until(lambda: turn(stage, 40.0) or stage.beats[-1].consecutive_errors >= 5, 'errors')
+    assert stage.chunks == []
+    assert 'odom.w is 40: degrees per second instead of rad/s?' in stage.beats[-1].detail
+    stage.until(lambda: turn(stage, 0.7) or stage.chunks, 'a chunk')
+    assert stage.beat(lambda b: b.consecutive_errors == 0, 'recovery').errors_total >= 5
+
+
+def test_pictures_unlike_the_trainings_are_a_warning_in_the_heartbeat(
+    make_stage, fake, trained_on
+):
+    fake.spec = replace(fake.spec, envelope=trained_on(200))
+    stage = make_stage().start()
+    assert stage.beats[-1].warning == ''
+    for _ in range(10):
+        stage.frame()
+    beat = stage.beat(lambda b: b.warning, 'warning')
+    assert beat.warning.startswith('envelope.images.front.luminance is 0.353')
+    assert (beat.errors_total, beat.detail) == (0, '')
+
+
+def test_policy_trained_in_another_unit_is_not_configured(make_stage, fake, trained_on):
+    fake.spec = replace(fake.spec, envelope=trained_on(90, turn=57.3))
+    with pytest.raises(ConfigError, match=r'angular\.z up to 57\.3.*degrees per second'):
+        make_stage().node.start()
 
 
 def test_hang_shows_as_busy_and_the_worker_comes_back(make_stage, fake):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vla_core.envelope_guard import MARGIN
 from vla_core.parameters import parameter
 
 
@@ -64,6 +65,13 @@ class PolicyConfig:
         unit='s',
         low=0.0,
         high=1.0,
+    )
+    envelope_margin: float = parameter(
+        doc="deviations beyond the training's smallest and largest observation that are still "
+        'inside',
+        default=MARGIN,
+        low=0.0,
+        high=100.0,
     )
     hang_timeout: float = parameter(
         doc='time in one inference after which the worker is given up and restarted',

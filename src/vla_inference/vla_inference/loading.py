@@ -1,10 +1,14 @@
 """Find the policy that the parameters name, and refuse what does not fit the robot."""
 
+from collections.abc import Callable
+
+from vla_core.envelope_guard import ObservationGuard, ODOMETRY
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy, Policy, policy_names
-from vla_core.robot import AXIS_UNITS, RobotConfig
+from vla_core.robot import AXES, AXIS_UNITS, RobotConfig
 from vla_core.types import PolicySpec, Representation
+from vla_core.units import compare_reach
 from vla_inference.config import PolicyConfig
 from vla_inference.runner import Runner
 from vla_ros.files import checkpoint_path
@@ -32,10 +36,19 @@ def load_policy(name: str, device: str) -> Policy:
 class Loader:
     """Factory of the worker: called in the thread that will own the policy."""
 
-    def __init__(self, config: PolicyConfig, robot: RobotConfig) -> None:
-        """Remember what to load, for which robot."""
+    def __init__(
+        self, config: PolicyConfig, robot: RobotConfig, report: Callable[[str, bool], None]
+    ) -> None:
+        """Remember what to load, for which robot.
+
+        Args:
+            config: names the policy.
+            robot: what it will drive.
+            report: tells a person what is suspicious, and whether it is severe.
+        """
         self._config = config
         self._robot = robot
+        self._report = report
         self._spec: PolicySpec | None = None
 
     @property
@@ -48,6 +61,17 @@ class Loader:
         if self._spec is None:
             raise CheckpointError(f'{self._config.checkpoint} is not loaded')
         return self._spec
+
+    def make_guard(self) -> ObservationGuard:
+        """Make a guard for what the policy that was loaded will be shown on this robot.
+
+        Raises:
+            CheckpointError: if none was.
+        """
+        axes = dict(zip(AXES, self._robot.axes, strict=True))
+        speeds = {name: axes[axis] for name, (axis, _) in ODOMETRY.items()}
+        fastest = {name: axis.max_speed for name, axis in speeds.items() if axis is not None}
+        return ObservationGuard(self.spec, self._config.envelope_margin, fastest)
 
     def __call__(self) -> Runner:
         """Load, verify and warm up the policy, and its fallback if one is named.
@@ -65,6 +89,8 @@ class Loader:
                 )
         policy = load_policy(config.checkpoint, config.device)
         check_fit(policy.spec, robot)
+        for suspicion in compare_speeds(policy.spec, robot):
+            self._report(suspicion, False)
         fallback = None
         if config.fallback != 'hold':
             fallback = load_policy(config.fallback, config.device)
@@ -102,6 +128,34 @@ def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
             raise CheckpointError(
                 f'robot {robot.name} takes {source} in {unit}: {spec.model_id} gives {units}'
             )
+
+
+def compare_speeds(spec: PolicySpec, robot: RobotConfig) -> list[str]:
+    """Compare what a policy was trained to do with the robot's largest speeds.
+
+    Returns:
+        For each axis that looks as if one side were in another unit, what is suspected.
+
+    Raises:
+        CheckpointError: if that is beyond doubt, and the policy's side is the larger one.
+    """
+    trained = {} if spec.envelope is None else spec.envelope.actions
+    suspicions = []
+    for name, axis, unit in zip(AXES, robot.axes, AXIS_UNITS, strict=True):
+        if axis is None or axis.source not in trained:
+            continue
+        usual = trained[axis.source].usual
+        suspected, certain = compare_reach(axis.max_speed, usual, unit)
+        if suspected:
+            text = (
+                f'{spec.model_id} was trained on {axis.source} up to {usual:.3g} {unit} '
+                f'(envelope.actions), robot {robot.name} allows {axis.max_speed} '
+                f'({name}.max_speed): {suspected} on one side?'
+            )
+            if certain:
+                raise CheckpointError(text)
+            suspicions.append(text)
+    return suspicions
 
 
 def check_modes(config: PolicyConfig, robot: RobotConfig) -> None:

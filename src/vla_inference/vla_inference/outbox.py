@@ -79,4 +79,5 @@ def vitals(pilot: Pilot) -> Vitals:
         errors_total=tally.total,
         consecutive_errors=tally.consecutive,
         detail=tally.detail,
+        warning=pilot.warning,
     )

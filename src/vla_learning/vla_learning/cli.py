@@ -48,6 +48,7 @@ COMMANDS = {
     'evaluate': Command('measure a policy on data and in the simulator', 'vla_learning.offline'),
     'compare': Command('say whether one policy is worse than another', 'vla_learning.compare'),
     'inspect': Command('verify a checkpoint and say what is in it', 'vla_learning.inspect'),
+    'envelope': Command('measure what a checkpoint was trained on', 'vla_learning.envelope'),
     'export': Command('turn a native checkpoint into an ONNX one', 'vla_learning.export'),
     'import-seed': Command('turn a .pth of the seed into one', 'vla_learning.seed_import'),
     'convert': Command('write a data set as LeRobotDataset v3', 'vla_learning.data.convert'),

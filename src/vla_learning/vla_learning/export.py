@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TYPE_CHECKING
 
 import tyro
 
 if TYPE_CHECKING:
+    from vla_core.envelope import Envelope
     from vla_learning.data.batch import Features
     from vla_learning.model import Policy
     from vla_learning.sim.sentences import Sentences
@@ -63,7 +64,12 @@ def export_folder(native: Path, folder: Path) -> dict[str, float]:
 
 
 def export(
-    policy: Policy, sentences: Sentences, folder: Path, model_id: str, training: Mapping[str, Any]
+    policy: Policy,
+    sentences: Sentences,
+    folder: Path,
+    model_id: str,
+    training: Mapping[str, Any],
+    envelope: Envelope | None = None,
 ) -> dict[str, float]:
     """Export a network that was trained in the simulator, without a checkpoint in between.
 
@@ -73,6 +79,7 @@ def export(
         folder: where to write, replacing what was there.
         model_id: name of the checkpoint.
         training: provenance, as plain values.
+        envelope: what training was like; None for a draft that never drives a robot.
 
     Returns:
         See `export_folder`.
@@ -85,7 +92,8 @@ def export(
     from vla_learning.onnx_graphs import round_weights, write_onnx
 
     mean = mean_words(round_weights(policy), sample_of(sentences))
-    return write_onnx(policy, mean, folder, native_spec(model_id), training)
+    spec = replace(native_spec(model_id), envelope=envelope)
+    return write_onnx(policy, mean, folder, spec, training)
 
 
 def sample_of(sentences: Sentences, count: int = 2000) -> Features:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TYPE_CHECKING
 
 import tyro
 
+from vla_core.envelope import Envelope
 from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def tables(manifest: Manifest) -> Iterable[Table]:
     """Turn a verified manifest into tables for the terminal."""
     yield _pairs(f'{manifest.spec.model_id} (policy {manifest.policy})', _contract(manifest))
     yield _axes(manifest)
+    if manifest.spec.envelope is not None:
+        yield _envelope(manifest.spec.envelope)
     yield _files(manifest)
     for title, section in (
         ('network', manifest.model),
@@ -124,6 +127,22 @@ def _axes(manifest: Manifest) -> Table:
         # The unit of a number without one is written 1.
         scale = f'{spec.action_scale[index]:.3g} {spec.action_units[index]}'.removesuffix(' 1')
         table.add_row(name, scale, *(_number(values[index]) for values in columns.values()))
+    return table
+
+
+def _envelope(envelope: Envelope) -> Table:
+    """One row per quantity that the robot compares with the training's."""
+    from rich.table import Table
+
+    ranges = dict(envelope.actions)
+    ranges |= {f'state {name}': one for name, one in envelope.state.items()}
+    for slot, features in envelope.images.items():
+        ranges |= {f'{slot} {name}': one for name, one in features.items()}
+    columns = ('min', 'q01', 'mean', 'q99', 'max', 'std')
+    table = Table('quantity', *columns, title='envelope', title_justify='left')
+    table.caption = envelope.source
+    for name, one in ranges.items():
+        table.add_row(name, *(_number(getattr(one, column)) for column in columns))
     return table
 
 

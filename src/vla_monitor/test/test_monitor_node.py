@@ -1,6 +1,7 @@
 """One test per port of the monitor, and what it makes of nonsense."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 import math
 from pathlib import Path
 import time
@@ -17,9 +18,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 
+from vla_core.envelope import Envelope, Range
 from vla_core.errors import ConfigError
 from vla_core.graph_health import MonitorConfig
+from vla_core.manifest import IncludedLanguage, load_manifest, write_manifest
 from vla_core.parameters import build, load_yaml
+from vla_core.policy import native_spec
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_interfaces.msg import (
     ActionChunk,
@@ -214,6 +218,91 @@ def test_inference_over_the_limit_asks_for_what_the_parameter_says(
     assert 'expected at most 0.5 s' in request.reason
 
 
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """Make a checkpoint that was trained on -0.3 to 0.45 m/s."""
+    folder = tmp_path / 'trained'
+    folder.mkdir()
+    for name in ('weights.bin', 'tokenizer.json'):
+        (folder / name).write_text('{}')
+    forward = Range(mean=0.2, std=0.2, min=-0.3, q01=-0.3, q99=0.45, max=0.45, count=100)
+    envelope = Envelope('100 pictures', actions={'linear.x': forward})
+    spec = replace(native_spec('trained'), envelope=envelope)
+    language = IncludedLanguage('weights.bin', 64, 'tokenizer.json')
+    write_manifest(folder, 'native', spec, language, training={})
+    return folder
+
+
+def status_of(rig: Bench, name: str) -> DiagnosticStatus:
+    return next(one for one in rig.diagnostics[-1].status if one.name == f'one/vla/{name}')
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'level'),
+    [
+        ('none', None),
+        ('slow', StopRequest.SLOW),
+        ('hold', StopRequest.HOLD),
+        ('controlled_stop', StopRequest.CONTROLLED_STOP),
+    ],
+)
+def test_action_outside_of_the_training_is_told_and_asks_for_what_the_parameter_says(
+    bench: Callable[..., Bench], trained: Path, wanted: str, level: int | None
+) -> None:
+    rig = bench(checkpoint=str(trained), on_outside=wanted, silence=60.0)
+    sha = load_manifest(trained).spec.model_sha256
+    rig.beat()
+    for _ in range(30):
+        rig.frame(model_sha256=sha)
+    assert rig.until(lambda: bool(rig.diagnostics))
+    assert status_of(rig, 'envelope').level == DiagnosticStatus.OK
+    assert status_of(rig, 'envelope').message.startswith('trained: 100 pictures')
+    assert not rig.requests
+    fast = [0.9, 0.0, 0.0, 0.0, 0.0, 0.1, 1.0] * 8
+    text = 'envelope.actions.linear.x is 0.9, limit 0.55'
+
+    def told() -> bool:
+        rig.frame(model_sha256=sha, data=fast)
+        return bool(rig.reports) and any(text in alarm for alarm in rig.reports[-1].alarms)
+
+    assert rig.until(told)
+    assert rig.reports[-1].level == HealthReport.LEVEL_WARN
+    assert rig.until(lambda: text in status_of(rig, 'envelope').message)
+    assert status_of(rig, 'envelope').level == DiagnosticStatus.WARN
+    assert {request.level for request in rig.requests} == ({level} - {None})
+    assert all(text in request.reason for request in rig.requests)
+
+
+def test_observation_outside_of_the_training_is_told_and_asks_too(
+    bench: Callable[..., Bench],
+) -> None:
+    rig = bench(on_outside='slow', silence=60.0)
+    rig.beat(warning='envelope.images.front.luminance is 0.05')
+
+    def asked() -> bool:
+        rig.frame()
+        return bool(rig.requests)
+
+    assert rig.until(asked)
+    assert rig.requests[0].level == StopRequest.SLOW
+    report = rig.report(lambda report: any('luminance' in text for text in report.alarms))
+    assert 'policy: envelope.images.front.luminance is 0.05' in report.alarms
+
+
+def test_checkpoint_without_an_envelope_is_a_diagnostic_and_no_error(
+    bench: Callable[..., Bench],
+) -> None:
+    rig = bench(checkpoint='hold', on_outside='controlled_stop', silence=60.0)
+    rig.beat()
+    for _ in range(30):
+        rig.frame(data=[1.0] * 56)
+    assert rig.until(lambda: bool(rig.diagnostics))
+    status = status_of(rig, 'envelope')
+    assert status.level == DiagnosticStatus.OK
+    assert status.message == 'hold has no training envelope (vla-learn envelope adds one)'
+    assert not rig.requests
+
+
 def test_told_to_ask_nothing_it_only_reports(bench: Callable[..., Bench]) -> None:
     rig = bench(warm_up=0, on_over_limit='none')
     for _ in range(10):
@@ -279,7 +368,7 @@ def test_the_shipped_parameters_are_all_of_them_and_allowed() -> None:
     share = Path(get_package_share_directory('vla_bringup'))
     values = load_yaml(share / 'config/monitor.yaml')['/**/monitor']['ros__parameters']
     config = build(MonitorConfig, values | {'robot': 'sim'}, 'monitor.yaml')
-    assert set(vars(config)) == {*values, 'robot'}
+    assert set(vars(config)) == {*values, 'robot', 'checkpoint'}
     assert config == MonitorConfig(robot='sim'), 'defaults and shipped values differ'
 
 
@@ -288,6 +377,9 @@ def test_the_shipped_parameters_are_all_of_them_and_allowed() -> None:
     [
         ({'on_slow': 'estop'}, 'parameter on_slow is .estop.: expected one of none'),
         ({'z_score': math.nan}, 'parameter z_score is nan'),
+        ({'on_outside': 'stop'}, 'parameter on_outside is .stop.: expected one of none, slow'),
+        ({'envelope_margin': -0.5}, 'parameter envelope_margin is -0.5'),
+        ({'checkpoint': 'nobody'}, 'checkpoint .nobody.: expected a path or one of'),
         ({'zscore': 3.0}, "unknown parameter 'zscore'"),
         ({'robot': 'turtlebot3', 'clock': 'lockstep', 'use_sim_time': True}, 'expected steady'),
     ],

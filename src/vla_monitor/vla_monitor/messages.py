@@ -24,6 +24,12 @@ _STATUSES = (
     *('idle', 'running', 'done', 'not found', 'refused', 'timed out', 'malformed', 'replaced'),
     'stopped',
 )
+#: Of vla_core.graph_health.REQUESTS.
+_REQUESTED = {
+    'slow': StopRequest.SLOW,
+    'hold': StopRequest.HOLD,
+    'controlled_stop': StopRequest.CONTROLLED_STOP,
+}
 #: Unknown is no fault: nothing has been seen that would be one.
 _LEVELS = {
     Level.UNKNOWN: DiagnosticStatus.OK,
@@ -46,6 +52,7 @@ def beat_from_msg(msg: Heartbeat) -> Beat:
         msg.errors_total,
         msg.consecutive_errors,
         msg.detail[:LONGEST_TEXT],
+        msg.warning[:LONGEST_TEXT],
     )
 
 
@@ -57,7 +64,7 @@ def describe(msg: Instruction) -> str:
 
 def request_to_msg(wanted: str, reason: str, header: Header) -> StopRequest:
     """Return the request for a stop, one of vla_core.graph_health.REQUESTS but `none`."""
-    level = StopRequest.HOLD if wanted == 'hold' else StopRequest.CONTROLLED_STOP
+    level = _REQUESTED[wanted]
     return StopRequest(header=header, level=level, source='monitor', reason=reason)
 
 
@@ -111,6 +118,7 @@ def diagnostics_to_msg(
     root = f'{namespace.strip("/")}/vla'.lstrip('/')
     statuses = [_overall(report), *(_node(node, report.alarms) for node in report.nodes)]
     statuses += [_hop(name, hop) for name, hop in report.hops.items()]
+    statuses.append(_envelope(report))
     statuses += more
     for status in statuses:
         status.name = f'{root}{status.name}'
@@ -158,6 +166,17 @@ def _hop(name: str, hop: Summary) -> DiagnosticStatus:
         'rate [Hz]': hop.rate,
     }
     return _status(f'/hop/{name}', Level.OK, message, values)
+
+
+def _envelope(report: Report) -> DiagnosticStatus:
+    """Say what the policy's numbers are held against, and which have left it."""
+    found = [text for alarm, text in report.alarms if alarm is Alarm.OUTSIDE]
+    values = {
+        f'{name} outside': f'{share:.0%} lately, {count} chunks'
+        for name, (share, count) in report.outside.items()
+    }
+    level = Alarm.OUTSIDE.level if found else Level.OK
+    return _status('/envelope', level, '; '.join(found) or report.envelope, values)
 
 
 def _status(

@@ -5,29 +5,20 @@ import sys
 import time
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
 
 from vla_core.errors import ActionRejected
 from vla_core.graph_health import GraphHealth, MonitorConfig
 from vla_core.robot import load_robot
-from vla_interfaces.msg import (
-    ActionChunk,
-    Decision,
-    HealthReport,
-    Heartbeat,
-    Instruction,
-    SafetyEvent,
-    StopRequest,
-)
+from vla_interfaces.msg import ActionChunk, Decision, Heartbeat, Instruction, SafetyEvent
 from vla_monitor import messages
 from vla_monitor.black_box import BlackBox
+from vla_monitor.outbox import Outbox
 from vla_ros import qos
 from vla_ros.clock import ProcessClock, STEADY
-from vla_ros.conversion import chunk_from_msg, to_ns, to_time
-from vla_ros.files import robot_path
+from vla_ros.conversion import chunk_from_msg, to_ns
+from vla_ros.files import find_spec, robot_path
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import HeartbeatPublisher, Vitals
 from vla_ros.parameters import declare
@@ -36,8 +27,6 @@ from vla_ros.running import run
 REPORT_PERIOD = 1.0
 #: s between two looks whether the black box has something to write without a decision.
 WATCH_PERIOD = 0.25
-#: s between two requests: a HOLD lasts 0.3 s in the gate and is renewed while its reason lasts.
-REQUEST_PERIOD = 0.2
 
 
 class MonitorNode(Node):
@@ -50,13 +39,11 @@ class MonitorNode(Node):
         robot = load_robot(robot_path(config.robot))
         robot.check_clock(config.clock)
         self._time = ProcessClock(self, config.clock)
-        self._health = GraphHealth(config)
+        spec = find_spec(config.checkpoint) if config.checkpoint else None
+        self._health = GraphHealth(config, spec)
         self._black_box = BlackBox(config.black_box_folder, robot, self.get_namespace())
         self._errors = 0
-        self._requested = -REQUEST_PERIOD
-        self._reports = self.create_publisher(HealthReport, 'vla/health', qos.HEALTH)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', qos.REQUEST)
-        self._requests = self.create_publisher(StopRequest, 'safety/request', qos.REQUEST)
+        self._outbox = Outbox(self, self._time)
         self._heartbeat = HeartbeatPublisher(self, 'monitor', self._vitals)
         self._listen(Heartbeat, 'vla/heartbeat', self._on_heartbeat, qos.DECISION)
         self._listen(ActionChunk, 'vla/action_chunk', self._on_chunk, qos.DECISION)
@@ -70,6 +57,7 @@ class MonitorNode(Node):
         self.create_timer(REPORT_PERIOD, report, clock=STEADY)
         watch = guarded(self, self._black_box.poll, self._count)
         self.create_timer(WATCH_PERIOD, watch, clock=STEADY)
+        self.get_logger().info(f'training envelope: {self._health.basis}')
 
     def close(self) -> None:
         """Write what the black box still holds of a robot that could move."""
@@ -93,10 +81,7 @@ class MonitorNode(Node):
             self._health.chunk(chunk_from_msg(msg), now)
         except ActionRejected:  # The gate reports it; here it is an anomaly like any other.
             self._health.reject_chunk()
-        wanted, reason = self._health.request()
-        if wanted != 'none' and now - self._requested >= REQUEST_PERIOD:
-            self._requested = now
-            self._requests.publish(messages.request_to_msg(wanted, reason, self._header()))
+        self._outbox.request(*self._health.request(), now)
 
     def _on_decision(self, msg: Decision) -> None:
         if not msg.repeated:
@@ -110,15 +95,7 @@ class MonitorNode(Node):
 
     def _report(self) -> None:
         report = self._health.report(time.monotonic())
-        header = self._header()
-        self._reports.publish(messages.health_to_msg(report, header))
-        files = self._black_box.status('/black_box')
-        self._diagnostics.publish(
-            messages.diagnostics_to_msg(report, header, self.get_namespace(), files)
-        )
-
-    def _header(self) -> Header:
-        return Header(stamp=to_time(self._time.stamp_ns()))
+        self._outbox.report(report, self._black_box.status('/black_box'))
 
     def _count(self, error: Exception) -> None:
         self._errors += 1

@@ -3,7 +3,7 @@
 import pytest
 
 from vla_core.errors import ConfigError
-from vla_ros.files import checkpoint_path, robot_path
+from vla_ros.files import checkpoint_path, find_spec, robot_path
 
 
 def test_path_is_taken_as_it_is(tmp_path):
@@ -14,7 +14,15 @@ def test_path_is_taken_as_it_is(tmp_path):
     assert checkpoint_path(str(tmp_path)) == tmp_path
 
 
-@pytest.mark.parametrize('find', [robot_path, checkpoint_path])
+def test_contract_is_that_of_the_built_in_policy_or_of_the_checkpoint():
+    """No model is loaded for it."""
+    assert find_spec('hold').model_id == 'hold'
+    spec = find_spec('demo')
+    assert (spec.model_id, len(spec.model_sha256)) == ('demo', 64)
+    assert set(spec.envelope.actions) == set(spec.action_names)
+
+
+@pytest.mark.parametrize('find', [robot_path, checkpoint_path, find_spec])
 @pytest.mark.parametrize('name', ['', 'no_such_thing', '../gate', 'missing/path.yaml'])
 def test_unknown_name_lists_what_is_known(find, name):
     """Nobody has to guess."""

@@ -5,6 +5,9 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 from vla_core.errors import ConfigError
+from vla_core.manifest import load_manifest
+from vla_core.policy import create_policy, policy_names
+from vla_core.types import PolicySpec
 
 
 def robot_path(name_or_path: str) -> Path:
@@ -23,6 +26,18 @@ def checkpoint_path(name_or_path: str) -> Path:
         ConfigError: if there is no such folder; the message lists the known names.
     """
     return _find(name_or_path, 'checkpoints', '', 'checkpoint')
+
+
+def find_spec(checkpoint: str) -> PolicySpec:
+    """Return the contract of a built-in policy or of a checkpoint; no model is loaded.
+
+    Raises:
+        ConfigError: if there is neither.
+        CheckpointError: if the folder does not match its manifest.
+    """
+    if checkpoint in policy_names():
+        return create_policy(checkpoint, None).spec
+    return load_manifest(checkpoint_path(checkpoint)).spec
 
 
 def _find(name_or_path: str, folder: str, suffix: str, what: str) -> Path:

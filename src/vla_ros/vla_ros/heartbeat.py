@@ -35,6 +35,7 @@ class Vitals:
     consecutive_errors: int = 0
     unchanged_age: float = 0.0
     detail: str = ''
+    warning: str = ''
 
 
 class HeartbeatPublisher:
@@ -65,6 +66,7 @@ class HeartbeatPublisher:
             consecutive_errors=vitals.consecutive_errors,
             unchanged_age=vitals.unchanged_age,
             detail=vitals.detail[:200],
+            warning=vitals.warning[:200],
         )
         msg.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(msg)

@@ -11,9 +11,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_core.errors import VlaError
+from vla_ros.transport import keep_off_shared_memory
 
 
-def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+def run(
+    make_node: Callable[[], Node], args: list[str] | None = None, *, frames: bool = False
+) -> int:
     """Spin the node until SIGINT or SIGTERM; return the exit status.
 
     rclpy's own handlers would invalidate the context before a last message could leave, so they
@@ -25,8 +28,11 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         make_node: makes the node; a VlaError from it ends the process with status 2 and its
             message.
         args: command line, for tests; the process's own by default.
+        frames: whether whole camera frames come or go; nothing else is worth shared memory.
     """
     stop = threading.Event()
+    if not frames:
+        keep_off_shared_memory()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -1,17 +1,23 @@
 """What the gate's process asks of the operating system and of Python, to be on time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 import gc
 import os
+from pathlib import Path
 
 from rclpy.node import Node
 
 from vla_core.robot import RobotConfig
 from vla_ros.clock import STEADY
+from vla_ros.transport import discovery_range
 
 FIFO_PRIORITY = 10
 NICE = -15
 COLLECT_PERIOD = 1.0
+#: Linux shares the cores out among sessions first: within one of them a nice value means nothing
+#: to the processes of the others.
+AUTOGROUP = Path('/proc/self/autogroup')
 
 
 def raise_priority() -> str:
@@ -30,12 +36,14 @@ def raise_priority() -> str:
                 f'scheduling: neither SCHED_FIFO {FIFO_PRIORITY} nor nice {NICE} was granted: the '
                 'gate may be late on a busy machine'
             )
+        with suppress(OSError):
+            AUTOGROUP.write_text(str(NICE))
     return ''
 
 
 def discovery_warning(robot: RobotConfig) -> str:
     """Compare how far this process is heard with what the robot file wants; empty: equal."""
-    found = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    found = discovery_range()
     if found == robot.discovery:
         return ''
     return f'ROS_AUTOMATIC_DISCOVERY_RANGE is {found}: the robot file expects {robot.discovery}'

@@ -112,4 +112,4 @@ class SimNode(Node):
 
 def main() -> None:
     """Run the simulated robot until a signal."""
-    sys.exit(run(SimNode))
+    sys.exit(run(SimNode, frames=True))

@@ -1,86 +1,71 @@
-"""The command `vla bench`.
-
-Settings come from the environment: POLICY (demo), BENCH_FRAMES of camera_to_cmd_vel (1000),
-BENCH_KILLS faults of each kind (5), BENCH_STEPS of the gate's period (1500), BENCH_BATCHES of
-feeding the network (100; these rows need the train extra).
-"""
+"""The command `vla bench`: measure, one thing after the other, and keep what is there so far."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-import importlib.util
-import json
+from collections.abc import Mapping, Sequence
 import os
 from pathlib import Path
-import subprocess
-import sys
 
 from rich.console import Console
 
-from vla_cli.bench.graphs import whole_graphs
-from vla_cli.bench.parts import parts
+from vla_cli.bench.learning import Missing
+from vla_cli.bench.measurements import chosen, MEASUREMENTS, positive, Setting
 from vla_cli.bench.report import Row, show, write
-from vla_core.errors import ConfigError, VlaError
+from vla_core.errors import VlaError
 
-DEFAULTS = {
-    'BENCH_FRAMES': 1000,
-    'BENCH_KILLS': 5,
-    'BENCH_STEPS': 1500,
-    'BENCH_BATCHES': 100,
-}
+#: Columns of a file or a pipe, which has no width of its own.
+_WIDTH = 110
+#: Measurements whose number the variable BENCH_KILLS sets.
+_KILLS = ('policy_kill', 'policy_freeze')
 
 
-def bench(environment: Mapping[str, str] = os.environ) -> int:
+def bench(
+    only: Sequence[str] = (),
+    long: bool = False,
+    environment: Mapping[str, str] = os.environ,
+) -> int:
     """Measure, print the table, write build/bench.json; return the exit status.
 
+    Args:
+        only: what to measure, `NAME` or `NAME=N`; none: everything.
+        long: take the numbers of the promises, which takes most of a day.
+        environment: POLICY: checkpoint or built-in policy, `demo` by default; BENCH_KILLS: number
+            of policy_kill and policy_freeze.
+
     Raises:
-        ConfigError: if a setting is no positive integer.
-        GraphError: if a graph does not start or does not drive.
-        VlaError: if the process that measures learning fails.
+        ConfigError: if a name is unknown or a number is not a positive integer.
     """
     console = Console()
-    policy = environment.get('POLICY') or 'demo'
-    counts = {name: _number(environment, name, value) for name, value in DEFAULTS.items()}
-    folder = Path('build')
-    *live, batches = counts.values()
-    with console.status('parts, in this process'):
-        rows = parts(policy)
-    with console.status('feeding the network, in a process of its own'):
-        rows += feeding(batches, console)
-    with console.status('live graphs: a drive, faults of the policy, the gate alone'):
-        rows = whole_graphs(policy, *live, folder / 'bench_logs') + rows
-    write(rows, {'POLICY': policy, **counts}, folder / 'bench.json')
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    setting = Setting(environment.get('POLICY') or 'demo', Path('build') / 'bench_logs')
+    plan = chosen(only, long)
+    if kills := environment.get('BENCH_KILLS'):
+        number = positive('BENCH_KILLS', kills)
+        plan = [(one, number if one.name in _KILLS else count) for one, count in plan]
+    setting.folder.mkdir(parents=True, exist_ok=True)
+    settings = {'POLICY': setting.policy, **{one.name: count for one, count in plan}}
+    rows: list[Row] = []
+    failed = False
+    for measurement, count in plan:
+        with console.status(f'{measurement.name}: {count} {measurement.counted}'):
+            try:
+                rows += measurement.run(setting, count)
+            except Missing as error:
+                console.print(str(error), markup=False)
+            except VlaError as error:
+                failed = True
+                console.print(f'{measurement.name}: not measured: {error}', markup=False)
+        # Hours of measurements must survive the one that fails, and Ctrl-C.
+        write(rows, settings, Path('build') / 'bench.json')
     show(rows, console)
-    return 0
+    return int(failed)
 
 
-def feeding(batches: int, console: Console) -> list[Row]:
-    """Measure the input pipeline and the training step, where there is a torch to do it with.
-
-    Raises:
-        VlaError: if the process that measures fails.
-    """
-    missing = [name for name in ('torch', 'torchvision') if not importlib.util.find_spec(name)]
-    if missing:
-        console.print(
-            f'input_pipeline, training_step: left out, for {missing[0]} is missing '
-            '(make setup-train)'
-        )
-        return []
-    done = subprocess.run(
-        [sys.executable, '-m', 'vla_learning.cli', 'bench', '--batches', str(batches)],
-        capture_output=True,
-        text=True,
-        check=False,
+def listing() -> str:
+    """Return the names of all measurements with what their number counts."""
+    width = max(len(one.name) for one in MEASUREMENTS)
+    return '\n'.join(
+        f'{one.name:{width}}  {one.usual or "–"} {one.counted}, long {one.long}'
+        for one in MEASUREMENTS
     )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise VlaError(f'the learning part of the benchmark ended with {done.returncode}: {last}')
-    return [Row(**row) for row in json.loads(done.stdout)]
-
-
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name) or str(default)
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ConfigError(f'{name} is {text!r}: expected a positive integer')
-    return int(text)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import array
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+import itertools
+import math
+import random
 import time
 
 import numpy as np
 from PIL import Image
 
 from vla_cli.bench.report import Row
+from vla_core.envelope_guard import ObservationGuard
+from vla_core.errors import ActionRejected
 from vla_core.gate.core import Gate
-from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Request
+from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Rejected, Request
 from vla_core.graph_health import GraphHealth, MonitorConfig
 from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy, policy_names
@@ -24,39 +32,65 @@ from vla_core.types import (
     Observation,
     Status,
 )
-from vla_ros.files import checkpoint_path, robot_path
+from vla_interfaces.msg import ActionChunk as ActionChunkMsg
+from vla_ros.conversion import chunk_from_msg, chunk_to_msg
+from vla_ros.files import checkpoint_path, find_spec, robot_path
 
 _WARM_UP = 20
 _PERIOD = 0.02
 _CHUNK_EVERY = 2
+_BAD_EVERY = 5
+#: Steps until the gate is armed and the robot drives.
+_DRIVING = 300
 _INSTRUCTION = 'go to the red box'
 
 
-def parts(policy: str) -> list[Row]:
-    """Measure every part."""
-    return [gate_step(), preprocess(), monitor_record(), inference(policy)]
-
-
-def gate_step(count: int = 20_000) -> Row:
+def gate_step(count: int) -> Row:
     """Step the gate of the simulated robot in mid-drive, at 50 Hz with chunks at 25 Hz."""
     gate = Gate(load_robot(robot_path('sim')))
     samples = []
-    for step in range(count + 300):
+    for step in range(count + _DRIVING):
         now = step * _PERIOD
-        messages: list[Beat | Odom | Chunk] = [Odom((0.0,) * 6, now)]
-        messages.append(Beat('policy', now, policy_run=1))
-        if step % _CHUNK_EVERY == 0:
-            messages.append(Chunk(_chunk(step, now), now, now, now))
-        request = Request.ARM if step in (220, 240, 260) else None
-        inputs = Inputs(wall=now, messages=tuple(messages), request=request, writers=1)
+        chunk = [_sent(_chunk(step, now), now)] if step % _CHUNK_EVERY == 0 else []
+        inputs = _inputs(step, now, chunk)
         began = time.perf_counter()
         result = gate.step(now, inputs)
-        if step >= 300:
+        if step >= _DRIVING:
             samples.append(1e3 * (time.perf_counter() - began))
-    return Row('gate_step', 'ms', samples, notes={'state': result.state.name})
+    notes = {'state': result.state.name}
+    return Row('gate_step', 'ms', samples, notes=notes, limits={'p99': 0.3})
 
 
-def preprocess(count: int = 500) -> Row:
+def invalid_chunk_to_zero(count: int) -> Row:
+    """Send invalid chunks to a gate in mid-drive, each among good ones, from message to command.
+
+    A violation is an invalid chunk in whose own step the target was not zero, or the robot not
+    slower than before.
+    """
+    gate = Gate(load_robot(robot_path('sim')))
+    chance = random.Random(count)
+    samples: list[float] = []
+    kinds: Counter[str] = Counter()
+    speed = 0.0
+    for step in itertools.count():
+        now = step * _PERIOD
+        bad = step >= _DRIVING and step % _BAD_EVERY == 0
+        message: Chunk | Rejected = _sent(_chunk(step, now), now)
+        if bad:
+            kind = chance.choice(list(_SPOILED))
+            kinds[kind] += 1
+            message = _received(_SPOILED[kind](chunk_to_msg(message.chunk)), now)
+        result = gate.step(now, _inputs(step, now, [message]))
+        if bad:
+            samples.append(float(any(result.wanted) or not 0.0 <= result.published[0] < speed))
+        if len(samples) == count:
+            break
+        speed = result.published[0]
+    notes = {'of these': ', '.join(f'{number} {kind}' for kind, number in kinds.items())}
+    return Row('invalid_chunk_to_zero', 'violations', samples, notes=notes, limits={'max': 0.0})
+
+
+def preprocess(count: int) -> Row:
     """Bring 640x480 to 224x224; the seed's way is bilinear, through a PIL image and back."""
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     slot = CameraSlot('front', 224, 224, 'stretch')
@@ -67,12 +101,13 @@ def preprocess(count: int = 500) -> Row:
 
     ours, theirs = _timed(lambda: resize(image, slot), count), _timed(seed_way, count)
     ratio = float(np.median(ours) / np.median(theirs))
-    return Row('preprocess', 'ms', ours, {'seed_way': ratio})
+    return Row('preprocess', 'ms', ours, {'seed_way': ratio}, limits={'p50': 2.0})
 
 
-def monitor_record(count: int = 20_000) -> Row:
-    """Let the monitor note a decision and, every second time, a chunk."""
-    health = GraphHealth(MonitorConfig(robot='sim'))
+def monitor_record(count: int) -> Row:
+    """Let the monitor note a decision and, every second time, a chunk of the demo's policy."""
+    spec = replace(find_spec('demo'), model_sha256='')
+    health = GraphHealth(MonitorConfig(robot='sim'), spec)
     samples = []
     for step in range(count):
         now = step * _PERIOD
@@ -82,20 +117,28 @@ def monitor_record(count: int = 20_000) -> Row:
         if step % _CHUNK_EVERY == 0:
             health.chunk(chunk, now)
         samples.append(1e6 * (time.perf_counter() - began))
-    return Row('monitor_record', 'µs', samples)
+    return Row('monitor_record', 'µs', samples, limits={'p50': 20.0})
 
 
-def inference(name: str, count: int = 300) -> Row:
+def observation_record(count: int) -> Row:
+    """Hold one picture and the odometry against what the demo's policy was trained on."""
+    spec = find_spec('demo')
+    guard = ObservationGuard(spec)
+    seen = Observation({slot.name: _picture(slot) for slot in spec.cameras}, 0)
+    moving = {'odom.v': 0.3, 'odom.w': 0.1}
+    samples = _timed(lambda: guard.record(seen, moving), count)
+    return Row(
+        'observation_record', 'µs', [1e3 * sample for sample in samples], limits={'p50': 200.0}
+    )
+
+
+def inference(name: str, count: int) -> Row:
     """Infer one frame; the instruction is encoded once."""
     folder = None if name in policy_names() else checkpoint_path(name)
     entry = load_manifest(folder).policy if folder else name
     policy = create_policy(entry, folder, 'cpu')
     spec = policy.spec
-    random = np.random.default_rng(0)
-    images = {
-        slot.name: random.integers(0, 256, (slot.height, slot.width, 3), np.uint8)
-        for slot in spec.cameras
-    }
+    images = {slot.name: _picture(slot) for slot in spec.cameras}
     state = np.zeros(len(spec.state_names))
     observation = Observation(images, 0, state, spec.state_names)
     began = time.perf_counter()
@@ -107,6 +150,10 @@ def inference(name: str, count: int = 300) -> Row:
     return Row('inference', 'ms', samples, notes=notes)
 
 
+def _picture(slot: CameraSlot) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (slot.height, slot.width, 3), np.uint8)
+
+
 def _timed(work: Callable[[], object], count: int) -> list[float]:
     for _ in range(_WARM_UP):
         work()
@@ -116,6 +163,54 @@ def _timed(work: Callable[[], object], count: int) -> list[float]:
         work()
         samples.append(1e3 * (time.perf_counter() - began))
     return samples
+
+
+def _inputs(step: int, now: float, chunks: list[Chunk | Rejected]) -> Inputs:
+    """Return what a healthy world sends with a chunk or without; a person arms in time."""
+    beat = Beat('policy', now, policy_run=1)
+    request = Request.ARM if step in (220, 240, 260) else None
+    messages = (Odom((0.0,) * 6, now), beat, *chunks)
+    return Inputs(wall=now, messages=messages, request=request, writers=1)
+
+
+def _sent(chunk: ActionChunk, now: float) -> Chunk:
+    return Chunk(chunk, now, now, now)
+
+
+def _received(msg: ActionChunkMsg, now: float) -> Chunk | Rejected:
+    """Convert a message as the gate's node does."""
+    try:
+        return _sent(chunk_from_msg(msg), now)
+    except ActionRejected as error:
+        return Rejected('chunk', str(error))
+
+
+def _with(**fields: object) -> Callable[[ActionChunkMsg], ActionChunkMsg]:
+    def change(msg: ActionChunkMsg) -> ActionChunkMsg:
+        for name, value in fields.items():
+            setattr(msg, name, value)
+        return msg
+
+    return change
+
+
+def _with_number(value: float) -> Callable[[ActionChunkMsg], ActionChunkMsg]:
+    def change(msg: ActionChunkMsg) -> ActionChunkMsg:
+        msg.data[-len(NATIVE_AXES)] = value
+        return msg
+
+    return change
+
+
+#: What is wrong -> how a message comes to it.
+_SPOILED = {
+    'NaN': _with_number(math.nan),
+    'infinite': _with_number(-math.inf),
+    'over range': _with_number(11.0),
+    'too wide': _with(data=array.array('d', [0.1] * (8 * len(NATIVE_AXES) + 8))),
+    'too narrow': _with(names=list(NATIVE_AXES[:-1])),
+    'of no step': _with(horizon=0),
+}
 
 
 def _chunk(step: int, now: float) -> ActionChunk:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import rclpy
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from vla_cli.bench.load import class_of
+from vla_cli.graph import PROFILE
 from vla_core.machine import describe
 
 _NUMBERS = ('n', 'p50', 'p99', 'p99.9', 'max')
@@ -24,9 +28,13 @@ class Row:
     Attributes:
         name: what was measured.
         unit: of the samples.
-        samples: every single measurement, none left out.
+        samples: every single measurement, none left out but those in `paused`.
         against: another way of doing the same -> ours divided by that one, at p50.
         notes: circumstances without which the figures mean little.
+        limits: figure or note -> what is promised of it (docs/reference/figures.md).
+        paused: measurements while the whole machine stood still; counted and printed apart.
+        scheduling: class of the process that was measured; this one by default.
+        load: load average when the row was complete.
     """
 
     name: str
@@ -34,27 +42,76 @@ class Row:
     samples: Sequence[float]
     against: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, object] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    paused: Sequence[float] = ()
+    scheduling: str = field(default_factory=lambda: class_of(os.getpid()))
+    load: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
 
     def figures(self) -> dict[str, object]:
-        """Return the row for JSON."""
-        p50, p99, p999 = np.percentile(self.samples, (50, 99, 99.9))
+        """Return the row for JSON; figures of no sample at all are null."""
+        found: list[float | None] = [None] * 4
+        if len(self.samples):
+            percentiles = np.percentile(self.samples, (50, 99, 99.9))
+            found = [_short(value) for value in (*percentiles, max(self.samples))]
         return {
             'name': self.name,
             'unit': self.unit,
             'n': len(self.samples),
-            'p50': _short(p50),
-            'p99': _short(p99),
-            'p99.9': _short(p999),
-            'max': _short(max(self.samples)),
+            **dict(zip(_NUMBERS[1:], found, strict=True)),
             'against': {name: round(ratio, 3) for name, ratio in self.against.items()},
+            'limits': dict(self.limits),
+            'paused': [_short(value) for value in self.paused],
+            'scheduling': self.scheduling,
+            'load_average': self.load,
             'notes': dict(self.notes),
         }
+
+    def verdicts(self) -> dict[str, bool | None]:
+        """Return for every limit whether it was kept; None: not known."""
+        known = {**self.notes, **self.figures()}
+        found = ((name, known.get(name), limit) for name, limit in self.limits.items())
+        return {
+            name: value <= limit if isinstance(value, int | float) else None
+            for name, value, limit in found
+        }
+
+    def words(self) -> str:
+        """Return everything that does not fit into the table."""
+        verdicts = {True: 'kept', False: 'NOT KEPT', None: 'not known'}
+        kept = self.verdicts()
+        promised = [
+            f'promised {name} <= {limit:g}: {verdicts[kept[name]]}'
+            for name, limit in self.limits.items()
+        ]
+        against = [f'ratio to {name} {round(ratio, 3)}' for name, ratio in self.against.items()]
+        paused = []
+        if self.paused:
+            listed = ', '.join(str(_short(value)) for value in self.paused)
+            paused = [f'machine paused, not in the figures: {len(self.paused)} ({listed})']
+        where = [f'class {self.scheduling}', f'load average {self.load}']
+        notes = [f'{name} {value}' for name, value in self.notes.items()]
+        return '; '.join([*promised, *paused, *against, *where, *notes])
+
+    def line(self) -> str:
+        """Return the whole row, without a table."""
+        figures = self.figures()
+        numbers = ', '.join(f'{name} {figures[name]}' for name in _NUMBERS)
+        return f'{self.name}, {self.unit}: {numbers}; {self.words()}'
+
+
+def machine() -> dict[str, object]:
+    """Return this machine's facts and the middleware in use."""
+    middleware = rclpy.get_rmw_implementation_identifier()
+    profile = os.environ.get(PROFILE)
+    if profile and 'fastrtps' in middleware:
+        middleware += f', {Path(profile).name}; gate, policy and monitor by UDP alone'
+    return {**describe(), 'middleware': middleware}
 
 
 def write(rows: Sequence[Row], settings: Mapping[str, object], path: Path) -> None:
     """Write what was measured, with the machine's facts."""
     content = {
-        'machine': describe(),
+        'machine': machine(),
         'settings': dict(settings),
         'results': [row.figures() for row in rows],
     }
@@ -63,23 +120,21 @@ def write(rows: Sequence[Row], settings: Mapping[str, object], path: Path) -> No
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
-    """Print the table, and the notes below it."""
-    machine = describe()
-    title = f'{machine["processor"]}, {machine["cores"]} cores'
+    """Print the table, and the circumstances of each row below it."""
+    here = machine()
+    title = '{processor}, {cores} cores, {system}, Python {python}, {middleware}'.format(**here)
     table = Table(title=title, box=SIMPLE, pad_edge=False)
     table.add_column('measured', no_wrap=True)
     for name in _NUMBERS:
         table.add_column(name, justify='right', no_wrap=True)
     for row in rows:
         figures = row.figures()
-        numbers = (str(figures[name]) for name in _NUMBERS)
-        table.add_row(f'{row.name}, {row.unit}', *numbers)
+        values = (figures[name] for name in _NUMBERS[1:])
+        numbers = ('–' if value is None else f'{value:.3g}' for value in values)
+        table.add_row(f'{row.name}, {row.unit}', str(len(row.samples)), *numbers)
     console.print(table)
     for row in rows:
-        against = {f'ratio to {name}': round(ratio, 3) for name, ratio in row.against.items()}
-        notes = {**against, **row.notes}
-        if notes:
-            console.print(f'{row.name}: ' + '; '.join(f'{k} {v}' for k, v in notes.items()))
+        console.print(f'{row.name}: {row.words()}', markup=False, highlight=False)
 
 
 def _short(value: float) -> float:

@@ -1,10 +1,9 @@
-"""Faults of single processes, mended on exit where that is possible; and their scheduling."""
+"""Faults of single processes, mended on exit where that is possible."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-import os
 import signal
 import time
 
@@ -40,8 +39,3 @@ def unable_to_write(process: psutil.Process) -> Iterator[None]:
         yield
     finally:
         process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
-
-
-def scheduling(process: psutil.Process) -> str:
-    """Return the scheduling class of a process: FIFO or other."""
-    return 'FIFO' if os.sched_getscheduler(process.pid) == os.SCHED_FIFO else 'other'

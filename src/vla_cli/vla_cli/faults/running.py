@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, ExitStack
 import itertools
 from pathlib import Path
+import time
 
 from vla_cli.bench.driving import drive
+from vla_cli.bench.pauses import Pauses
 from vla_cli.faults import catalogue
 from vla_cli.faults.catalogue import Fault
 from vla_cli.faults.expectation import Expected, Kind
@@ -39,13 +41,14 @@ _STARTS = 2
 class Stage:
     """Keeps one scene until another is asked for, or it is ruined."""
 
-    def __init__(self, subject: Subject, policy: str, folder: Path) -> None:
-        """Start nothing yet; `scene` has the arguments."""
+    def __init__(self, subject: Subject, policy: str, folder: Path, pauses: Pauses) -> None:
+        """Start no graph yet; `scene` has the arguments."""
         self._arguments = subject, policy, folder
+        self.pauses = pauses
         self._running = ExitStack()
         self._graph: catalogue.Graph | None = None
         self._scene: Scene | None = None
-        self.gate: dict[str, object] = {}
+        self.gate = ''
 
     def scene(self, graph: catalogue.Graph) -> Scene:
         """Return a running graph of this kind.
@@ -57,7 +60,7 @@ class Stage:
             self.close()
             self._scene = self._running.enter_context(scene(graph, *self._arguments))
             self._graph = graph
-            self.gate = self._scene.gate()
+            self.gate = self._scene.gate_class()
         return self._scene
 
     def close(self) -> None:
@@ -73,7 +76,7 @@ def play(
     policy: str,
     folder: Path,
     tell: Callable[[Result], None],
-) -> tuple[list[Result], dict[str, object]]:
+) -> tuple[list[Result], str]:
     """Play every fault `count` times.
 
     Args:
@@ -85,11 +88,11 @@ def play(
         tell: hears of every fault that is done.
 
     Returns:
-        One result for each fault, and how the gate was scheduled.
+        One result for each fault, and the scheduling class of the gate.
     """
     results = []
     folder.mkdir(parents=True, exist_ok=True)
-    with closing(Stage(subject, policy, folder)) as stage:
+    with Pauses() as pauses, closing(Stage(subject, policy, folder, pauses)) as stage:
         for fault, expected in chosen:
             found = [_measured(stage, fault, expected) for _ in range(count)]
             results.append(
@@ -111,7 +114,7 @@ def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
     reason = ''
     for _ in range(_STARTS):
         try:
-            outcome = attempt(stage.scene(fault.graph), fault, expected)
+            outcome = attempt(stage.scene(fault.graph), fault, expected, stage.pauses)
         except GraphError as error:
             reason = str(error)
             stage.close()
@@ -122,7 +125,7 @@ def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
     return reason
 
 
-def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
+def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> Outcome:
     """Play a fault once.
 
     Raises:
@@ -134,9 +137,10 @@ def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
     speed = drive(live, ahead.max_speed if ahead else 0.0)
     live.spin(_DRAIN)
     last = live.decision
-    rate = intruder.frame_rate
+    rate = scene.relay.frame_rate()
     live.forget()
     intruder.forget()
+    begin = time.monotonic()
     with INJECTORS[fault.name](scene) as began:
         live.spin(fault.span)
         watched = len(live.decisions)
@@ -144,6 +148,7 @@ def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
     if expected.ends and expected.kind in (Kind.STOPS, Kind.BASE_STOPS):
         _rest(scene)
         watched = len(live.decisions)
+    pause = max(pauses.between(begin, time.monotonic()), default=0.0)
     decisions = [last, *live.decisions[:watched]]
     wrong_clock = fault.graph is catalogue.Graph.SIM_TIME
     times = (by_spans if wrong_clock else by_stamps)(decisions, began)
@@ -152,6 +157,7 @@ def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
         [_sample(at, decision) for at, decision in zip(times, decisions, strict=True)],
         [((stamp - began) * 1e-9, found) for stamp, found in intruder.track],
         rate,
+        pause,
         tuple(scene.trouble),
     )
     return judge(record, expected, scene.limits)

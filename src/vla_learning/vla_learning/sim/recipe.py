@@ -14,7 +14,10 @@ import tempfile
 from accelerate import PartialState
 import numpy as np
 
+from vla_core.errors import ConfigError
+from vla_core.policy import native_spec
 from vla_inference.onnx_policy import OnnxPolicy
+from vla_learning.envelope import measure
 from vla_learning.experiment import DataConfig, Experiment, SimConfig, TrainConfig
 from vla_learning.export import export
 from vla_learning.model import ModelConfig
@@ -90,7 +93,9 @@ def publish(
         'sentences': len(sentences.lengths),
     }
     known = provenance(recipe, trainer.step, PartialState().num_processes) | known
-    parity = export(trainer.average, sentences, checkpoint, 'demo', known)
+    origin = sample_origin(LAYOUT_VERSION, known['sampled_frames'], known['on_policy_frames'])
+    envelope = measure(open_source(recipe, run, sentences), native_spec('demo'), origin)
+    parity = export(trainer.average, sentences, checkpoint, 'demo', known, envelope)
     LOG.info('%s: largest difference from torch %.1e', checkpoint, max(parity.values()))
 
 
@@ -108,6 +113,32 @@ def open_source(recipe: Experiment, run: Path, sentences: Sentences) -> SimSourc
     return SimSource(
         frames, sentences, weights, train.batch, recipe.data.sim.instructions, train.seed
     )
+
+
+def open_sample(folder: Path, frames: int) -> SimSource:
+    """Render the first pictures that every run of the recipe learns from, to measure them.
+
+    Args:
+        folder: for the pictures.
+        frames: how many.
+    """
+    collect(folder / 'frames', frames)
+    # What is asked for matters, not in which words.
+    sentences = training_sentences(folder / 'sentences.npz', 1, 1, 0)
+    shards = sorted((folder / 'frames').glob('shard_*[0-9]'))
+    return SimSource(load(shards), sentences, np.ones(frames))
+
+
+def sample_origin(layout_version: int, frames: int, driven: int = 0) -> str:
+    """Say what pictures of the simulator are, for a person who reads an envelope.
+
+    Raises:
+        ConfigError: if these layouts cannot be made any more.
+    """
+    if layout_version != LAYOUT_VERSION:
+        raise ConfigError(f'layout version {layout_version}: expected {LAYOUT_VERSION}')
+    more = f' and {driven} frames of driving' if driven else ''
+    return f'{frames} sampled poses{more} in layouts for training, light varied, expert labels'
 
 
 def _trainer(recipe: Experiment, run: Path, sentences: Sentences) -> Trainer:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vla_core.envelope import Envelope
 from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot, PolicySpec, Representation
 from vla_learning.checkpoint import save
 from vla_learning.data.source import open_source, Recorded, RecordedSource, View
+from vla_learning.envelope import measure
 from vla_learning.experiment import DataConfig, Experiment
 from vla_learning.model import encoder_for, LanguageEncoder, Policy
 from vla_learning.training.beginning import make_policy
@@ -99,6 +102,11 @@ def contract(experiment: Experiment, source: RecordedSource, name: str) -> Polic
     )
 
 
+def origin_of(source: RecordedSource) -> str:
+    """Say what a data set is, for a person who reads an envelope."""
+    return f'{source.recording.path.name} ({source.samples} to train on), actions of all frames'
+
+
 class Publisher:
     """Writes checkpoint folders of a run.
 
@@ -108,19 +116,24 @@ class Publisher:
     """
 
     def __init__(self, experiment: Experiment, source: RecordedSource) -> None:
-        self._experiment, self._source = experiment, source
+        self._source = source
         self._encoder: LanguageEncoder | None = None
-        contract(experiment, source, 'unnamed')
+        self._envelope: Envelope | None = None
+        self._contract = contract(experiment, source, 'unnamed')
 
     def publish(self, folder: Path, policy: Policy, training: Mapping[str, Any]) -> None:
         """Write a checkpoint named after its run."""
         texts = [text for text in self._source.recording.texts if text.strip()][:_SAMPLE]
         if policy.encoder is not None or self._encoder is None:
             self._encoder = encoder_for(policy)
+        if self._envelope is None:
+            origin = origin_of(self._source)
+            self._envelope = measure(self._source, self._contract, origin, self._source.statistics)
+        name = f'{folder.parent.name}-{folder.name}'
         save(
             folder,
             policy,
-            contract(self._experiment, self._source, f'{folder.parent.name}-{folder.name}'),
+            replace(self._contract, model_id=name, envelope=self._envelope),
             training,
             self._source.statistics.dict(),
             self._encoder.encode(texts),

@@ -1,0 +1,37 @@
+"""Short runs of what `vla bench` measures with live nodes; nothing here judges how fast it is."""
+
+import pytest
+
+from vla_cli.bench import estop, malformed, soak
+
+
+def test_malformed_messages_of_every_type_break_nothing(tmp_path, figures):
+    rows = malformed.malformed(100, 'scripted', tmp_path)
+    assert len(rows) == len(malformed.TARGETS) + 1
+    for row in rows:
+        figures(row.line())
+        assert len(row.samples) == 100, row.words()
+        assert row.verdicts() == {'max': True}, row.words()
+    # A robot that never moved, or nodes that heard nothing, would prove nothing.
+    assert sum(int(row.notes['sent while the robot moved'].split()[0]) for row in rows) > 100
+    assert sum(row.notes['errors that gate, policy, camera and monitor counted'] for row in rows)
+
+
+def test_every_way_of_stopping_reaches_the_base(tmp_path, figures):
+    rows = estop.estop_to_zero(8, tmp_path)
+    assert [row.name for row in rows] == [way.name for way in estop.WAYS]
+    for row in rows:
+        figures(row.line())
+        assert len(row.samples) + len(row.paused) >= 8
+        # A stop that did not come counts as the whole time that was listened.
+        assert max((*row.samples, *row.paused)) < 1e3 * estop.PATIENCE
+
+
+@pytest.mark.slow
+def test_soak_looks_at_every_process(tmp_path, figures):
+    rows = soak.soak(1, 'scripted', tmp_path)
+    assert {row.name for row in rows} == {f'soak_rss_{name}' for name in soak.NODES}
+    for row in rows:
+        figures(row.line())
+        assert min(row.samples) > 10.0
+        assert row.notes['frames per s'] > 0.0

@@ -1,0 +1,40 @@
+"""The rows that need torch, measured in a process of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+from vla_cli.bench.report import Row
+from vla_core.errors import VlaError
+
+
+class Missing(VlaError):
+    """What a measurement needs is not installed; nothing is wrong with the others."""
+
+
+def feeding(batches: int) -> list[Row]:
+    """Measure the input pipeline and the training step.
+
+    Raises:
+        Missing: if there is no torch to do it with.
+        VlaError: if the process that measures fails.
+    """
+    missing = [name for name in ('torch', 'torchvision') if not importlib.util.find_spec(name)]
+    if missing:
+        raise Missing(
+            f'input_pipeline, training_step: left out, for {missing[0]} is missing '
+            '(make setup-train)'
+        )
+    done = subprocess.run(
+        [sys.executable, '-m', 'vla_learning.cli', 'bench', '--batches', str(batches)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise VlaError(f'the learning part of the benchmark ended with {done.returncode}: {last}')
+    return [Row(**row) for row in json.loads(done.stdout)]

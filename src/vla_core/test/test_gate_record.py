@@ -1,0 +1,327 @@
+"""What a decision says of itself, field by field, and the moments at which spans are over.
+
+Times are multiples of a quarter of a second, which floats hold exactly: a span is over at its end
+and not a step later.
+"""
+
+from dataclasses import asdict
+import math
+
+import pytest
+
+from vla_core.errors import ActionRejected
+from vla_core.gate.causes import Cause, State
+from vla_core.gate.chunks import check, rows
+from vla_core.gate.config import STAMP_AHEAD
+from vla_core.gate.debounce import CLEAR_AFTER, Debounce
+from vla_core.gate.limits import approach, clamp, holds, Limits, ZERO
+from vla_core.gate.messages import (
+    Event,
+    EventKind,
+    Inputs,
+    Record,
+    Rejected,
+    Reply,
+    Request,
+    Result,
+    Stop,
+    StopLevel,
+)
+from vla_core.player import ROUNDING
+from vla_core.types import Representation, Status
+
+QUARTER = 0.25
+WARNINGS = ('estop: none in the robot file', 'no heartbeat of a monitor')
+VELOCITY = (0.3, 0.0, 0.0, 0.0, 0.0, 0.2)
+
+
+def assert_says(result: Result, **expected) -> None:
+    """Compare every field; numbers to a nanosecond, NaN with NaN."""
+    found = asdict(result)
+    assert set(expected) == set(found)
+    for name, value in expected.items():
+        if isinstance(value, float):
+            assert found[name] == pytest.approx(value, abs=1e-9, nan_ok=True), name
+        else:
+            assert getattr(result, name) == value, name
+
+
+def test_decision_in_mid_drive_says_everything(driving):
+    driving.step(Record('go', 5, driving.run, 3))
+    entered = next(r for r in driving.results if r.state is State.ACTIVE)
+    ticks = len(driving.results)
+    since = (ticks - entered.tick) * 0.02
+    observed = round(driving.now * 1e9)
+    driving.chunking = driving.beating = driving.odom_on = False
+    driving.step(dt=0.05)
+    result = driving.step(Rejected('beat', 'bad'), dt=0.02)
+    assert_says(
+        result,
+        tick=ticks + 2,
+        dt=0.02,
+        state=State.ACTIVE,
+        cause=Cause.NONE,
+        causes=(),
+        since=since + 0.07,
+        wanted=VELOCITY,
+        allowed=VELOCITY,
+        published=VELOCITY,
+        gripper=math.nan,
+        speed_scale=1.0,
+        observation_ns=observed,
+        policy_run=driving.run,
+        sequence=driving.sequence,
+        step_index=0,
+        instruction_id=3,
+        chunk_status=Status.RUNNING,
+        heartbeat_age=0.07,
+        chunk_age=0.07,
+        observation_age=0.07,
+        odom_age=0.07,
+        consecutive_errors=0,
+        ready_to_arm=False,
+        blockers=(),
+        warnings=WARNINGS,
+        counts={
+            'accepted': driving.sequence,
+            'discarded': 0,
+            'clipped': 0,
+            'rejected': 0,
+            'errors': 1,
+        },
+        events=(Event(EventKind.REJECTED, State.ACTIVE, State.ACTIVE, 'beat: bad', axis='beat'),),
+        reply=None,
+    )
+
+
+def test_first_decision_knows_nothing_and_says_so(world):
+    result = world.gate.step(10.0, Inputs(wall=10.0))
+    assert_says(
+        result,
+        tick=1,
+        dt=0.0,
+        state=State.INIT,
+        cause=Cause.NONE,
+        causes=(),
+        since=0.0,
+        wanted=ZERO,
+        allowed=ZERO,
+        published=ZERO,
+        gripper=math.nan,
+        speed_scale=1.0,
+        observation_ns=0,
+        policy_run=0,
+        sequence=0,
+        step_index=-1,
+        instruction_id=0,
+        chunk_status=Status.IDLE,
+        heartbeat_age=math.nan,
+        chunk_age=math.nan,
+        observation_age=math.nan,
+        odom_age=math.nan,
+        consecutive_errors=0,
+        ready_to_arm=False,
+        blockers=(
+            'odom was never heard: the robot file requires it',
+            'cmd_vel: expected no other publisher for 1.0 s',
+        ),
+        warnings=WARNINGS,
+        counts={'accepted': 0, 'discarded': 0, 'clipped': 0, 'rejected': 0, 'errors': 0},
+        events=tuple(
+            Event(EventKind.WARNING, State.INIT, State.INIT, warning) for warning in WARNINGS
+        ),
+        reply=None,
+    )
+
+
+def test_errors_in_a_row_are_in_the_decision_until_a_good_chunk(driving):
+    driving.chunking = False
+    assert driving.step(Rejected('chunk', 'bad')).consecutive_errors == 1
+    result = driving.step(Rejected('chunk', 'bad'))
+    assert (result.consecutive_errors, result.counts['rejected']) == (2, 2)
+    assert result.wanted == ZERO
+    driving.chunking = True
+    assert driving.step().consecutive_errors == 0
+
+
+def test_decision_after_an_exception_says_everything(driving, monkeypatch):
+    def broken(*_):
+        raise KeyError('bug')
+
+    before = driving.results[-1]
+    monkeypatch.setattr(driving.gate._hearing, 'causes', broken)
+    driving.step()
+    result = driving.step(request=Request.RESET, dt=0.5)
+    assert_says(
+        result,
+        tick=before.tick + 2,
+        dt=0.0,
+        state=State.ESTOP,
+        cause=Cause.INTERNAL_ERROR,
+        causes=(Cause.INTERNAL_ERROR,),
+        since=0.5,
+        wanted=ZERO,
+        allowed=ZERO,
+        published=ZERO,
+        gripper=math.nan,
+        speed_scale=1.0,
+        observation_ns=0,
+        policy_run=0,
+        sequence=0,
+        step_index=-1,
+        instruction_id=0,
+        chunk_status=Status.IDLE,
+        heartbeat_age=math.nan,
+        chunk_age=math.nan,
+        observation_age=math.nan,
+        odom_age=math.nan,
+        consecutive_errors=0,
+        ready_to_arm=False,
+        blockers=('internal error',),
+        warnings=(),
+        counts={**before.counts, 'accepted': driving.sequence, 'errors': 2},
+        events=(
+            Event(
+                EventKind.WARNING,
+                State.ESTOP,
+                State.ESTOP,
+                "KeyError: 'bug'",
+                Cause.INTERNAL_ERROR,
+            ),
+        ),
+        reply=Reply(False, 'internal error'),
+    )
+
+
+@pytest.mark.parametrize('now', [math.nan, math.inf])
+def test_decision_of_a_broken_clock_is_as_old_as_the_last_good_one(driving, now):
+    good = driving.now
+    result = driving.gate.step(now, Inputs(wall=good))
+    assert result.since == 0.0
+    assert f'time {now}: expected a finite number' in result.events[0].text
+    # The emergency stop is entered at the last good time, and the clock may come back.
+    assert driving.step(dt=QUARTER).since == pytest.approx(QUARTER)
+
+
+def test_transition_is_an_event_with_its_cause(driving):
+    result = driving.step(Stop(StopLevel.ESTOP, 'me', 'why'))
+    warning, transition = result.events
+    assert warning.text == 'me asks for ESTOP: why'
+    assert (transition.kind, transition.cause) == (EventKind.TRANSITION, Cause.ESTOP_REQUESTED)
+    assert (transition.from_state, transition.to_state) == (State.ACTIVE, State.ESTOP)
+    assert transition.text == 'ACTIVE to ESTOP: ESTOP_REQUESTED'
+
+
+def test_failed_assertion_is_an_event_with_the_command_and_the_limit(driving, monkeypatch):
+    monkeypatch.setattr('vla_core.gate.drive.approach', lambda *_: (9.0, 0, 0, 0, 0, 0))
+    result = driving.step()
+    assert result.causes == (Cause.ASSERTION,)
+    warning, transition = result.events
+    assert (warning.kind, warning.cause) == (EventKind.WARNING, Cause.ASSERTION)
+    assert warning.text == (
+        'command (9.0, 0, 0, 0, 0, 0): expected finite, within (0.6, 0.0, 0.0, 0.0, 0.0, 1.2)'
+    )
+    assert (transition.to_state, transition.cause) == (State.FAULT, Cause.ASSERTION)
+
+
+def stepped(world, *messages, request=None):
+    return world.step(*messages, dt=QUARTER, request=request)
+
+
+def test_spans_until_driving_are_over_at_their_end(world):
+    moments = {}
+    for _ in range(40):
+        before = world.gate.state
+        ready = world.results[-1].ready_to_arm if world.results else False
+        result = stepped(world, request=Request.ARM if ready else None)
+        if result.state is not before:
+            moments[result.state] = world.now
+        if result.ready_to_arm and 'ready' not in moments:
+            moments['ready'] = world.now
+    # The first step is a quarter of a second after 10 s, and starts every span.
+    assert moments[State.STOPPED] == 11.25
+    # Odom has been still since the first step; the checks are green since STOPPED.
+    assert moments['ready'] == 12.25
+    assert moments[State.ARMING] == 12.5
+    assert moments[State.ACTIVE] == 13.5
+
+
+def test_reset_is_granted_a_second_after_the_cause_has_gone(driving):
+    driving.now = round(driving.now * 4) / 4
+    stepped(driving, request=Request.TRIGGER_ESTOP)
+    pressed = driving.now
+    while True:
+        result = stepped(driving, request=Request.RESET)
+        if result.reply.accepted:
+            break
+        assert result.state is State.ESTOP
+    # Odom shows zero in the step after, and must for 0.5 s; only then nothing is wrong any more.
+    assert driving.now == pressed + QUARTER + 0.5 + 1.0
+
+
+@pytest.mark.parametrize(('late', 'state'), [(-QUARTER, State.CONTROLLED_STOP), (0.0, State.HOLD)])
+def test_a_hold_is_forgotten_after_exactly_a_minute(driving, late, state):
+    driving.now = round(driving.now * 4) / 4
+    hold = Stop(StopLevel.HOLD)
+    first = driving.now + QUARTER
+    for _ in range(3):
+        assert stepped(driving, hold).state is State.HOLD
+        stepped(driving)
+        assert stepped(driving).state is State.ACTIVE
+    while driving.now < first + 60.0 + late - QUARTER:
+        assert stepped(driving).state is State.ACTIVE
+    assert stepped(driving, hold).state is state
+
+
+@pytest.mark.parametrize('cause', CLEAR_AFTER)
+def test_a_cause_outlives_its_reason_by_its_span_and_no_longer(cause):
+    debounce, span = Debounce(), CLEAR_AFTER[cause]
+    debounce.settle([cause], 0.0)
+    assert debounce.settle([], span * 0.99) == {cause}
+    assert debounce.settle([], span) == frozenset()
+
+
+# -- chunks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('changes', 'last', 'ahead', 'text'),
+    [
+        ({'representation': Representation.DELTA}, -1, 0.0, 'representation DELTA: expected VELO'),
+        ({}, 7, 0.0, 'sequence 1: expected more than 7'),
+        ({}, 1, 0.0, 'sequence 1: expected more than 1'),
+        ({}, -1, 0.051, 'stamp 0.051 s ahead: expected at most 0.05 s'),
+        ({}, -1, math.nan, 'stamp nan s ahead: expected at most 0.05 s'),
+    ],
+)
+def test_refused_chunk_says_what_was_expected(world, changes, last, ahead, text):
+    chunk = world.chunk(**changes).chunk
+    with pytest.raises(ActionRejected, match=text):
+        check(chunk, world.robot, last, ahead)
+
+
+@pytest.mark.parametrize('ahead', [STAMP_AHEAD, STAMP_AHEAD + ROUNDING])
+def test_stamp_as_far_ahead_as_is_allowed_is_good(world, ahead):
+    check(world.chunk().chunk, world.robot, 0, ahead)
+
+
+def test_velocity_of_a_policy_that_does_not_run_is_refused_with_its_status(world):
+    chunk = world.chunk(status=Status.DONE).chunk
+    with pytest.raises(ActionRejected, match='status DONE with a velocity: expected zeros'):
+        rows(chunk, world.robot)
+
+
+# -- vectors -------------------------------------------------------------------------------------
+
+LIMITS = Limits((0.6,) * 6, (1.0,) * 6, (1.0,) * 6)
+
+
+@pytest.mark.parametrize('length', [5, 7])
+def test_vector_of_another_length_is_an_error_and_never_cut(length):
+    vector = (0.1,) * length
+    with pytest.raises(ValueError, match='zip'):
+        clamp(vector, LIMITS.speed)
+    for previous, target in ((vector, ZERO), (ZERO, vector)):
+        with pytest.raises(ValueError, match='zip'):
+            approach(previous, target, LIMITS, 0.02)
+    assert not holds(vector, LIMITS)

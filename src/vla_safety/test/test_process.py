@@ -1,0 +1,53 @@
+"""What the gate's process asks of the operating system, in the order of preference."""
+
+import os
+
+import pytest
+
+from vla_safety import process
+
+
+@pytest.fixture
+def system(monkeypatch, tmp_path):
+    """A system that grants what is named in `granted`, and a list of what was asked for."""
+    granted, asked = set(), []
+
+    def ask(what):
+        asked.append(what)
+        if what[0] not in granted:
+            raise PermissionError(what)
+
+    monkeypatch.setattr(
+        os, 'sched_setscheduler', lambda _, kind, given: ask(('fifo', given.sched_priority))
+    )
+    monkeypatch.setattr(os, 'setpriority', lambda _, pid, value: ask(('nice', value)))
+    monkeypatch.setattr(process, 'AUTOGROUP', tmp_path / 'autogroup')
+    return granted, asked
+
+
+def test_real_time_class_is_asked_for_first(system):
+    granted, asked = system
+    granted.add('fifo')
+    assert process.raise_priority() == ''
+    assert asked == [('fifo', process.FIFO_PRIORITY)]
+    assert not process.AUTOGROUP.exists()
+
+
+def test_nice_value_comes_with_the_weight_of_the_session(system):
+    granted, asked = system
+    granted.add('nice')
+    assert process.raise_priority() == ''
+    assert asked[-1] == ('nice', process.NICE)
+    assert int(process.AUTOGROUP.read_text()) == process.NICE
+
+
+def test_system_without_sessions_grants_the_nice_value_all_the_same(system, monkeypatch, tmp_path):
+    granted, _ = system
+    granted.add('nice')
+    monkeypatch.setattr(process, 'AUTOGROUP', tmp_path / 'missing' / 'autogroup')
+    assert process.raise_priority() == ''
+
+
+def test_process_that_gets_neither_says_so(system):
+    assert 'may be late on a busy machine' in process.raise_priority()
+    assert not process.AUTOGROUP.exists()
