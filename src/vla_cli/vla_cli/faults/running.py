@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, ExitStack
+from contextlib import closing, ExitStack, suppress
 import itertools
 from pathlib import Path
 import time
@@ -19,6 +19,8 @@ from vla_cli.faults.report import Result
 from vla_cli.faults.robot_file import Subject
 from vla_cli.faults.scene import Scene, scene
 from vla_cli.graph import GraphError
+from vla_cli.live import LiveGraph
+from vla_cli.reaction import SLOWER
 from vla_core.gate.causes import Cause, State
 from vla_interfaces.msg import Decision
 from vla_ros.conversion import to_ns, twist_from_msg
@@ -32,6 +34,8 @@ _REST = 1.0
 #: s for a policy to answer, and how often it is told; a busy machine takes half a minute to start.
 _HEARING = 5.0
 _HEARINGS = 12
+#: s for a hold that ends by itself, and to be as fast as before.
+_REGAIN = 2.0
 #: s in which what was said before the fault arrives here.
 _DRAIN = 0.05
 #: Graphs that are started for one repetition before it is given up.
@@ -143,6 +147,8 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
     begin = time.monotonic()
     with INJECTORS[fault.name](scene) as began:
         live.spin(fault.span)
+        if expected.kind is Kind.GOES_ON:
+            _regain(live, speed)
         watched = len(live.decisions)
     # What goes on is judged while it is broken, a stop until somebody would arm.
     if expected.ends and expected.kind in (Kind.STOPS, Kind.BASE_STOPS):
@@ -161,6 +167,18 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
         tuple(scene.trouble),
     )
     return judge(record, expected, scene.limits)
+
+
+def _regain(live: LiveGraph, speed: float) -> None:
+    """Let a hold that ends by itself come to its end; who judges sees whether it did."""
+
+    def regained() -> bool:
+        decision = live.decision
+        fast = decision.published.linear.x >= speed - SLOWER
+        return bool(decision.state == State.ACTIVE and fast)
+
+    with suppress(GraphError):
+        live.until(regained, 'the robot drives on', _REGAIN)
 
 
 def _rest(scene: Scene) -> None:
