@@ -12,6 +12,7 @@ import tempfile
 from typing import IO
 
 from ament_index_python.packages import get_package_share_path
+import psutil
 import yaml
 
 from vla_core.errors import VlaError
@@ -103,6 +104,23 @@ class Graph:
     def output(self) -> str:
         """What the nodes have said so far."""
         return self._log.read_text(errors='replace')
+
+    def process(self, name: str) -> psutil.Process:
+        """Return the process of an executable, e.g. `policy`.
+
+        Raises:
+            GraphError: if there is not exactly one.
+        """
+        found = [
+            process
+            for process in psutil.Process(self.pid).children(recursive=True)
+            if process.is_running()
+            and process.status() != psutil.STATUS_ZOMBIE
+            and any(Path(word).name == name for word in process.cmdline()[:2])
+        ]
+        if len(found) != 1:
+            raise GraphError(f'{len(found)} processes {name!r}: expected 1')
+        return found[0]
 
     def check(self) -> None:
         """Notice an early end.

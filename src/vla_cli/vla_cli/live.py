@@ -108,12 +108,16 @@ class LiveGraph:
         """Wait until the gate lets the policy move the robot."""
         self.until(lambda: self.decision.state == State.ACTIVE, 'gate ACTIVE')
 
-    def say(self, text: str) -> int:
-        """Publish a text on `command`; return its id once the policy has recorded it."""
+    def say(self, text: str, timeout: float = PATIENCE) -> int:
+        """Publish a text on `command`; return its id once the policy has recorded it.
+
+        Raises:
+            GraphError: if it does not in time.
+        """
         known = self._newest
         self.until(lambda: self._texts.get_subscription_count() >= 2, 'command is heard')
         self._texts.publish(String(data=text))
-        self.until(lambda: self._newest > known, f'a record of {text[:40]!r}')
+        self.until(lambda: self._newest > known, f'a record of {text[:40]!r}', timeout)
         return self._newest[1]
 
     def call(self, service: str) -> tuple[bool, str]:
@@ -139,6 +143,20 @@ class LiveGraph:
                 return
         raise GraphError(f'not armed after {_ARMINGS} attempts: {message}')
 
+    def reset(self) -> None:
+        """Release a latched stop like a patient person.
+
+        Raises:
+            GraphError: if that is in vain.
+        """
+        for _ in range(_ARMINGS):
+            self.until(lambda: not self.state.blockers, 'nothing keeps from a reset')
+            accepted, message = self.call('safety/reset')
+            if accepted:
+                self.until(lambda: self.state.state != State.ESTOP, 'end of ESTOP')
+                return
+        raise GraphError(f'not reset after {_ARMINGS} attempts: {message}')
+
     def place(self, seed: int) -> None:
         """Put the simulated robot into the layout of a seed."""
         client = self._client(ResetSimulation, 'sim/reset')
@@ -150,16 +168,7 @@ class LiveGraph:
         Raises:
             GraphError: if there is not exactly one.
         """
-        found = [
-            process
-            for process in psutil.Process(self.graph.pid).children(recursive=True)
-            if process.is_running()
-            and process.status() != psutil.STATUS_ZOMBIE
-            and any(Path(word).name == name for word in process.cmdline()[:2])
-        ]
-        if len(found) != 1:
-            raise GraphError(f'{len(found)} processes {name!r}: expected 1')
-        return found[0]
+        return self.graph.process(name)
 
     def close(self) -> None:
         """Leave the graph."""

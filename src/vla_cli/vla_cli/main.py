@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from vla_cli.faults.options import List, Run
 from vla_core.errors import VlaError
 
 Text = tyro.conf.Positional[tuple[str, ...]]
@@ -111,6 +112,23 @@ def bench(
     return measure(only, long)
 
 
+def faults(
+    what: Annotated[
+        Annotated[Run, tyro.conf.subcommand('run', prefix_name=False)]
+        | Annotated[List, tyro.conf.subcommand('list', prefix_name=False)],
+        tyro.conf.arg(name=''),
+    ],
+) -> int:
+    """Break one thing after another beside a simulated robot; judge what its gate does.
+
+    Args:
+        what: play the faults, or name them.
+    """
+    from vla_cli.faults.command import list_faults, run
+
+    return run(what) if isinstance(what, Run) else list_faults(what)
+
+
 def _ask(request: str, namespace: str) -> int:
     from vla_cli.gate import ask
 
@@ -128,6 +146,7 @@ COMMANDS = {
     'blackbox': blackbox,
     'doctor': doctor,
     'bench': bench,
+    'faults': faults,
 }
 
 

@@ -40,9 +40,10 @@ def test_loader_makes_a_runner_and_keeps_its_contract():
 
 
 @pytest.mark.parametrize('label', ['checkpoint', 'fallback'])
-def test_scripted_policy_is_refused_on_a_real_robot(label):
-    with pytest.raises(ConfigError, match=rf'{label} is scripted.*robot is real'):
-        Loader(config(**{label: 'scripted'}), robot(simulated=False), print)()
+@pytest.mark.parametrize('name', ['scripted', 'faulty'])
+def test_policy_for_the_simulated_robot_is_refused_on_a_real_one(label, name):
+    with pytest.raises(ConfigError, match=rf'{label} is {name}.*robot is real'):
+        Loader(config(**{label: name}), robot(simulated=False), print)()
 
 
 def test_unknown_policy_names_what_is_known():

@@ -13,8 +13,8 @@ from vla_inference.config import PolicyConfig
 from vla_inference.runner import Runner
 from vla_ros.files import checkpoint_path
 
-#: Built-in policies that know the simulated world and nothing else.
-ONLY_SIMULATED = ('scripted',)
+#: Policies that know the simulated world and nothing else, or do wrong on purpose (vla_cli).
+ONLY_SIMULATED = ('scripted', 'faulty')
 
 
 def load_policy(name: str, device: str) -> Policy:
@@ -84,7 +84,7 @@ class Loader:
         for label, name in (('checkpoint', config.checkpoint), ('fallback', config.fallback)):
             if name in ONLY_SIMULATED and not robot.simulated:
                 raise ConfigError(
-                    f'{label} is {name}, which knows only the simulated world, and robot is '
+                    f'{label} is {name}, which is for the simulated robot only, and robot is '
                     f'{robot.name}: expected a simulated robot, or another policy'
                 )
         policy = load_policy(config.checkpoint, config.device)

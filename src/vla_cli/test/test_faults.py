@@ -1,0 +1,473 @@
+"""What `vla faults` asks for, how it judges, and that each fault is one."""
+
+import array
+from dataclasses import replace
+import json
+import math
+from pathlib import Path
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+from sensor_msgs.msg import Image
+import yaml
+
+from vla_cli.faults import policy, spoiling
+from vla_cli.faults.catalogue import chosen, FAULTS, NAMES
+from vla_cli.faults.expectation import Expected, GOES_ON, Kind, LIMITED, stops, UNHARMED
+from vla_cli.faults.injectors import INJECTORS
+from vla_cli.faults.judging import judge, Record, Sample
+from vla_cli.faults.report import Result, row, show, summary, write
+from vla_cli.faults.robot_file import prepare
+from vla_cli.main import main
+from vla_cli.reaction import react, travelled
+from vla_core.errors import ActionRejected, ConfigError, ObservationError
+from vla_core.gate.causes import Cause, State
+from vla_core.gate.chunks import check
+from vla_core.gate.limits import Limits, ZERO
+from vla_core.image import decode_raw, exposure_fault
+from vla_core.policy import create_policy, native_spec
+from vla_core.robot import load_robot, RobotConfig
+from vla_core.types import Observation
+from vla_interfaces.msg import ActionChunk
+from vla_ros.conversion import chunk_from_msg, to_ns, to_time
+from vla_ros.files import robot_path
+
+SPEED = 0.3
+STEP = 0.02
+HEARTBEAT = stops(0.2, Cause.HEARTBEAT_LOST)
+LATCHED = stops(0.0, Cause.ERRORS_IN_ROW, latched=True)
+
+
+@pytest.fixture(scope='module')
+def robot() -> RobotConfig:
+    return load_robot(robot_path('sim'))
+
+
+@pytest.fixture(scope='module')
+def limits(robot) -> Limits:
+    return Limits.of(robot)
+
+
+def samples(*parts: tuple[int, float, State, Cause], began: float = -0.01) -> list[Sample]:
+    """Return steps of the gate: (how many, change of speed per step, state, cause) in turn."""
+    found, speed = [], SPEED
+    for count, change, state, cause in parts:
+        for _ in range(count):
+            speed = max(0.0, speed + change)
+            velocity = (speed, *ZERO[1:]) if state is not State.ESTOP else ZERO
+            number = len(found)
+            causes = frozenset({cause} - {Cause.NONE})
+            found.append(
+                Sample(began + STEP * number, number, STEP, state, cause, causes, velocity)
+            )
+    return found
+
+
+def complaints(record: list[Sample], expected: Expected, limits: Limits, **more) -> str:
+    return '; '.join(judge(Record(SPEED, record, **more), expected, limits).complaints)
+
+
+DRIVING = (10, 0.0, State.ACTIVE, Cause.NONE)
+BRAKING = (20, -0.02, State.CONTROLLED_STOP, Cause.HEARTBEAT_LOST)
+STANDING = (30, 0.0, State.STOPPED, Cause.HEARTBEAT_LOST)
+
+
+# -- reactions --------------------------------------------------------------------------------
+
+
+def test_reaction_is_the_first_clearly_smaller_speed_and_the_first_zero():
+    points = [(-0.1, 0.0), (0.1, 0.3), (0.2, 0.29), (0.3, 0.27), (0.4, 0.0), (0.5, 0.3)]
+    found = react(points, SPEED)
+    assert (found.start, found.zero) == (0.3, 0.4)
+
+
+def test_who_goes_on_has_no_reaction():
+    found = react([(0.1, 0.3), (0.2, 0.3)], SPEED)
+    assert (found.start, found.zero) == (math.inf, math.inf)
+
+
+def test_path_is_what_was_driven_after_the_fault():
+    points = [(-0.1, 0.4), (0.0, 0.4), (0.5, 0.4), (1.0, 0.0)]
+    assert travelled(points) == pytest.approx(0.2 + 0.1)
+    assert travelled([]) == 0.0
+
+
+# -- judging ----------------------------------------------------------------------------------
+
+
+def test_stop_in_time_is_met_and_measured(limits):
+    outcome = judge(Record(SPEED, samples(DRIVING, BRAKING, STANDING)), HEARTBEAT, limits)
+    assert outcome.complaints == ()
+    assert outcome.reaction.start == pytest.approx(0.21)
+    assert outcome.reaction.zero == pytest.approx(0.47)
+    assert outcome.measured_by == 'command'
+    assert outcome.distance == pytest.approx(0.3 * 0.19 + 0.3 * 0.28 / 2, abs=0.01)
+    assert (outcome.state, outcome.cause) == (State.STOPPED, Cause.HEARTBEAT_LOST)
+    assert outcome.rested
+
+
+def test_distance_is_that_of_the_base_while_it_says_where_it_is(limits):
+    record = samples(DRIVING, BRAKING, STANDING)
+    odometry = [(sample.at + 0.1, sample.velocity[0]) for sample in record]
+    early = [(at, speed) for at, speed in odometry if at < 0.2]
+    whole = judge(Record(SPEED, record, [(0.0, SPEED), *odometry]), HEARTBEAT, limits)
+    torn = judge(Record(SPEED, record, [(0.0, SPEED), *early]), HEARTBEAT, limits)
+    assert (whole.measured_by, torn.measured_by) == ('odom', 'command')
+    assert whole.distance == pytest.approx(torn.distance + 0.1 * SPEED, abs=0.01)
+
+
+LATE = (20, 0.0, State.ACTIVE, Cause.NONE)
+AGAIN = (5, 0.01, State.ACTIVE, Cause.NONE)
+
+
+@pytest.mark.parametrize(
+    ('parts', 'words'),
+    [
+        ((LATE, BRAKING, STANDING), 'slower after 0.41 s: expected 0.30 s'),
+        ((LATE, BRAKING, STANDING), 'zero after 0.67 s: expected 0.60 s'),
+        ((LATE, LATE), 'slower after never'),
+        ((DRIVING, BRAKING, STANDING, AGAIN), 'moved again before anybody armed'),
+        ((DRIVING, BRAKING, STANDING, AGAIN), 'ends in ACTIVE: expected STOPPED'),
+        (
+            (DRIVING, (20, -0.02, State.STOPPED, Cause.ODOM_LOST)),
+            'causes ODOM_LOST: expected HEARTBEAT_LOST',
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_stop_is_named(parts, words, limits):
+    assert words in complaints(samples(*parts), HEARTBEAT, limits)
+
+
+def test_latched_stop_is_exact_zero(limits):
+    latched = (20, 0.0, State.ESTOP, Cause.ERRORS_IN_ROW)
+    record = samples((3, 0.0, State.ACTIVE, Cause.NONE), latched)
+    assert complaints(record, LATCHED, limits) == ''
+    record[-1] = replace(record[-1], velocity=(0.01, *ZERO[1:]))
+    assert 'in ESTOP: expected zero' in complaints(record, LATCHED, limits)
+
+
+def test_hold_that_ends_by_itself_is_no_stop(limits):
+    held = (5, -0.01, State.HOLD, Cause.HEARTBEAT_LATE)
+    record = samples(DRIVING, held, (10, 0.005, State.ACTIVE, Cause.NONE))
+    assert complaints(record, GOES_ON, limits) == ''
+    assert 'CONTROLLED_STOP for HEARTBEAT_LOST' in complaints(
+        samples(DRIVING, BRAKING), GOES_ON, limits
+    )
+    assert '0.25 m/s at the end: expected 0.30' in complaints(
+        samples(DRIVING, held), GOES_ON, limits
+    )
+
+
+@pytest.mark.parametrize('expected', [GOES_ON, LIMITED, UNHARMED, HEARTBEAT])
+def test_no_reaction_excuses_a_command_beyond_the_limits(expected, limits):
+    record = samples(DRIVING, BRAKING, STANDING)
+    fast, torn, sideways, lost = (
+        (0.7, *ZERO[1:]),
+        (0.4, *ZERO[1:]),
+        (0.3, 0.1, *ZERO[2:]),
+        (math.nan, *ZERO[1:]),
+    )
+    for velocity in (fast, torn, sideways, lost):
+        spoiled = [*record]
+        spoiled[5] = replace(spoiled[5], velocity=velocity)
+        assert 'published' in complaints(spoiled, expected, limits), velocity
+
+
+def test_silence_in_which_a_base_would_stop_is_named(limits):
+    record = samples(DRIVING, BRAKING, STANDING)
+    late = [replace(sample, at=sample.at + 0.6 * (sample.at > 1.0)) for sample in record]
+    assert 'silent for 0.62 s' in complaints(late, HEARTBEAT, limits)
+
+
+def test_gate_that_dies_is_judged_by_the_base(limits):
+    gone = Expected(Kind.BASE_STOPS, 0.6)
+    record = samples((1, 0.0, State.ACTIVE, Cause.NONE))
+    stood = [(STEP * n, SPEED if n < 26 else 0.0) for n in range(50)]
+    outcome = judge(Record(SPEED, record, stood), gone, limits)
+    assert outcome.complaints == ()
+    assert outcome.state is None
+    assert outcome.reaction.zero == pytest.approx(0.52)
+    rolled = [(STEP * n, SPEED) for n in range(50)]
+    assert 'zero after never' in complaints(record, gone, limits, odometry=rolled)
+
+
+def test_what_an_injector_found_is_a_complaint(limits):
+    record = samples(DRIVING, BRAKING, STANDING)
+    assert complaints(record, HEARTBEAT, limits, trouble=('monitor died',)) == 'monitor died'
+
+
+# -- catalogue --------------------------------------------------------------------------------
+
+
+def test_every_fault_can_be_done_and_has_a_name_of_its_own():
+    assert sorted(INJECTORS) == sorted(NAMES)
+    assert len(set(NAMES)) == len(FAULTS)
+
+
+@pytest.mark.parametrize('process', ['gate', 'policy', 'camera', 'monitor', 'base'])
+@pytest.mark.parametrize('fault', ['kill', 'freeze'])
+def test_every_process_is_killed_and_frozen(process, fault):
+    assert f'{process}-{fault}' in NAMES
+
+
+def test_expectations_are_those_of_the_robot_file(robot):
+    slow_eyes = replace(robot, max_observation_age=1.0)
+    deaf = replace(robot, odom_required=False)
+    of = {fault.name: fault.expected for fault in FAULTS}
+    # docs/reference/safety.md: a killed policy is noticed within 0.30 s.
+    assert of['policy-kill'](robot).within == pytest.approx(0.30)
+    assert of['image-drop'](robot).within == pytest.approx(0.70)
+    assert of['image-drop'](slow_eyes).within == pytest.approx(1.10)
+    assert of['odom-drop'](deaf) == GOES_ON
+    assert of['base-kill'](robot).ends == {State.ESTOP}
+    assert of['base-kill'](deaf).ends == {State.STOPPED}
+    assert of['estop-unplugged'](robot) is None
+    assert of['estop-unplugged'](replace(robot, estop_required=True)).ends == {State.STOPPED}
+
+
+def test_all_that_concerns_the_robot_is_played_unless_some_are_named(robot):
+    assert [fault.name for fault, _ in chosen((), robot)] == [
+        name for name in NAMES if name != 'estop-unplugged'
+    ]
+    assert [fault.name for fault, _ in chosen(('policy-kill', 'image-drop'), robot)] == [
+        'image-drop',
+        'policy-kill',
+    ]
+
+
+# -- arguments --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--count', '0'], 'count is 0: expected at least 1'),
+        (['--only', 'image-drop', 'meteorite'], "fault 'meteorite': expected some of monitor-"),
+        (['--only', 'estop-unplugged'], "'estop-unplugged' does not concern robot sim"),
+        (['--robot', 'nobody'], "robot 'nobody'"),
+    ],
+)
+def test_wrong_argument_is_named_and_nothing_starts(
+    arguments, words, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(['faults', 'run', *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_list_names_every_fault_with_the_numbers_of_the_robot(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '300')
+    assert main(['faults', 'list', '--robot', 'turtlebot3']) == 0
+    said = capsys.readouterr().out
+    assert [name for name in NAMES if name not in said] == []
+    assert '≤ 0.60 s, ESTOP_INPUT_LOST; STOPPED' in said
+
+
+# -- the robot file ---------------------------------------------------------------------------
+
+
+def test_robot_file_keeps_its_limits_and_loses_its_place(tmp_path: Path):
+    given = tmp_path / 'mine.yaml'
+    values = yaml.safe_load(robot_path('turtlebot3').read_text())
+    values['geofence'] = {'points': [[0.0, 0.0], [9.0, 0.0], [9.0, 9.0]]}
+    values['axes']['angular.z']['flip'] = True
+    given.write_text(yaml.safe_dump(values))
+    subject = prepare(given, tmp_path / 'copy')
+    robot = subject.robot
+    assert subject.file.name == 'mine.yaml'
+    assert (robot.name, robot.simulated, robot.self_arm) == ('mine', True, False)
+    assert robot.discovery == 'LOCALHOST'
+    assert robot.axes[0] == load_robot(given).axes[0]
+    assert robot.estop_required
+    assert robot.odom_required
+    assert robot.fence is None
+    assert subject.left_out == ('geofence', 'axes.angular.z.flip')
+
+
+@pytest.mark.parametrize(
+    ('axes', 'words'),
+    [
+        ({'angular.z': {}}, 'no axis linear.x'),
+        ({'linear.x': {'max_speed': 0.05}}, 'linear.x of 0.05 m/s'),
+    ],
+)
+def test_robot_that_cannot_drive_ahead_is_refused(axes, words, tmp_path: Path):
+    values = yaml.safe_load(robot_path('sim').read_text())
+    full = {'max_speed': 0.5, 'max_accel': 1.0, 'max_decel': 1.0}
+    values['axes'] = {name: full | axis for name, axis in axes.items()}
+    given = tmp_path / 'mine.yaml'
+    given.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=words):
+        prepare(given, tmp_path / 'copy')
+
+
+# -- table ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def result(limits) -> Result:
+    outcomes = tuple(
+        judge(Record(SPEED, samples(DRIVING, BRAKING, STANDING, began=at)), HEARTBEAT, limits)
+        for at in (-0.01, 0.0, 0.15)
+    )
+    return Result('policy-kill', 'the policy is killed', str(HEARTBEAT), 'as launched', outcomes)
+
+
+def test_row_says_how_often_how_late_and_whether_that_is_right(result):
+    cells = row(result)
+    assert cells[:2] == ('policy-kill', '3')
+    assert cells[2:6] == ('0.22', '0.37', '0.37', '0.63')
+    assert cells[7:9] == ('STOPPED HEARTBEAT_LOST', 'yes')
+    assert cells[9:] == ('≤ 0.30 s, HEARTBEAT_LOST; STOPPED', 'NOT MET')
+    assert row(replace(result, outcomes=result.outcomes[:2]))[-1] == 'met'
+
+
+def test_repetition_that_was_not_measured_is_not_met(result):
+    good = replace(result, outcomes=result.outcomes[:1])
+    assert good.met
+    assert not replace(good, unmeasured=('no steady drive',)).met
+    assert not replace(good, outcomes=()).met
+
+
+def test_figures_of_some_repetitions_only_are_none():
+    assert summary([0.2, 0.3])['max'] == 0.3
+    assert summary([0.2, math.inf]) is None
+    assert summary([]) is None
+
+
+def test_file_and_screen_hold_every_complaint(result, tmp_path: Path, capsys):
+    write([result], {'policy': 'hold'}, tmp_path / 'build' / 'faults.json')
+    content = json.loads((tmp_path / 'build' / 'faults.json').read_text())
+    (found,) = content['results']
+    assert content['policy'] == 'hold'
+    assert (found['n'], found['met']) == (3, False)
+    assert len(found['repetitions']) == 3
+    assert found['complaints'] == list(result.complaints)
+    show([result], 'robot sim', Console(width=200))
+    said = capsys.readouterr().out
+    assert all(text in said for text in result.complaints)
+
+
+# -- what is injected -------------------------------------------------------------------------
+
+
+def image(stamp: float) -> Image:
+    msg = Image(width=64, height=48, step=192, encoding='rgb8')
+    msg.header.stamp = to_time(round(stamp * 1e9))
+    msg.data = array.array('B', np.random.default_rng(0).bytes(64 * 48 * 3))
+    return msg
+
+
+def decoded(msg: Image) -> np.ndarray:
+    return decode_raw(msg.data, msg.encoding, msg.width, msg.height, msg.step)
+
+
+def test_every_corrupt_frame_is_malformed():
+    spoil = spoiling.corrupt()
+    assert decoded(image(0.0)).shape == (48, 64, 3)
+    for number in range(12):
+        (msg,) = spoil(image(number))
+        with pytest.raises(ObservationError):
+            decoded(msg)
+
+
+def test_black_frame_shows_nothing():
+    (msg,) = spoiling.blacken(image(0.0))
+    assert exposure_fault(decoded(msg), 8, 247, 0.99)
+
+
+def test_frozen_frame_has_old_pixels_and_a_new_stamp():
+    old = array.array('B', bytes(64 * 48 * 3))
+    (msg,) = spoiling.freeze(old)(image(3.0))
+    assert msg.data == old
+    assert to_ns(msg.header.stamp) == 3_000_000_000
+
+
+def test_delayed_frames_come_late_and_in_order():
+    spoil = spoiling.delay(0.25)
+    passed = [[to_ns(m.header.stamp) * 1e-9 for m in spoil(image(0.1 * n))] for n in range(6)]
+    assert passed[:3] == [[], [], []]
+    assert [stamp for stamps in passed for stamp in stamps] == pytest.approx([0.0, 0.1, 0.2])
+
+
+def chunk() -> ActionChunk:
+    spec = native_spec('test')
+    msg = ActionChunk(
+        step_dt=0.1,
+        horizon=8,
+        names=list(spec.action_names),
+        units=list(spec.action_units),
+        data=array.array('d', [0.1] * 8 * 7),
+        status=ActionChunk.STATUS_RUNNING,
+        sequence=6,
+        policy_run=1,
+    )
+    return spoiling.onward(msg, 5_000_000_000)
+
+
+def take(msg: ActionChunk, robot: RobotConfig) -> None:
+    """Do with a chunk what the gate does, 5 s after the epoch, after sequence 6."""
+    ahead = (to_ns(msg.header.stamp) - 5_000_000_000) * 1e-9
+    check(chunk_from_msg(msg), robot, 6, ahead)
+
+
+def test_next_chunk_is_one_that_the_gate_plays(robot):
+    take(chunk(), robot)
+
+
+@pytest.mark.parametrize(
+    'lie',
+    [
+        spoiling.with_nan,
+        spoiling.due_in_an_hour,
+        spoiling.asking_for(linear_x=spoiling.GROSS),
+    ],
+)
+def test_lie_is_one_that_the_gate_rejects(lie, robot):
+    with pytest.raises(ActionRejected):
+        take(lie(chunk()), robot)
+
+
+def test_too_fast_a_chunk_is_well_formed(robot, limits):
+    msg = spoiling.asking_for(linear_x=spoiling.TOO_FAST)(chunk())
+    take(msg, robot)
+    assert max(msg.data) > limits.speed[0]
+
+
+@pytest.fixture
+def seen() -> Observation:
+    return Observation({'front': np.full((96, 192, 3), 128, np.uint8)}, 0)
+
+
+def test_faulty_policy_drives_until_it_is_told_otherwise(seen):
+    faulty = create_policy('faulty', None)
+    drive = faulty.infer(seen, faulty.encode('move forward'))
+    assert drive.actions[0, 0] == pytest.approx(0.3)
+    with pytest.raises(RuntimeError, match='raise an exception'):
+        faulty.infer(seen, faulty.encode(policy.RAISE))
+    with pytest.raises(ActionRejected, match='nan'):
+        faulty.infer(seen, faulty.encode(policy.ANSWER_NAN))
+
+
+def test_memory_is_taken_from_the_process_and_not_from_the_machine():
+    script = (
+        'import numpy as np\n'
+        'from vla_cli.faults import policy\n'
+        'from vla_core.types import Observation\n'
+        'faulty = policy.create(None, "cpu")\n'
+        'seen = Observation({"front": np.zeros((96, 192, 3), np.uint8)}, 0)\n'
+        'for _ in range(2):\n'
+        '    try:\n'
+        '        faulty.infer(seen, faulty.encode(policy.EXHAUST_MEMORY))\n'
+        '    except MemoryError as error:\n'
+        '        print(error)\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, check=True
+    )
+    taken = [int(line.split()[0]) for line in done.stdout.splitlines()]
+    assert len(taken) == 2
+    assert 0 < taken[0] <= 64

@@ -1,0 +1,213 @@
+"""Play faults: drive, break, watch, mend, see that the robot rests, judge; again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, ExitStack
+from pathlib import Path
+
+from vla_cli.bench.driving import drive
+from vla_cli.faults import catalogue
+from vla_cli.faults.catalogue import Fault
+from vla_cli.faults.expectation import Expected, Kind
+from vla_cli.faults.injectors import INJECTORS
+from vla_cli.faults.judging import judge, Outcome, Record, Sample
+from vla_cli.faults.report import Result
+from vla_cli.faults.robot_file import Subject
+from vla_cli.faults.scene import Scene, scene
+from vla_cli.graph import GraphError
+from vla_core.gate.causes import Cause, State
+from vla_interfaces.msg import Decision
+from vla_ros.conversion import to_ns, twist_from_msg
+
+#: States in which a stop has ended.
+_RESTING = (State.STOPPED, State.ESTOP, State.FAULT)
+#: s for that, when the fault is mended.
+_SETTLE = 5.0
+#: s in which a robot that is told to go on, and is not armed, has to rest.
+_REST = 1.0
+#: s for a policy to answer, and how often it is told; a busy machine takes half a minute to start.
+_HEARING = 5.0
+_HEARINGS = 12
+#: s in which what was said before the fault arrives here.
+_DRAIN = 0.05
+#: Graphs that are started for one repetition before it is given up.
+_STARTS = 2
+
+
+class Stage:
+    """Keeps one scene until another is asked for, or it is ruined."""
+
+    def __init__(self, subject: Subject, policy: str, folder: Path) -> None:
+        """Start nothing yet; `scene` has the arguments."""
+        self._arguments = subject, policy, folder
+        self._running = ExitStack()
+        self._graph: catalogue.Graph | None = None
+        self._scene: Scene | None = None
+        self.gate: dict[str, object] = {}
+
+    def scene(self, graph: catalogue.Graph) -> Scene:
+        """Return a running graph of this kind.
+
+        Raises:
+            GraphError: if it does not start.
+        """
+        if self._scene is None or self._graph is not graph:
+            self.close()
+            self._scene = self._running.enter_context(scene(graph, *self._arguments))
+            self._graph = graph
+            self.gate = self._scene.gate()
+        return self._scene
+
+    def close(self) -> None:
+        """End the graph."""
+        self._scene = None
+        self._running.close()
+
+
+def play(
+    chosen: Iterable[tuple[Fault, Expected]],
+    count: int,
+    subject: Subject,
+    policy: str,
+    folder: Path,
+    tell: Callable[[Result], None],
+) -> tuple[list[Result], dict[str, object]]:
+    """Play every fault `count` times.
+
+    Args:
+        chosen: faults and the right reactions to them.
+        count: repetitions of each.
+        subject: robot.
+        policy: that drives.
+        folder: for what the processes say.
+        tell: hears of every fault that is done.
+
+    Returns:
+        One result for each fault, and how the gate was scheduled.
+    """
+    results = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(Stage(subject, policy, folder)) as stage:
+        for fault, expected in sorted(chosen, key=lambda pair: _ORDER.index(pair[0].graph)):
+            found = [_measured(stage, fault, expected) for _ in range(count)]
+            results.append(
+                Result(
+                    fault.name,
+                    fault.does,
+                    str(expected),
+                    fault.graph.value,
+                    tuple(outcome for outcome in found if isinstance(outcome, Outcome)),
+                    tuple(reason for reason in found if isinstance(reason, str)),
+                )
+            )
+            tell(results[-1])
+        return results, stage.gate
+
+
+_ORDER = tuple(catalogue.Graph)
+
+
+def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
+    """Return the outcome of one repetition, or why there is none."""
+    reason = ''
+    for _ in range(_STARTS):
+        try:
+            outcome = attempt(stage.scene(fault.graph), fault, expected)
+        except GraphError as error:
+            reason = str(error)
+            stage.close()
+            continue
+        if fault.ruins:
+            stage.close()
+        return outcome
+    return reason
+
+
+def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
+    """Play a fault once.
+
+    Raises:
+        GraphError: if the robot could not be brought to drive, or to hear a text.
+    """
+    live, intruder = scene.live, scene.intruder
+    scene.trouble.clear()
+    ahead = scene.robot.axes[0]
+    speed = drive(live, ahead.max_speed if ahead else 0.0)
+    live.spin(_DRAIN)
+    last = live.decision
+    rate = intruder.frame_rate
+    live.forget()
+    intruder.forget()
+    with INJECTORS[fault.name](scene) as began:
+        live.spin(fault.span)
+        watched = len(live.decisions)
+    # What goes on is judged while it is broken, a stop until somebody would arm.
+    if expected.ends and expected.kind in (Kind.STOPS, Kind.BASE_STOPS):
+        _rest(scene)
+        watched = len(live.decisions)
+    decisions = [last, *live.decisions[:watched]]
+    wrong_clock = fault.graph is catalogue.Graph.SIM_TIME
+    times = _by_spans(decisions) if wrong_clock else _by_stamps(decisions, began)
+    record = Record(
+        speed,
+        [_sample(at, decision) for at, decision in zip(times, decisions, strict=True)],
+        [((stamp - began) * 1e-9, found) for stamp, found in intruder.track],
+        rate,
+        tuple(scene.trouble),
+    )
+    return judge(record, expected, scene.limits)
+
+
+def _rest(scene: Scene) -> None:
+    """Wait for rest; then let a policy that is well again want to move, for a while."""
+    live = scene.live
+    try:
+        live.until(lambda: live.decision.state in _RESTING, 'rest', _SETTLE)
+    except GraphError as error:
+        scene.trouble.append(str(error))
+        return
+    # A policy that is just starting again may not hear the first one.
+    for hearing in range(_HEARINGS):
+        try:
+            live.say('move forward', _HEARING)
+            break
+        except GraphError:
+            if hearing == _HEARINGS - 1:
+                raise
+    live.spin(_REST)
+
+
+def _by_stamps(decisions: Sequence[Decision], began: int) -> Iterator[float]:
+    """Give the time of every step by its stamp, s after the fault."""
+    for decision in decisions:
+        yield (to_ns(decision.header.stamp) - began) * 1e-9
+
+
+def _by_spans(decisions: Sequence[Decision]) -> Iterator[float]:
+    """Give it by the spans between the steps, which the gate takes from its own steady clock.
+
+    The first step was the last before the fault, so that what follows is late by 0.02 s at most.
+
+    Raises:
+        GraphError: if a step is missing.
+    """
+    at = 0.0
+    for before, decision in zip((None, *decisions), decisions, strict=False):
+        if before is not None:
+            if decision.tick != before.tick + 1:
+                raise GraphError(f'{decision.tick - before.tick - 1} decisions were lost')
+            at += decision.dt
+        yield at
+
+
+def _sample(at: float, decision: Decision) -> Sample:
+    return Sample(
+        at,
+        decision.tick,
+        decision.dt,
+        State(decision.state),
+        Cause(decision.cause),
+        frozenset(map(Cause, decision.causes)),
+        twist_from_msg(decision.published),
+    )
