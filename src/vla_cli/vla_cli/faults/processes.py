@@ -39,4 +39,3 @@ def unable_to_write(process: psutil.Process) -> Iterator[None]:
         yield
     finally:
         process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
-

@@ -11,9 +11,9 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray
 import psutil
 
+from vla_cli.bench.load import class_of
 from vla_cli.faults import catalogue
 from vla_cli.faults.intruder import Intruder
-from vla_cli.faults.processes import scheduling
 from vla_cli.faults.robot_file import Subject
 from vla_cli.graph import Graph
 from vla_cli.live import LiveGraph
@@ -70,7 +70,7 @@ class Scene:
     def gate(self) -> dict[str, object]:
         """Return how the system schedules the gate."""
         process = self.live.process('gate')
-        return {'scheduling': scheduling(process), 'nice': process.nice()}
+        return {'scheduling': class_of(process.pid), 'nice': process.nice()}
 
 
 @contextmanager
