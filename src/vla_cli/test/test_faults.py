@@ -2,6 +2,7 @@
 
 import array
 from dataclasses import replace
+import itertools
 import json
 import math
 from pathlib import Path
@@ -21,6 +22,8 @@ from vla_cli.faults.injectors import INJECTORS
 from vla_cli.faults.judging import judge, Record, Sample
 from vla_cli.faults.report import Result, row, show, summary, write
 from vla_cli.faults.robot_file import prepare
+from vla_cli.faults.running import by_spans, by_stamps
+from vla_cli.graph import GraphError
 from vla_cli.main import main
 from vla_cli.reaction import react, travelled
 from vla_core.errors import ActionRejected, ConfigError, ObservationError
@@ -31,7 +34,7 @@ from vla_core.image import decode_raw, exposure_fault
 from vla_core.policy import create_policy, native_spec
 from vla_core.robot import load_robot, RobotConfig
 from vla_core.types import Observation
-from vla_interfaces.msg import ActionChunk
+from vla_interfaces.msg import ActionChunk, Decision
 from vla_ros.conversion import chunk_from_msg, to_ns, to_time
 from vla_ros.files import robot_path
 
@@ -199,6 +202,19 @@ def test_what_an_injector_found_is_a_complaint(limits):
     assert complaints(record, HEARTBEAT, limits, trouble=('monitor died',)) == 'monitor died'
 
 
+@pytest.mark.parametrize(('by', 'times'), [(by_stamps, [1.0, 2.0]), (by_spans, [0.0, 0.02])])
+def test_steps_are_timed_by_stamp_or_where_the_clock_is_wrong_by_span(by, times):
+    decisions = [Decision(tick=n, dt=0.02) for n in (7, 8)]
+    for second, decision in enumerate(decisions, start=5):
+        decision.header.stamp.sec = second
+    assert list(by(decisions, 4_000_000_000)) == times
+
+
+def test_a_lost_step_spoils_the_sum_of_the_spans():
+    with pytest.raises(GraphError, match='1 decisions were lost'):
+        list(by_spans([Decision(tick=7), Decision(tick=9)], 0))
+
+
 # -- catalogue --------------------------------------------------------------------------------
 
 
@@ -211,6 +227,11 @@ def test_every_fault_can_be_done_and_has_a_name_of_its_own():
 @pytest.mark.parametrize('fault', ['kill', 'freeze'])
 def test_every_process_is_killed_and_frozen(process, fault):
     assert f'{process}-{fault}' in NAMES
+
+
+def test_graphs_are_started_as_rarely_as_can_be():
+    graphs = [fault.graph for fault in FAULTS]
+    assert len(list(itertools.groupby(graphs))) == len(set(graphs))
 
 
 def test_expectations_are_those_of_the_robot_file(robot):
@@ -366,7 +387,7 @@ def decoded(msg: Image) -> np.ndarray:
 
 
 def test_every_corrupt_frame_is_malformed():
-    spoil = spoiling.corrupt()
+    spoil = spoiling.corrupt(None)
     assert decoded(image(0.0)).shape == (48, 64, 3)
     for number in range(12):
         (msg,) = spoil(image(number))
@@ -387,7 +408,7 @@ def test_frozen_frame_has_old_pixels_and_a_new_stamp():
 
 
 def test_delayed_frames_come_late_and_in_order():
-    spoil = spoiling.delay(0.25)
+    spoil = spoiling.delay(0.25, None)
     passed = [[to_ns(m.header.stamp) * 1e-9 for m in spoil(image(0.1 * n))] for n in range(6)]
     assert passed[:3] == [[], [], []]
     assert [stamp for stamps in passed for stamp in stamps] == pytest.approx([0.0, 0.1, 0.2])

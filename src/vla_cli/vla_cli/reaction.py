@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import itertools
 import math
 
-#: m/s by which a command must be below the speed of before to count as slower.
+#: m/s by which a command must fall to be slower: policies waver by half of it.
 SLOWER = 0.02
 #: s after a fault, and speed, m/s.
 Point = tuple[float, float]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 
-#: m/s by which a command must fall to be a deceleration: policies waver by half of it.
-CLEARLY = 0.02
+from vla_cli.reaction import react
 
 #: Monotonic receive time, s, and forward speed, m/s.
 Commands = Sequence[tuple[float, float]]
@@ -42,10 +41,12 @@ def braking(commands: Commands, places: Places, fault: float, speed: float, end:
         speed: m/s before it.
         end: until when was listened, s.
     """
-    after = [(at, value) for at, value in commands if at >= fault]
-    start = next((at for at, value in after if value < speed - CLEARLY), end)
-    zero = next((at for at, value in after if at >= start and value == 0.0), end)
+    found = react([(at - fault, value) for at, value in commands], speed)
+    span = end - fault
     before = [place for place in places if place[0] <= fault]
     return Braking(
-        start - fault, zero - fault, math.dist(before[-1][1:], places[-1][1:]), zero < end
+        min(found.start, span),
+        min(found.zero, span),
+        math.dist(before[-1][1:], places[-1][1:]),
+        found.zero < span,
     )

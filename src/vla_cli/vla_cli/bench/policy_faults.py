@@ -13,6 +13,7 @@ from vla_cli.bench.driving import drive
 from vla_cli.bench.load import class_of
 from vla_cli.bench.pauses import Pauses
 from vla_cli.bench.report import Row
+from vla_cli.faults.processes import frozen, killed
 from vla_cli.graph import GraphError
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.gate.causes import State
@@ -28,6 +29,7 @@ _WINDOW = 1.5
 _FROZEN = 1.2
 #: s in which a policy that wants to move must not move an unarmed robot.
 _TEMPTATION = 0.5
+_BREAKS = {'kill': killed, 'freeze': frozen}
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,9 @@ def trial(live: LiveGraph, odometer: Odometer, pauses: Pauses, kind: str) -> Tri
     odometer.places.clear()
     live.until(lambda: bool(odometer.places), 'odom')
     fault = time.monotonic()
-    if kind == 'kill':
-        policy.kill()
-        live.spin(_WINDOW)
-    else:
-        policy.suspend()
+    with _BREAKS[kind](policy):
         live.spin(_FROZEN)
-        policy.resume()
-        live.spin(_WINDOW - _FROZEN)
+    live.spin(_WINDOW - _FROZEN)
     end = time.monotonic()
     commands = [(at, twist.linear.x) for at, twist in live.twists]
     found = braking(commands, odometer.places, fault, speed, end)

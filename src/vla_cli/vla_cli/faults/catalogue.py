@@ -145,6 +145,7 @@ _WRITER = stops(DISCOVERY, Cause.SECOND_WRITER, latched=True, brakes=False)
 _BUTTON = stops(0.0, Cause.ESTOP_INPUT, latched=True, brakes=False)
 
 # What the robot has to bear comes first: holds of other faults must not use up its budget of them.
+# Faults of one graph stand together, those that ruin it last.
 FAULTS = (
     Fault('monitor-freeze', 'the monitor hangs (SIGSTOP)', _always(GOES_ON), span=2.0),
     Fault(

@@ -47,7 +47,7 @@ def run(options: Run) -> int:
     about = {
         'machine': before,
         'load_average_at_the_end': describe()['load_average'],
-        'gate': gate,
+        'gate': {'scheduling': gate},
         'robot': {
             'file': str(subject.given),
             'content': subject.given.read_text(encoding='utf-8'),
@@ -58,7 +58,7 @@ def run(options: Run) -> int:
     }
     write(results, about, _FILE)
     title = (
-        f'robot {subject.robot.name}, policy {options.policy}, gate {gate.get("scheduling")}, '
+        f'robot {subject.robot.name}, policy {options.policy}, gate {gate}, '
         f'{before["processor"]}, {before["cores"]} cores'
     )
     show(results, title, console)

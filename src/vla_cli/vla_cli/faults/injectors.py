@@ -59,12 +59,9 @@ def _gate_killed(scene: Scene) -> Iterator[int]:
 
 
 @contextmanager
-def _images(scene: Scene, make: Callable[[Scene], spoiling.Spoiler]) -> Iterator[int]:
-    spoiler = make(scene)
-    began = time.time_ns()
-    scene.intruder.images = spoiler
-    yield began
-    scene.intruder.images = spoiling.pass_on
+def _images(scene: Scene, make: Callable[[Scene], spoiling.Maker]) -> Iterator[int]:
+    yield scene.relay.spoil(make(scene))
+    scene.relay.spoil(None)
 
 
 @contextmanager
@@ -187,8 +184,8 @@ def _disk_full(scene: Scene) -> Iterator[int]:
         scene.trouble.append(f'no black box {_RETRIED:g} s after the disk has room again')
 
 
-def _images_by(make: Callable[[Scene], spoiling.Spoiler]) -> Injector:
-    return partial(_images, make=make)
+def _always(spoiler: spoiling.Spoiler) -> Callable[[Scene], spoiling.Maker]:
+    return lambda scene: partial(spoiling.always, spoiler)
 
 
 def _told_to(text: str) -> Injector:
@@ -201,14 +198,15 @@ INJECTORS: dict[str, Injector] = {
     'clock-foreign': partial(_clock, make=_wild),
     'flood-commands': lambda scene: _flooded(scene, _commands(scene)),
     'flood-odom': lambda scene: _flooded(scene, _odometry(scene, spoiling.ten_times)),
-    'flood-images': lambda scene: _flooded(scene, _images(scene, lambda _: spoiling.ten_times)),
-    'image-drop': _images_by(lambda scene: spoiling.drop),
-    'image-freeze': _images_by(lambda scene: spoiling.freeze(scene.intruder.picture)),
-    'image-delay': _images_by(
-        lambda scene: spoiling.delay(scene.robot.max_observation_age + _TOO_LATE)
+    'flood-images': lambda scene: _flooded(scene, _images(scene, _always(spoiling.ten_times))),
+    'image-drop': partial(_images, make=_always(spoiling.drop)),
+    'image-freeze': partial(_images, make=lambda scene: spoiling.freeze),
+    'image-delay': partial(
+        _images,
+        make=lambda scene: partial(spoiling.delay, scene.robot.max_observation_age + _TOO_LATE),
     ),
-    'image-corrupt': _images_by(lambda scene: spoiling.corrupt()),
-    'image-black': _images_by(lambda scene: spoiling.blacken),
+    'image-corrupt': partial(_images, make=lambda scene: spoiling.corrupt),
+    'image-black': partial(_images, make=_always(spoiling.blacken)),
     'odom-drop': partial(_odometry, spoiler=spoiling.drop),
     'odom-nan': partial(_odometry, spoiler=spoiling.without_number),
     'chunk-nan': partial(_chunks, make=lambda newest: spoiling.with_nan),

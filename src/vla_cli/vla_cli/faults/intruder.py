@@ -1,8 +1,7 @@
-"""Who is between the robot and its graph: passes messages on, spoils them, plays others."""
+"""Who is between base and graph: passes odometry on, spoils it, plays others' parts."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
 import threading
@@ -14,7 +13,6 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 
 from vla_cli.faults.spoiling import onward, pass_on, Spoiler
@@ -28,7 +26,6 @@ from vla_ros.heartbeat import PERIOD as BEAT_PERIOD
 CLOCK_PERIOD = 0.01
 CHUNK_PERIOD = 0.033
 _SPIN = 0.05
-_FRAMES = 30
 
 #: A wrong clock: ROS time, ns, to what /clock says; None: nothing.
 Reading = Callable[[int], int | None]
@@ -41,10 +38,8 @@ class Intruder:
 
     Attributes:
         node: to publish with.
-        images: what becomes of every frame.
         odometry: what becomes of every odometry message.
         reading: what /clock says; None: nothing is published on it.
-        picture: data of the newest frame.
         track: stamp, ns, and speed, m/s, of all odometry of the base since `forget`.
     """
 
@@ -57,18 +52,13 @@ class Intruder:
             sim_time: give the time on /clock.
         """
         self.node = node = rclpy.create_node('intruder', context=context)
-        self.images: Spoiler[Image] = pass_on
         self.odometry: Spoiler[Odometry] = pass_on
         self.reading: Reading | None = (lambda now_ns: now_ns) if sim_time else None
-        self.picture: Any = None
         self.track: list[tuple[int, float]] = []
-        self._frames: deque[float] = deque(maxlen=_FRAMES)
-        self._images = node.create_publisher(Image, 'camera/color/image_raw', qos.SENSOR)
         self._odometry = node.create_publisher(Odometry, 'odom', qos.VELOCITY)
         self._clock = node.create_publisher(Clock, '/clock', 10)
         if robot.estop_required:
             self.plug()
-        node.create_subscription(Image, 'faults/image_raw', self._on_image, qos.SENSOR)
         node.create_subscription(Odometry, 'faults/odom', self._on_odometry, qos.VELOCITY)
         node.create_timer(CLOCK_PERIOD, self._tick, clock=STEADY)
         self.policy = FalsePolicy(node, robot.max_observation_age)
@@ -86,12 +76,6 @@ class Intruder:
         """Take it away."""
         self.node.destroy_publisher(self._button)
 
-    @property
-    def frame_rate(self) -> float:
-        """Frames of the base per s, lately; 0: unknown."""
-        times = tuple(self._frames)
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
-
     def forget(self) -> None:
         """Drop the track so far."""
         self.track = []
@@ -106,13 +90,6 @@ class Intruder:
     def _spin(self) -> None:
         while not self._ended.is_set():
             self._executor.spin_once(timeout_sec=_SPIN)
-
-    def _on_image(self, msg: Image) -> None:
-        self._tick()
-        self._frames.append(time.monotonic())
-        self.picture = msg.data
-        for passed in self.images(msg):
-            self._images.publish(passed)
 
     def _on_odometry(self, msg: Odometry) -> None:
         self.track.append((to_ns(msg.header.stamp), msg.twist.twist.linear.x))

@@ -52,6 +52,7 @@ class Record:
         samples: steps of the gate, from just before the fault to the end of the watch.
         odometry: of the base, s after the fault and m/s; it may have fallen silent.
         frame_rate: Hz of the camera, just before the fault.
+        pause: s, the longest for which the machine itself stood still meanwhile.
         trouble: what else went wrong, in words.
     """
 
@@ -59,6 +60,7 @@ class Record:
     samples: Sequence[Sample]
     odometry: Sequence[Point] = ()
     frame_rate: float = 0.0
+    pause: float = 0.0
     trouble: tuple[str, ...] = ()
 
 
@@ -69,6 +71,7 @@ class Outcome:
     Attributes:
         speed: m/s, before the fault.
         frame_rate: Hz of the camera, before the fault.
+        pause: s, the longest for which the machine itself stood still meanwhile.
         reaction: when it slowed down and stood.
         distance: m from the fault to standing; NaN: it never stood.
         measured_by: what the distance comes from, odom or command.
@@ -81,6 +84,7 @@ class Outcome:
 
     speed: float
     frame_rate: float
+    pause: float
     reaction: Reaction
     distance: float
     measured_by: str
@@ -128,9 +132,12 @@ def judge(record: Record, expected: Expected, limits: Limits) -> Outcome:
         wanted = ' or '.join(cause.name for cause in sorted(expected.causes))
         found = ', '.join(cause.name for cause in sorted(seen)) or 'none'
         complaints.append(f'causes {found}: expected {wanted}')
+    if complaints and record.pause:
+        complaints.append(f'meanwhile the machine itself stood still for {record.pause:.2f} s')
     return Outcome(
         record.speed,
         record.frame_rate,
+        record.pause,
         reaction,
         distance,
         'odom' if by_odometry else 'command',

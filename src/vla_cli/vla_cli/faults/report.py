@@ -146,6 +146,7 @@ def _details(outcome: Outcome) -> dict[str, object]:
     return {
         'speed': round(outcome.speed, 3),
         'frame_rate': round(outcome.frame_rate, 1),
+        'pause_of_the_machine': round(outcome.pause, 3),
         'start': _number(reaction.start),
         'zero': _number(reaction.zero),
         'distance': _number(outcome.distance),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, ExitStack
+import itertools
 from pathlib import Path
+import time
 
 from vla_cli.bench.driving import drive
+from vla_cli.bench.pauses import Pauses
 from vla_cli.faults import catalogue
 from vla_cli.faults.catalogue import Fault
 from vla_cli.faults.expectation import Expected, Kind
@@ -38,13 +41,14 @@ _STARTS = 2
 class Stage:
     """Keeps one scene until another is asked for, or it is ruined."""
 
-    def __init__(self, subject: Subject, policy: str, folder: Path) -> None:
-        """Start nothing yet; `scene` has the arguments."""
+    def __init__(self, subject: Subject, policy: str, folder: Path, pauses: Pauses) -> None:
+        """Start no graph yet; `scene` has the arguments."""
         self._arguments = subject, policy, folder
+        self.pauses = pauses
         self._running = ExitStack()
         self._graph: catalogue.Graph | None = None
         self._scene: Scene | None = None
-        self.gate: dict[str, object] = {}
+        self.gate = ''
 
     def scene(self, graph: catalogue.Graph) -> Scene:
         """Return a running graph of this kind.
@@ -56,7 +60,7 @@ class Stage:
             self.close()
             self._scene = self._running.enter_context(scene(graph, *self._arguments))
             self._graph = graph
-            self.gate = self._scene.gate()
+            self.gate = self._scene.gate_class()
         return self._scene
 
     def close(self) -> None:
@@ -72,7 +76,7 @@ def play(
     policy: str,
     folder: Path,
     tell: Callable[[Result], None],
-) -> tuple[list[Result], dict[str, object]]:
+) -> tuple[list[Result], str]:
     """Play every fault `count` times.
 
     Args:
@@ -84,12 +88,12 @@ def play(
         tell: hears of every fault that is done.
 
     Returns:
-        One result for each fault, and how the gate was scheduled.
+        One result for each fault, and the scheduling class of the gate.
     """
     results = []
     folder.mkdir(parents=True, exist_ok=True)
-    with closing(Stage(subject, policy, folder)) as stage:
-        for fault, expected in sorted(chosen, key=lambda pair: _ORDER.index(pair[0].graph)):
+    with Pauses() as pauses, closing(Stage(subject, policy, folder, pauses)) as stage:
+        for fault, expected in chosen:
             found = [_measured(stage, fault, expected) for _ in range(count)]
             results.append(
                 Result(
@@ -105,15 +109,12 @@ def play(
         return results, stage.gate
 
 
-_ORDER = tuple(catalogue.Graph)
-
-
 def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
     """Return the outcome of one repetition, or why there is none."""
     reason = ''
     for _ in range(_STARTS):
         try:
-            outcome = attempt(stage.scene(fault.graph), fault, expected)
+            outcome = attempt(stage.scene(fault.graph), fault, expected, stage.pauses)
         except GraphError as error:
             reason = str(error)
             stage.close()
@@ -124,7 +125,7 @@ def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
     return reason
 
 
-def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
+def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> Outcome:
     """Play a fault once.
 
     Raises:
@@ -136,9 +137,10 @@ def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
     speed = drive(live, ahead.max_speed if ahead else 0.0)
     live.spin(_DRAIN)
     last = live.decision
-    rate = intruder.frame_rate
+    rate = scene.relay.frame_rate()
     live.forget()
     intruder.forget()
+    begin = time.monotonic()
     with INJECTORS[fault.name](scene) as began:
         live.spin(fault.span)
         watched = len(live.decisions)
@@ -146,14 +148,16 @@ def attempt(scene: Scene, fault: Fault, expected: Expected) -> Outcome:
     if expected.ends and expected.kind in (Kind.STOPS, Kind.BASE_STOPS):
         _rest(scene)
         watched = len(live.decisions)
+    pause = max(pauses.between(begin, time.monotonic()), default=0.0)
     decisions = [last, *live.decisions[:watched]]
     wrong_clock = fault.graph is catalogue.Graph.SIM_TIME
-    times = _by_spans(decisions) if wrong_clock else _by_stamps(decisions, began)
+    times = (by_spans if wrong_clock else by_stamps)(decisions, began)
     record = Record(
         speed,
         [_sample(at, decision) for at, decision in zip(times, decisions, strict=True)],
         [((stamp - began) * 1e-9, found) for stamp, found in intruder.track],
         rate,
+        pause,
         tuple(scene.trouble),
     )
     return judge(record, expected, scene.limits)
@@ -178,13 +182,13 @@ def _rest(scene: Scene) -> None:
     live.spin(_REST)
 
 
-def _by_stamps(decisions: Sequence[Decision], began: int) -> Iterator[float]:
+def by_stamps(decisions: Sequence[Decision], began: int) -> Iterator[float]:
     """Give the time of every step by its stamp, s after the fault."""
     for decision in decisions:
         yield (to_ns(decision.header.stamp) - began) * 1e-9
 
 
-def _by_spans(decisions: Sequence[Decision]) -> Iterator[float]:
+def by_spans(decisions: Sequence[Decision], began: int) -> Iterator[float]:
     """Give it by the spans between the steps, which the gate takes from its own steady clock.
 
     The first step was the last before the fault, so that what follows is late by 0.02 s at most.
@@ -193,7 +197,7 @@ def _by_spans(decisions: Sequence[Decision]) -> Iterator[float]:
         GraphError: if a step is missing.
     """
     at = 0.0
-    for before, decision in zip((None, *decisions), decisions, strict=False):
+    for before, decision in itertools.pairwise((None, *decisions)):
         if before is not None:
             if decision.tick != before.tick + 1:
                 raise GraphError(f'{decision.tick - before.tick - 1} decisions were lost')

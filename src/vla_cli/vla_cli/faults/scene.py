@@ -14,6 +14,7 @@ import psutil
 from vla_cli.bench.load import class_of
 from vla_cli.faults import catalogue
 from vla_cli.faults.intruder import Intruder
+from vla_cli.faults.relay import Relay
 from vla_cli.faults.robot_file import Subject
 from vla_cli.graph import Graph
 from vla_cli.live import LiveGraph
@@ -34,6 +35,7 @@ class Scene:
         live: the graph, watched.
         base: the simulated robot.
         intruder: between the two.
+        relay: the same for frames.
         robot: as the robot file says.
         policy: that was launched.
         trouble: what an injector found that should not be so; emptied before each repetition.
@@ -43,6 +45,7 @@ class Scene:
     live: LiveGraph
     base: Graph
     intruder: Intruder
+    relay: Relay
     robot: RobotConfig
     policy: str
     trouble: list[str] = field(default_factory=list)
@@ -67,10 +70,9 @@ class Scene:
         """Return how many files were written, and how many attempts failed."""
         return int(self.black_box.get('written', 0)), int(self.black_box.get('failed', 0))
 
-    def gate(self) -> dict[str, object]:
+    def gate_class(self) -> str:
         """Return how the system schedules the gate."""
-        process = self.live.process('gate')
-        return {'scheduling': class_of(process.pid), 'nice': process.nice()}
+        return class_of(self.live.process('gate').pid)
 
 
 @contextmanager
@@ -103,10 +105,11 @@ def scene(graph: catalogue.Graph, subject: Subject, policy: str, folder: Path) -
         with (
             closing(base),
             closing(nodes),
+            closing(Relay(domain_id)) as relay,
             closing(LiveGraph(nodes, domain_id)) as live,
             closing(Intruder(live.node.context, subject.robot, sim_time)) as intruder,
         ):
-            found = Scene(live, base, intruder, subject.robot, policy)
+            found = Scene(live, base, intruder, relay, subject.robot, policy)
             live.node.create_subscription(
                 DiagnosticArray, '/diagnostics', found.on_diagnostics, 10
             )

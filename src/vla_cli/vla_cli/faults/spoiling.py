@@ -18,6 +18,8 @@ from vla_ros.conversion import to_ns, to_time
 Message = TypeVar('Message', Image, Odometry)
 #: What becomes of a message: those that are passed on in its place.
 Spoiler = Callable[[Message], Sequence[Message]]
+#: Takes the data of the newest frame, gives a spoiler; another process may have to make it.
+Maker = Callable[[Any], Spoiler[Image]]
 
 #: m/s: beyond every robot's limit, and not yet nonsense to the gate.
 TOO_FAST = 5.0
@@ -41,6 +43,11 @@ def ten_times(msg: Any) -> Sequence[Any]:
     return (msg,) * 10
 
 
+def always(spoiler: Spoiler[Image], picture: Any) -> Spoiler[Image]:
+    """Return a spoiler that needs no memory."""
+    return spoiler
+
+
 def freeze(picture: Any) -> Spoiler[Image]:
     """Return what shows one picture, the data of an image, for ever, with the stamps of now."""
 
@@ -51,7 +58,7 @@ def freeze(picture: Any) -> Spoiler[Image]:
     return spoil
 
 
-def delay(seconds: float) -> Spoiler[Image]:
+def delay(seconds: float, picture: Any) -> Spoiler[Image]:
     """Return what holds every frame back until a later one is so many s younger."""
     waiting: deque[Image] = deque()
 
@@ -72,7 +79,7 @@ def blacken(msg: Image) -> Sequence[Image]:
     return (msg,)
 
 
-def corrupt() -> Spoiler[Image]:
+def corrupt(picture: Any) -> Spoiler[Image]:
     """Return what makes each frame malformed, in another way than the one before."""
     ways = itertools.cycle(
         (
