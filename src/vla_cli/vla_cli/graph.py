@@ -114,9 +114,7 @@ class Graph:
         found = [
             process
             for process in psutil.Process(self.pid).children(recursive=True)
-            if process.is_running()
-            and process.status() != psutil.STATUS_ZOMBIE
-            and any(Path(word).name == name for word in process.cmdline()[:2])
+            if _runs(process, name)
         ]
         if len(found) != 1:
             raise GraphError(f'{len(found)} processes {name!r}: expected 1')
@@ -152,3 +150,12 @@ class Graph:
             self._process.wait()
         self._output.close()
         self._folder.cleanup()
+
+
+def _runs(process: psutil.Process, name: str) -> bool:
+    """Say whether a process lives, and is that executable; it may end meanwhile."""
+    try:
+        lives = process.status() != psutil.STATUS_ZOMBIE
+        return lives and any(Path(word).name == name for word in process.cmdline()[:2])
+    except psutil.NoSuchProcess:
+        return False
