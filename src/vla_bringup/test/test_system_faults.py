@@ -10,6 +10,7 @@ import pytest
 from vla_cli.bench.driving import drive, reaction, SEED
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.gate.causes import State
+from vla_core.gate.config import HOLD_WINDOW
 from vla_interfaces.msg import Decision
 
 MAX_DECEL = 1.0
@@ -94,6 +95,8 @@ def test_policy_frozen_for_a_moment_is_held_and_goes_on_by_itself(live: LiveGrap
         # or be held already when it is frozen.
         if State.HOLD in states and State.CONTROLLED_STOP not in states:
             break
+        # Such an attempt has used up holds, and without any left there is no holding.
+        live.spin(HOLD_WINDOW)
     assert State.HOLD in states
     assert states[-1] is State.ACTIVE
     assert min(decision.published.linear.x for decision in live.decisions) < speed - 0.05

@@ -3,11 +3,12 @@
 import pytest
 
 from vla_cli.bench import estop, malformed, soak
+from vla_cli.bench.targets import TARGETS
 
 
 def test_malformed_messages_of_every_type_break_nothing(tmp_path, figures):
     rows = malformed.malformed(100, 'scripted', tmp_path)
-    assert len(rows) == len(malformed.TARGETS) + 1
+    assert len(rows) == len(TARGETS) + 1
     for row in rows:
         figures(row.line())
         assert len(row.samples) == 100, row.words()

@@ -10,8 +10,10 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Bool, String
 
-from vla_cli.bench.malformed import COMPRESSED, Count, TARGETS, Victim
+from vla_cli.bench.malformed import row
 from vla_cli.bench.spoiling import garble, leaves, spoil
+from vla_cli.bench.targets import COMPRESSED, TARGETS
+from vla_cli.bench.victim import Count, Victim
 from vla_core.gate.causes import State
 from vla_interfaces.msg import ActionChunk, Decision
 
@@ -128,10 +130,9 @@ def test_drive_within_the_limits_is_none(victim):
 
 
 def test_row_of_a_type_keeps_its_promise_only_without_violations():
-    clean = Count(violations=[0.0] * 5, moving=4)
-    row = clean.row(TARGETS[0], 'FIFO 10')
-    assert row.name == 'malformed_ActionChunk'
-    assert row.verdicts() == {'max': True}
-    assert row.notes['sent while the robot moved'] == '4 of 5'
-    crashed = Count(violations=[0.0, 1.0], died=1)
-    assert crashed.row(TARGETS[0], 'FIFO 10').verdicts() == {'max': False}
+    clean = row(Count(violations=[0.0] * 5, moving=4), TARGETS[0], 'FIFO 10')
+    assert clean.name == 'malformed_ActionChunk'
+    assert clean.verdicts() == {'max': True}
+    assert clean.notes['sent while the robot moved'] == '4 of 5'
+    crashed = row(Count(violations=[0.0, 1.0], died=1), TARGETS[0], 'FIFO 10')
+    assert crashed.verdicts() == {'max': False}

@@ -203,6 +203,13 @@ def test_decision_of_a_broken_clock_is_as_old_as_the_last_good_one(driving, now)
     assert driving.step(dt=QUARTER).since == pytest.approx(QUARTER)
 
 
+def test_exception_before_anything_was_read_stops_at_its_own_time(driving):
+    driving.now += 0.5
+    result = driving.gate.step(driving.now, None)
+    assert (result.state, result.published, result.since) == (State.ESTOP, ZERO, 0.0)
+    assert driving.step(dt=QUARTER).since == pytest.approx(QUARTER)
+
+
 def test_transition_is_an_event_with_its_cause(driving):
     result = driving.step(Stop(StopLevel.ESTOP, 'me', 'why'))
     warning, transition = result.events

@@ -7,60 +7,27 @@ or other than zero in a state in which nothing may move.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, ExitStack
-from dataclasses import dataclass, field
-import math
+from contextlib import contextmanager
 import os
 from pathlib import Path
 import random
 import sys
-import time
 from typing import Any
 
-from geometry_msgs.msg import Twist
-from nav_msgs.msg import Odometry
-import psutil
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
-from std_msgs.msg import Bool, String
 
-from vla_cli.bench.graphs import NODES
 from vla_cli.bench.load import class_of
 from vla_cli.bench.report import Row
 from vla_cli.bench.spoiling import garble, spoil
-from vla_cli.graph import GraphError, Parameters
-from vla_cli.live import live_graph, LiveGraph
-from vla_core.gate.causes import MOVING, State
-from vla_core.gate.limits import holds, Limits
-from vla_core.robot import load_robot
-from vla_interfaces.msg import (
-    ActionChunk,
-    Decision,
-    Heartbeat,
-    Instruction,
-    SafetyEvent,
-    StopRequest,
-)
+from vla_cli.bench.targets import COMPRESSED, stamped, Target, TARGETS
+from vla_cli.bench.victim import Count, Victim
+from vla_cli.graph import GraphError
+from vla_interfaces.msg import Decision
 from vla_ros import qos
-from vla_ros.clock import STEADY
-from vla_ros.conversion import twist_from_msg
-from vla_ros.files import robot_path
 
-#: Added to the simulated robot, so that the gate listens to scans too.
-_SECTIONS = """
-scan: {frame_id: scanner, x: 0.0, y: 0.0, yaw: 0.0, field_of_view: 6.2}
-zones:
-  stop: {front: 0.2, rear: 0.2, left: 0.2, right: 0.2}
-  slow: {front: 0.5, rear: 0.5, left: 0.5, right: 0.5, speed_scale: 0.5}
-"""
-#: Nodes whose heartbeats count errors, beside the gate's own count.
-_COUNTING = ('policy', 'camera', 'monitor')
 #: A run of the policy later than the true one ends the true one for good, and is no accident.
 _KEPT = frozenset({'policy_run'})
-_SCAN_PERIOD = 0.1
-#: s for the robot to move again; then the graph is started anew, and that is counted.
-_PATIENCE = 15.0
 #: s after the last message of a round in which its effect is seen.
 _SETTLE = 0.3
 #: s; "turn left" must outlast the attack.
@@ -70,235 +37,6 @@ _ROUND = 100
 #: Every so manieth round sends broken bytes instead of odd values.
 _KINDS = 4
 _ATTEMPTS = 100
-
-
-@dataclass(frozen=True)
-class Target:
-    """One subscribed type.
-
-    Attributes:
-        kind: of message.
-        topic: where it is heard.
-        template: a message to spoil until one is heard on the topic.
-        profile: of the publisher.
-        rate: messages per second that its nodes can take.
-        name: of its row; the type's by default.
-    """
-
-    kind: type
-    topic: str
-    template: Callable[[], Any] | None = None
-    profile: Any = 10
-    rate: float = 100.0
-    name: str = ''
-
-    def message(self) -> Any:
-        """Return what is spoiled while nothing is heard."""
-        return self.template() if self.template else self.kind()
-
-
-def _twist() -> Twist:
-    twist = Twist()
-    twist.linear.x = 0.1
-    return twist
-
-
-def _scan() -> LaserScan:
-    """A scan of a round wall, never twice the same."""
-    rays = 360
-    step = 2.0 * math.pi / rays
-    msg = LaserScan(
-        angle_max=step * (rays - 1),
-        angle_increment=step,
-        range_min=0.1,
-        range_max=10.0,
-        ranges=[2.0 + random.uniform(0.0, 0.01) for _ in range(rays)],
-    )
-    msg.header.frame_id = 'scanner'
-    return msg
-
-
-TARGETS = (
-    # Between two true ones: five bad ones in a row latch.
-    Target(ActionChunk, 'vla/action_chunk', rate=25.0),
-    Target(Heartbeat, 'vla/heartbeat'),
-    Target(Instruction, 'vla/instruction', profile=qos.INSTRUCTION),
-    Target(String, 'command', lambda: String(data='turn left')),
-    Target(Odometry, 'odom'),
-    Target(LaserScan, 'scan', _scan),
-    Target(Twist, 'cmd_vel_human', _twist),
-    Target(Bool, 'safety/estop', lambda: Bool(data=True)),
-    Target(StopRequest, 'safety/request'),
-    Target(Image, 'camera/color/image_raw', rate=30.0),
-    Target(Image, 'vla/image/front', rate=50.0, name='Image_for_policy'),
-    Target(CameraInfo, 'camera/color/camera_info'),
-    Target(Decision, 'safety/decision'),
-    Target(SafetyEvent, 'safety/events'),
-)
-#: Heard by a camera with another transport, so in a graph of its own, in which nothing drives.
-COMPRESSED = Target(
-    CompressedImage,
-    'camera/color/image_raw/compressed',
-    lambda: CompressedImage(format='jpeg', data=bytes.fromhex('ffd8ffe000104a464946')),
-)
-
-
-@dataclass
-class Count:
-    """What came of the messages of one type."""
-
-    violations: list[float] = field(default_factory=list)
-    moving: int = 0
-    died: int = 0
-    unbounded: int = 0
-    unarmed: int = 0
-    commands: int = 0
-    errors: int = 0
-    restarts: int = 0
-
-    @property
-    def bad(self) -> int:
-        """All violations."""
-        return self.died + self.unbounded + self.unarmed
-
-    def row(self, target: Target, scheduling: str) -> Row:
-        """Return the row of a type."""
-        notes = {
-            'topic': target.topic,
-            'processes that died': self.died,
-            'commands not finite or over a limit': self.unbounded,
-            'commands other than zero where nothing may move': self.unarmed,
-            'commands': self.commands,
-            'sent while the robot moved': f'{self.moving} of {len(self.violations)}',
-            'errors that gate, policy, camera and monitor counted': self.errors,
-            'graphs started anew': self.restarts,
-        }
-        name = f'malformed_{target.name or target.kind.__name__}'
-        samples, limits = self.violations, {'max': 0.0}
-        return Row(name, 'violations', samples, {}, notes, limits, scheduling=scheduling)
-
-
-class Victim:
-    """The graph under attack, and the person who sets the robot going again."""
-
-    def __init__(self, folder: Path, policy: str, parameters: Parameters) -> None:
-        """Prepare; entering starts the graph.
-
-        Args:
-            folder: for the robot file and what the graph says.
-            policy: checkpoint or built-in policy that drives.
-            parameters: node -> parameter -> value.
-        """
-        self._file = folder / 'malformed_robot.yaml'
-        self._file.write_text(robot_path('sim').read_text() + _SECTIONS)
-        self._limits = Limits.of(load_robot(self._file))
-        self._log = folder / 'malformed.log'
-        self._arguments = {'robot': str(self._file.resolve()), 'sim': 'true'}
-        self._arguments |= {'policy': policy, 'policy_respawns': '-1'}
-        self._parameters = parameters
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Victim:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        self._stack.close()
-
-    def start(self) -> None:
-        """Start the graph, a second time if need be."""
-        self._stack.close()
-        graph = live_graph(self._log, self._arguments, self._parameters)
-        self.live = live = self._stack.enter_context(graph)
-        node = live.node
-        self._button = node.create_publisher(Bool, 'safety/estop', 10)
-        self._texts = node.create_publisher(String, 'command', qos.COMMAND)
-        self._scans = node.create_publisher(LaserScan, 'scan', qos.SENSOR)
-        node.create_timer(_SCAN_PERIOD, self._scan, clock=STEADY)
-        live.until(lambda: live.state.state != State.INIT, 'the gate has heard everything')
-        self._pids = self._processes()
-
-    def listen(self, seconds: float) -> None:
-        """Hear what is said; what is no message for the nodes is none here either."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0.0:
-            try:
-                self.live.spin_once(left)
-            except Exception:  # noqa: S112
-                continue
-
-    @property
-    def moves(self) -> bool:
-        """Whether the robot is commanded to move."""
-        twists = self.live.twists
-        return bool(twists) and any(twist_from_msg(twists[-1][1]))
-
-    def set_going(self) -> bool:
-        """Release, reset, arm, instruct, as often as need be; return whether it moves."""
-        end = time.monotonic() + _PATIENCE
-        while time.monotonic() < end:
-            self._button.publish(Bool(data=False))
-            self.listen(0.3)
-            if self.moves:
-                return True
-            state = self.live.state
-            if state.state == State.ESTOP:
-                self.live.call('safety/reset')
-            elif state.state == State.STOPPED and state.ready_to_arm:
-                self.live.call('safety/arm')
-            elif state.state == State.ACTIVE:
-                self._texts.publish(String(data='turn left'))
-        return False
-
-    def died(self) -> int:
-        """Return how many nodes have ended since the last call.
-
-        Raises:
-            GraphError: if the whole graph has.
-        """
-        self.live.graph.check()
-        before, self._pids = self._pids, self._processes()
-        return len(before - self._pids)
-
-    def errors(self) -> int:
-        """Return the errors that the nodes have counted so far."""
-        beats = self.live.heartbeats
-        nodes = sum(beats[name].errors_total for name in _COUNTING if name in beats)
-        return int(self.live.state.errors_total + nodes)
-
-    def judge(self, count: Count, decisions: bool) -> None:
-        """Count what was commanded since the last call, and what should not have been.
-
-        Args:
-            count: takes it.
-            decisions: whether what is heard on safety/decision is the gate's alone.
-        """
-        live = self.live
-        count.commands += len(live.twists)
-        count.unbounded += sum(
-            not holds(twist_from_msg(twist), self._limits) for _, twist in live.twists
-        )
-        if decisions:
-            count.unarmed += sum(
-                decision.state not in MOVING and any(twist_from_msg(decision.published))
-                for decision in live.decisions
-            )
-        last = live.twists[-1:]
-        live.forget()
-        live.twists += last
-
-    def _processes(self) -> set[int]:
-        children = psutil.Process(self.live.graph.pid).children(recursive=True)
-        return {
-            child.pid
-            for child in children
-            if any(Path(word).name in NODES for word in child.cmdline()[:2])
-        }
-
-    def _scan(self) -> None:
-        self._scans.publish(_now(_scan(), self.live))
 
 
 def malformed(count: int, policy: str, folder: Path) -> list[Row]:
@@ -330,7 +68,7 @@ def _attack(victim: Victim, target: Target, count: int) -> Row:
             found.violations.append(1.0)
             found.restarts += 1
             victim.start()
-    return found.row(target, scheduling)
+    return row(found, target, scheduling)
 
 
 def _round(
@@ -359,7 +97,7 @@ def _round(
     errors = victim.errors()
     for _ in range(count):
         bad = found.bad
-        good = _now(heard[-1], victim.live)
+        good = stamped(heard[-1], node)
         del heard[:-1]
         _publish(publisher, lambda good=good: damage(good, chance, _KEPT))
         victim.listen(1.0 / target.rate)
@@ -375,6 +113,23 @@ def _round(
     victim.judge(found, decisions=target.kind is not Decision)
     found.violations[-1] += found.bad - bad
     found.errors += max(0, victim.errors() - errors)
+
+
+def row(found: Count, target: Target, scheduling: str) -> Row:
+    """Return the row of a type."""
+    notes = {
+        'topic': target.topic,
+        'processes that died': found.died,
+        'commands not finite or over a limit': found.unbounded,
+        'commands other than zero where nothing may move': found.unarmed,
+        'commands': found.commands,
+        'sent while the robot moved': f'{found.moving} of {len(found.violations)}',
+        'errors that gate, policy, camera and monitor counted': found.errors,
+        'graphs started anew': found.restarts,
+    }
+    name = f'malformed_{target.name or target.kind.__name__}'
+    samples, limits = found.violations, {'max': 0.0}
+    return Row(name, 'violations', samples, {}, notes, limits, scheduling=scheduling)
 
 
 def _publish(publisher: Publisher, make: Callable[[], Any]) -> None:
@@ -400,13 +155,3 @@ def _silent(file: Path) -> Iterator[None]:
     finally:
         os.dup2(screen, 2)
         os.close(screen)
-
-
-def _now(msg: Any, live: LiveGraph) -> Any:
-    """Stamp a message, if it has a stamp, so that it is not refused for its age alone."""
-    now = live.node.get_clock().now().to_msg()
-    if hasattr(msg, 'header'):
-        msg.header.stamp = now
-    if hasattr(msg, 'observation_stamp'):
-        msg.observation_stamp = now
-    return msg
