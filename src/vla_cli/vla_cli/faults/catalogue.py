@@ -30,6 +30,9 @@ from vla_core.robot import RobotConfig
 #: s between two frames. With each the camera node says for how long it has seen no other picture;
 #: with the next one the policy does what it was told to do wrong.
 FRAME = 0.04
+#: s to the next /clock (0.01) and to the next odometry that is judged by it (0.02), and what is
+#: left open where steps are timed by their spans (0.02).
+CLOCK = 0.05
 #: s in which a new publisher is found by the middleware, on one machine.
 DISCOVERY = 0.1
 _TIMING = Timing()
@@ -107,14 +110,16 @@ def _base_hangs(robot: RobotConfig) -> Expected:
 def _stamps_ahead(robot: RobotConfig) -> Expected:
     """Stamps run ahead of a clock that stands: odometry is invalid, frames are dropped."""
     if robot.odom_required:
-        return stops(STAMP_AHEAD + ODOM_TIMEOUT, Cause.ODOM_INVALID, Cause.ODOM_LOST, *_LAPSE)
-    return stops(2 * STAMP_AHEAD + robot.max_observation_age, *_LAPSE)
+        return stops(
+            CLOCK + STAMP_AHEAD + ODOM_TIMEOUT, Cause.ODOM_INVALID, Cause.ODOM_LOST, *_LAPSE
+        )
+    return stops(CLOCK + 2 * STAMP_AHEAD + robot.max_observation_age, *_LAPSE)
 
 
 def _stamps_old(robot: RobotConfig) -> Expected:
     """Everything is older than its limit as soon as the clock has jumped."""
     if robot.odom_required:
-        return stops(0.0, Cause.ODOM_LOST, *_LAPSE)
+        return stops(CLOCK, Cause.ODOM_LOST, *_LAPSE)
     return _lapse(robot)
 
 

@@ -139,9 +139,10 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
     scene.trouble.clear()
     ahead = scene.robot.axes[0]
     speed = drive(live, ahead.max_speed if ahead else 0.0)
+    rate = scene.relay.frame_rate()
+    # Whoever answered may have taken a while: the last step before the fault is taken after it.
     live.spin(_DRAIN)
     last = live.decision
-    rate = scene.relay.frame_rate()
     live.forget()
     intruder.forget()
     begin = time.monotonic()
