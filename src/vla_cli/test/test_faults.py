@@ -94,8 +94,12 @@ def test_who_goes_on_has_no_reaction():
 
 def test_path_is_what_was_driven_after_the_fault():
     points = [(-0.1, 0.4), (0.0, 0.4), (0.5, 0.4), (1.0, 0.0)]
-    assert travelled(points) == pytest.approx(0.2 + 0.1)
-    assert travelled([]) == 0.0
+    assert travelled(points, 0.4) == pytest.approx(0.2 + 0.1)
+    assert travelled([], 0.4) == 0.0
+
+
+def test_stop_before_the_first_odometry_has_its_way_too():
+    assert travelled([(-0.002, 0.26), (0.018, 0.0)], 0.26) == pytest.approx(0.26 * 0.018 / 2)
 
 
 # -- judging ----------------------------------------------------------------------------------

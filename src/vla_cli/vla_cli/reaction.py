@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 import itertools
 import math
@@ -40,9 +40,14 @@ def react(points: Iterable[Point], speed: float, still: float = 0.0) -> Reaction
     return Reaction(start, math.inf)
 
 
-def travelled(points: Sequence[Point]) -> float:
-    """Integrate the speed after the fault (trapezoids); return m."""
-    after = [point for point in points if point[0] >= 0.0]
+def travelled(points: Iterable[Point], speed: float) -> float:
+    """Integrate the speed from the fault on (trapezoids); return m.
+
+    Args:
+        points: in order; what came before the fault is left out of account.
+        speed: m/s at the fault, so that a stop before the first point has its way too.
+    """
+    after = [(0.0, speed), *(point for point in points if point[0] >= 0.0)]
     return sum(
         (later[0] - sooner[0]) * (abs(later[1]) + abs(sooner[1])) / 2.0
         for sooner, later in itertools.pairwise(after)

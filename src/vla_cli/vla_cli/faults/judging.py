@@ -116,7 +116,8 @@ def judge(record: Record, expected: Expected, limits: Limits) -> Outcome:
     if math.isfinite(reaction.zero):
         path = record.odometry if by_odometry else commands
         standing = by_base.zero if by_odometry else reaction.zero
-        distance = travelled([point for point in path if point[0] <= standing])
+        driven = [point for point in path if point[0] <= standing]
+        distance = travelled(driven, record.speed)
     seen = frozenset(itertools.chain.from_iterable(s.causes for s in record.samples if s.at >= 0))
     complaints = [
         *record.trouble,
