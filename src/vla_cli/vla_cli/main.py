@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 import sys
 from typing import Annotated
@@ -135,7 +137,9 @@ def _ask(request: str, namespace: str) -> int:
     return ask(request, namespace)
 
 
-COMMANDS = {
+#: Group of entry points through which other packages add subcommands.
+GROUP = 'vla.commands'
+COMMANDS: dict[str, Callable[..., int]] = {
     'say': say,
     'top': top,
     'arm': arm,
@@ -154,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     try:
         return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+            COMMANDS | {found.name: found.load() for found in entry_points(group=GROUP)},
             prog='vla',
             description='Command a robot and look at it.',
             args=arguments,

@@ -1,0 +1,61 @@
+"""Options of `vla replay`, readable without anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Playing:
+    """What to play, and to whom."""
+
+    bag: Annotated[Path, tyro.conf.Positional]
+    """folder of a recording, or one .mcap or .db3 file"""
+    policy: str = 'demo'
+    """checkpoint (name or path) or built-in policy"""
+    robot: str = 'sim'
+    """robot file whose limits count: a name from config/robots, or a path; zones are left out"""
+    camera: str = ''
+    """topic of the frames in the recording; empty: the only one there is"""
+    instruction: str = ''
+    """said at the beginning in place of the recorded texts"""
+    start: float = 0.0
+    """s after the beginning of the recording"""
+    stop: float | None = None
+    """s after the beginning of the recording; by default to its end"""
+    output: Path = Path('build') / 'replay'
+    """folder for what is written, the log of the graph among it"""
+
+
+@dataclass(frozen=True)
+class Check(Playing):
+    """Play a recording to the real graph, tick by tick; hold what it does against a golden file.
+
+    Without --golden the chunks in the recording itself are what counts: the live drive. Prints a
+    table, writes check.json, check.xml (JUnit) and tracks.png. Exit status 1 if anything is over
+    its tolerance, with its axis, stamp and frame; 2 if it could not be judged.
+    """
+
+    golden: Path | None = None
+    """file of `vla replay bless`"""
+    linear: float = 1e-6
+    """tolerance, m/s"""
+    angular: float = 1e-6
+    """tolerance, rad/s"""
+    other: float = 1e-6
+    """tolerance of other axes, such as the gripper's 0 to 1"""
+    unmatched: float | None = None
+    """share of frames that may obey another instruction, have another status or no chunk; by
+    default 0 with a golden file and 0.02 for a live drive, whose texts came between its frames"""
+
+
+@dataclass(frozen=True)
+class Bless(Playing):
+    """Play a recording to the real graph, tick by tick; write what it does as a golden file."""
+
+    golden: Path = Path('golden.npz')
+    """file to write"""
