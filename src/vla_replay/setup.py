@@ -15,7 +15,7 @@ setup(
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': ['recorder = vla_replay.recorder_node:main'],
-        'vla.commands': ['replay = vla_replay.cli:replay'],
+        'vla.commands': ['play = vla_replay.cli:play', 'replay = vla_replay.cli:replay'],
     },
     zip_safe=False,
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from vla_replay.options import Bless, Check
+from vla_replay.options import Bless, Check, Play
 
 
 def replay(
@@ -24,3 +24,10 @@ def replay(
     from vla_replay.command import bless, check
 
     return check(what) if isinstance(what, Check) else bless(what)
+
+
+def play(options: Annotated[Play, tyro.conf.arg(name='')]) -> int:
+    """Play a recording into a running graph."""
+    from vla_replay.player import play as play_bag
+
+    return play_bag(options)

@@ -59,3 +59,38 @@ class Bless(Playing):
 
     golden: Path = Path('golden.npz')
     """file to write"""
+
+
+@dataclass(frozen=True)
+class Play:
+    """Play a recording into a running graph, in real time or N times as fast.
+
+    Plays what a robot, its sensors and people sent; what this workspace's nodes published stays
+    out unless --topics names it. Stamps are those of now, so that no node finds them too old.
+
+    Attributes:
+        bag: folder of a recording, or one .mcap or .db3 file.
+        namespace: of the graph; topics are played below it.
+        rate: times the recorded speed.
+        start: s after the beginning of the recording.
+        stop: s after the beginning of the recording; by default to its end.
+        prelude: s before it for which its first frame and odometry are sent, at rest: a gate arms
+            only then.
+        loop: begin anew at the end, until Ctrl-C.
+        topics: names in the recording.
+        remap: FROM:=TO, FROM as in the recording, TO as in the graph.
+        instruction: said at the beginning in place of the recorded texts.
+        sim_time: keep the recorded stamps and publish /clock, for nodes with use_sim_time.
+    """
+
+    bag: Annotated[Path, tyro.conf.Positional]
+    namespace: str = ''
+    rate: float = 1.0
+    start: float = 0.0
+    stop: float | None = None
+    prelude: float = 0.0
+    loop: bool = False
+    topics: tuple[str, ...] = ()
+    remap: tuple[str, ...] = ()
+    instruction: str = ''
+    sim_time: bool = False

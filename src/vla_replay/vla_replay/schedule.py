@@ -26,6 +26,7 @@ ODOM = 'odom'
 COMMAND = 'command'
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+ODOMETRY = 'nav_msgs/msg/Odometry'
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
         raise BagError(
             f'frames {camera}: found {found}: expected one topic; name it with --camera'
         )
-    odom = [topic for topic in topics if topic.type == 'nav_msgs/msg/Odometry']
+    odom = [topic for topic in topics if topic.type == ODOMETRY]
     odom = [topic for topic in odom if _last(topic) == ODOM] or odom
     if len(odom) != 1:
         found = [topic.name for topic in odom] or 'none'
