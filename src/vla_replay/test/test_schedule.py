@@ -126,8 +126,8 @@ def test_sources_are_found_by_type_and_name():
 @pytest.mark.parametrize(
     ('topics', 'camera', 'said'),
     [
-        ([ODOM], '', 'found none'),
-        ([FRAMES, Topic('/other', IMAGE), ODOM], '', '--camera'),
+        ([ODOM], '', 'of a camera: found none'),
+        ([FRAMES, Topic('/other', IMAGE), ODOM], '', 'name it'),
         ([FRAMES, ODOM], '/elsewhere', '/elsewhere'),
         ([FRAMES], '', 'nav_msgs/msg/Odometry'),
         ([FRAMES, Topic('/a/odometry', ODOMETRY), Topic('/b/odometry', ODOMETRY)], '', '/a/odom'),

@@ -94,3 +94,51 @@ class Play:
     remap: tuple[str, ...] = ()
     instruction: str = ''
     sim_time: bool = False
+
+
+@dataclass(frozen=True)
+class ToDataset:
+    """Write drives as a LeRobotDataset v3, an episode for every instruction that was obeyed.
+
+    Needs what make setup-train installs. Then: vla-learn data DEST, vla-learn train.
+
+    Attributes:
+        dest: new folder; appears when it is complete.
+        bags: folders of recordings.
+        fps: frames per second of the data set.
+        actions: topic of velocities that the robot obeyed, or chunks: the policy's own.
+        camera: topic of the frames; empty: the only one there is.
+        instruction: said for each whole bag; empty: what the bags say.
+        failures: take along episodes that were not DONE, or are labelled as failures.
+        shortest: frames below which an episode is left out.
+        video: H.264 video, small but lossy, instead of the pictures as they are.
+    """
+
+    dest: Annotated[Path, tyro.conf.Positional]
+    bags: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    fps: float = 10.0
+    actions: str = 'cmd_vel'
+    camera: str = ''
+    instruction: str = ''
+    failures: bool = False
+    shortest: int = 5
+    video: bool = False
+
+
+@dataclass(frozen=True)
+class ToVideo:
+    """Write what the camera saw, with the instruction, the gate's state and both velocities.
+
+    Needs what make setup-train installs.
+
+    Attributes:
+        bag: folder of a recording, or one .mcap or .db3 file.
+        dest: new file, .mp4.
+        camera: topic of the frames; empty: the only one there is.
+        fps: pictures per second.
+    """
+
+    bag: Annotated[Path, tyro.conf.Positional]
+    dest: Annotated[Path, tyro.conf.Positional]
+    camera: str = ''
+    fps: float = 25.0

@@ -23,6 +23,8 @@ _SLACK = 1_000_000_000
 #: Frames from which the time between stamp and recording is learned.
 _SAMPLE = 100
 ODOM = 'odom'
+#: In the name of frames that a camera node has scaled already.
+_SCALED = 'vla/image'
 COMMAND = 'command'
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED = 'sensor_msgs/msg/CompressedImage'
@@ -81,8 +83,8 @@ class Tick:
     skipped: int
 
 
-def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
-    """Choose what to play.
+def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
+    """Choose the frames to play.
 
     Args:
         topics: of the recording.
@@ -90,32 +92,38 @@ def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
             compressed.
 
     Raises:
+        BagError: if there are none, or it is not clear which ones are meant.
+    """
+    images = [topic for topic in topics if topic.type in (IMAGE, COMPRESSED)]
+    if camera:
+        found = [topic for topic in images if topic.name.strip('/') == camera.strip('/')]
+    else:
+        raw = [topic for topic in images if topic.type == IMAGE and _SCALED not in topic.name]
+        scaled = [topic for topic in images if topic.type == IMAGE and _SCALED in topic.name]
+        found = raw or scaled or images
+    if len(found) != 1:
+        names = [topic.name for topic in found or images] or 'none'
+        wanted = camera or 'a camera'
+        raise BagError(f'frames of {wanted}: found {names}: expected one topic; name it (camera)')
+    return found[0]
+
+
+def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
+    """Choose what to play.
+
+    Args:
+        topics: of the recording.
+        camera: topic of the frames, see find_frames.
+
+    Raises:
         BagError: if frames or odometry are missing, or it is not clear which ones are meant.
     """
-    kinds = (
-        [topic for topic in topics if topic.type == IMAGE and 'vla/image' not in topic.name],
-        [topic for topic in topics if topic.type == IMAGE and 'vla/image' in topic.name],
-        [topic for topic in topics if topic.type == COMPRESSED],
-    )
-    if camera:
-        kinds = (
-            [
-                topic
-                for topic in topics
-                if topic.name.strip('/') == camera.strip('/') and topic.type in (IMAGE, COMPRESSED)
-            ],
-        )
-    frames = next((kind for kind in kinds if kind), [])
-    if len(frames) != 1:
-        found = [topic.name for kind in kinds for topic in kind] or 'none'
-        raise BagError(
-            f'frames {camera}: found {found}: expected one topic; name it with --camera'
-        )
+    frames = find_frames(topics, camera)
     odom = [topic for topic in topics if topic.type == ODOMETRY]
     odom = [topic for topic in odom if _last(topic) == ODOM] or odom
     if len(odom) != 1:
         found = [topic.name for topic in odom] or 'none'
-        raise BagError(f'odometry: found {found}: expected one topic of nav_msgs/msg/Odometry')
+        raise BagError(f'odometry: found {found}: expected one topic of {ODOMETRY}')
     texts = [
         topic
         for topic in topics
@@ -123,7 +131,7 @@ def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
     ]
     if len(texts) > 1:
         raise BagError(f'texts: found {[topic.name for topic in texts]}: expected one topic')
-    return Sources(frames[0], odom[0], texts[0] if texts else None)
+    return Sources(frames, odom[0], texts[0] if texts else None)
 
 
 def ticks(
