@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vla_core.session import Fate
-from vla_replay.conversion.alignment import choose_frames, Said, segments, Segment, Series
+from vla_replay.conversion.alignment import choose_frames, Said, Segment, segments, Series
 from vla_replay.errors import BagError
 
 MS = 10**6

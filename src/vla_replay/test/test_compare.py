@@ -124,6 +124,15 @@ def test_frames_without_a_pair_are_counted_and_named(golden: Trace):
     assert failures(golden, fewer, unmatched=0.05) == {}
 
 
+def test_a_live_drive_may_have_skipped_frames_but_not_its_replay(golden: Trace):
+    live = replace(golden, decisions=None)
+    keep = np.arange(COUNT) % 2 == 0
+    columns = ('frame', 'text', 'status', 'data')
+    half = replace(live.chunks, **{name: getattr(live.chunks, name)[keep] for name in columns})
+    assert failures(replace(live, chunks=half), golden) == {}
+    assert list(failures(live, replace(golden, chunks=half))) == ['frames without a pair']
+
+
 def test_another_instruction_or_status_is_no_pair(golden: Trace):
     text = golden.chunks.text.copy()
     text[9] = 2

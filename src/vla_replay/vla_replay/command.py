@@ -15,7 +15,7 @@ from vla_replay.report import draw, show, write_json, write_junit
 from vla_replay.trace import load, save, Trace
 
 #: Of a live drive: its texts came between its frames.
-_LIVE_UNMATCHED = 0.02
+_LIVE_UNMATCHED = 0.05
 
 
 def check(options: Check) -> int:

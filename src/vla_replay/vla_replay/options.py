@@ -50,7 +50,7 @@ class Check(Playing):
     """tolerance of other axes, such as the gripper's 0 to 1"""
     unmatched: float | None = None
     """share of frames that may obey another instruction, have another status or no chunk; by
-    default 0 with a golden file and 0.02 for a live drive, whose texts came between its frames"""
+    default 0 with a golden file and 0.05 for a live drive, whose texts came between its frames"""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,130 @@
+"""A live drive, and the same through the real graph in lock-step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import hashlib
+import json
+from pathlib import Path
+import shutil
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+import yaml
+
+from vla_core.gate.causes import State
+from vla_core.types import Status
+from vla_replay.cli import replay
+from vla_replay.compare import compare, Tolerance
+from vla_replay.options import Bless, Check
+from vla_replay.trace import load
+from vla_ros.files import checkpoint_path
+
+
+@pytest.fixture(scope='module')
+def golden(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden file of the drive."""
+    folder = tmp_path_factory.mktemp('golden')
+    file = folder / 'golden.npz'
+    assert replay(Bless(drive, golden=file, output=folder / 'log')) == 0
+    return file
+
+
+def perturbed(folder: Path) -> Path:
+    """Copy the shipped checkpoint and change one weight of its network."""
+    shutil.copytree(checkpoint_path('demo'), folder)
+    network = folder / 'policy.onnx'
+    content = bytearray(network.read_bytes())
+    at = largest_tensor(bytes(content))
+    (weight,) = struct.unpack_from('<f', content, at)
+    struct.pack_into('<f', content, at, weight + 0.05)
+    network.write_bytes(content)
+    manifest = folder / 'manifest.yaml'
+    values = yaml.safe_load(manifest.read_text())
+    values['files']['policy.onnx'] = hashlib.sha256(content).hexdigest()
+    manifest.write_text(yaml.safe_dump(values, sort_keys=False))
+    return folder
+
+
+def largest_tensor(content: bytes) -> int:
+    """Return where the numbers of the network's largest float tensor begin, at its middle.
+
+    TensorProto.raw_data is field 9 of wire type 2: 0x4a, a varint, that many bytes
+    (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+    """
+    best, place = 0, 0
+    at = content.find(b'\x4a')
+    while at >= 0:
+        size, shift, end = 0, 0, at + 1
+        while end < len(content) and shift < 35:
+            size |= (content[end] & 0x7F) << shift
+            shift += 7
+            end += 1
+            if not content[end - 1] & 0x80:
+                break
+        if best < size <= len(content) - end and size % 4 == 0:
+            values = np.frombuffer(content[end : end + size], dtype='<f4')
+            if np.abs(values).max() < 100.0:
+                best, place = size, end + size // 8 * 4
+        at = content.find(b'\x4a', at + 1)
+    assert best > 10_000
+    return place
+
+
+def test_a_live_drive_and_its_replay_are_the_same(drive: Path, tmp_path: Path):
+    assert replay(Check(drive, output=tmp_path)) == 0
+    content = json.loads((tmp_path / 'check.json').read_text())
+    checks = {check['name']: check for check in content['checks']}
+    assert checks['chunk linear.x']['n'] > 100
+    assert checks['chunk angular.z']['worst'] <= 1e-6
+    assert (tmp_path / 'tracks.png').stat().st_size > 10_000
+
+
+def test_two_replays_are_equal_to_the_bit(drive: Path, golden: Path, tmp_path: Path):
+    again = tmp_path / 'again.npz'
+    assert replay(Bless(drive, golden=again, output=tmp_path)) == 0
+    first, second = load(golden), load(again)
+    assert all(check.worst == 0.0 for check in compare(first, second, Tolerance()))
+    assert first.chunks.data.tobytes() == second.chunks.data.tobytes()
+    # The policy has moved the robot, under a gate that let it.
+    assert first.decisions is not None
+    assert set(first.decisions.state) == {State.ACTIVE}
+    assert np.abs(first.decisions.published).max() > 0.1
+    assert Status.RUNNING in first.chunks.status
+
+
+def test_one_changed_weight_fails_and_is_named(
+    drive: Path, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    changed = perturbed(tmp_path / 'demo')
+    output = tmp_path / 'check'
+    assert replay(Check(drive, golden=golden, policy=str(changed), output=output)) == 1
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'chunk linear.x:' in said or 'chunk angular.z:' in said
+    assert 'm/s apart at step' in said or 'rad/s apart at step' in said
+    content = json.loads((output / 'check.json').read_text())
+    assert content['passed'] is False
+    assert 'failure' in (output / 'check.xml').read_text()
+
+
+def test_another_recording_or_instruction_is_not_judged(
+    drive: Path, golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    options = Check(drive, golden=golden, output=tmp_path, stop=0.5, policy='scripted')
+    assert replay(options) == 2
+    assert "part of the recording is '0 to 0.5 s'" in capsys.readouterr().err
+    assert replay(replace(options, golden=tmp_path / 'none.npz')) == 2
+    assert 'vla replay bless' in capsys.readouterr().err
+    assert replay(replace(options, bag=tmp_path / 'nothing')) == 2
+    assert 'no such file' in capsys.readouterr().err
+    assert replay(replace(options, linear=float('nan'))) == 2
+    assert 'linear is nan' in capsys.readouterr().err
+
+
+@given(st.binary(max_size=2000))
+def test_search_for_a_tensor_ends(content: bytes):
+    with pytest.raises(AssertionError):
+        largest_tensor(content)

@@ -1,0 +1,100 @@
+"""Record a drive of the simulated robot: the regression bag, and whatever tests need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+import tempfile
+import time
+from typing import Any
+
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from vla_cli.live import live_graph, LiveGraph
+from vla_core.session import Fate
+from vla_interfaces.msg import ActionChunk, Decision, Instruction
+from vla_replay.bag.writer import BagWriter
+from vla_ros import qos
+
+#: s of standing before the first text and after the last.
+_REST = 0.6
+#: Sensors are sent best effort; none of what arrives may be lost here.
+_SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+_ALL = 200
+TOPICS: dict[str, tuple[type, Any]] = {
+    'camera/color/image_raw': (Image, _SENSORS),
+    'odom': (Odometry, _SENSORS),
+    'command': (String, _ALL),
+    'cmd_vel': (Twist, _ALL),
+    'vla/action_chunk': (ActionChunk, _ALL),
+    'vla/instruction': (Instruction, qos.INSTRUCTION),
+    'safety/decision': (Decision, _ALL),
+}
+
+
+def record_drive(
+    folder: Path, texts: Sequence[tuple[str, float]], seed: int, policy: str = 'demo'
+) -> list[Fate]:
+    """Start the graph with the simulated robot, say texts and record what happens.
+
+    Args:
+        folder: new bag.
+        texts: instruction, and s that it may take; it is replaced by the next one after that.
+        seed: of the layout.
+        policy: checkpoint or built-in policy.
+
+    Returns:
+        What became of each text.
+
+    Raises:
+        GraphError: if the graph does not start, or nobody obeys.
+        BagError: if the bag cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as logs:
+        parameters = {'sim': {'seed': seed}}
+        log = Path(logs) / 'graph.log'
+        with live_graph(log, {'policy': policy}, parameters) as live:
+            live.until_active()
+            facts = {'policy': policy, 'seed': str(seed)}
+            with BagWriter(folder, custom=facts) as bag:
+                _listen(live, bag)
+                live.spin(_REST)
+                fates = [_say(live, text, seconds) for text, seconds in texts]
+                live.spin(_REST)
+                return fates
+
+
+def _listen(live: LiveGraph, bag: BagWriter) -> None:
+    for name, (kind, profile) in TOPICS.items():
+        topic = f'/{name}'
+        bag.add_topic(topic, _type_name(kind))
+        live.node.create_subscription(
+            kind,
+            name,
+            lambda data, topic=topic: bag.write(topic, time.time_ns(), data),
+            profile,
+            raw=True,
+        )
+    live.until(lambda: _heard(live, TOPICS), 'everything that is recorded has a publisher')
+
+
+def _heard(live: LiveGraph, names: Iterable[str]) -> bool:
+    # This process publishes the texts.
+    return all(live.node.count_publishers(name) for name in names)
+
+
+def _say(live: LiveGraph, text: str, seconds: float) -> Fate:
+    number = live.say(text)
+    end = time.monotonic() + seconds
+    while live.records[number].status == Fate.RUNNING and time.monotonic() < end:
+        live.spin(0.05)
+    return Fate(live.records[number].status)
+
+
+def _type_name(kind: type) -> str:
+    package, *_ = kind.__module__.split('.')
+    return f'{package}/msg/{kind.__name__}'
