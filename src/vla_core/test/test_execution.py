@@ -17,6 +17,8 @@ from vla_core.robot import AxisConfig, RobotConfig
 S = 1_000_000_000
 STEP_NS = round(PERIOD * S)
 ACCEL, DECEL = 1.0, 1.5
+#: Rows until a frame is too old to be played, and one.
+SENT = 31
 ROBOT = RobotConfig(
     'robot',
     (
@@ -104,7 +106,7 @@ def test_a_chunk_begins_where_the_robot_is_told_to_be(overlap, frames, pause, la
 @pytest.mark.parametrize('overlap', OVERLAPS)
 def test_the_command_arrives_at_what_is_asked_for(overlap):
     rows = settle(execution(overlap=overlap), constant(0.4, -0.8))[1]
-    np.testing.assert_allclose(rows, np.tile([0.4, -0.8, 0.5], (40, 1)), atol=1e-6)
+    np.testing.assert_allclose(rows, np.tile([0.4, -0.8, 0.5], (SENT, 1)), atol=1e-6)
 
 
 def test_the_command_goes_over_in_the_splice_time_where_acceleration_allows():
@@ -125,22 +127,24 @@ def test_a_splice_that_would_be_too_steep_takes_longer():
 
 
 def test_a_speed_that_the_robot_cannot_reach_does_not_make_it_slow():
-    made = execution()
-    rows = made.follow(made.velocities(constant(1.0)), 0, 0)[1]
-    assert rows[-1, 0] > 0.6
+    rows = []
+    for asked in (0.6, 1.0):
+        made = execution()
+        rows.append(made.follow(made.velocities(constant(asked)), 0, 0)[1][:, 0])
+    assert (rows[1] >= rows[0]).all()
 
 
 def test_steps_that_are_over_are_left_out():
     made = execution()
     start, rows = made.follow(made.velocities(constant(0.4)), 0, 130_000_000)
     assert start == 120_000_000
-    assert len(rows) == 40 - 6
+    assert len(rows) == SENT - 6
 
 
 def test_of_a_chunk_that_is_over_one_step_is_left():
     made = execution()
     start, rows = made.follow(made.velocities(constant(0.4)), 0, 5 * S)
-    assert (start, len(rows)) == (780_000_000, 1)
+    assert (start, len(rows)) == ((SENT - 1) * STEP_NS, 1)
     assert not rows[0, :2].any()
 
 
@@ -163,7 +167,7 @@ def test_rest_is_zero_at_once_and_of_the_same_length():
     made = execution()
     settle(made, constant(0.4, 0.4))
     zeros = made.rest(4 * S)
-    assert zeros.shape == (40, 3)
+    assert zeros.shape == (SENT, 3)
     assert not zeros.any()
 
 
@@ -189,8 +193,11 @@ def test_latest_forgets_what_was_said_before():
 
 def test_weighted_mixes_with_what_was_planned_and_goes_on_alone():
     rows = targets(execution(overlap='weighted', newest_share=0.7), [constant(0.1), constant(0.3)])
-    assert rows[30] == pytest.approx(0.7 * 0.3 + 0.3 * 0.1)
-    assert rows[-1] == pytest.approx(rows[37] + 2 * ACCEL * PERIOD), 'two steps alone, at 0.3'
+    assert rows[-1] == pytest.approx(0.7 * 0.3 + 0.3 * 0.1)
+    made = execution(overlap='weighted')
+    targets(made, [constant(0.1)])
+    rows = made.follow(made.velocities(constant(0.3)), round(0.7 * S), round(0.7 * S))[1]
+    assert rows[-1, 0] == pytest.approx(0.3)
 
 
 def test_ensemble_is_the_weighted_mean_of_all_that_speak_of_a_moment():
@@ -200,14 +207,14 @@ def test_ensemble_is_the_weighted_mean_of_all_that_speak_of_a_moment():
     )
     weights = [math.exp(-0.08 / 0.4), math.exp(-0.04 / 0.4), 1.0]
     mean = np.dot(weights, [0.1, 0.2, 0.3]) / sum(weights)
-    assert rows[30] == pytest.approx(mean)
+    assert rows[-1] == pytest.approx(mean)
 
 
 def test_ensemble_forgets_chunks_that_are_over_and_other_instructions():
     made = execution(overlap='temporal_ensemble')
     targets(made, [constant(0.1)] * 3)
     rows = made.follow(made.velocities(constant(0.3)), 5 * S, 5 * S)[1]
-    assert (rows[30:, 0] == 0.3).all()
+    assert rows[-1, 0] == 0.3
     made.begin()
     rows = made.follow(made.velocities(constant(0.2)), 5 * S + STEP_NS, 5 * S + STEP_NS)[1]
     assert rows[-1, 0] == pytest.approx(0.2)

@@ -101,9 +101,13 @@ class Execution:
         self._spec = spec
         self._limits = _limits(spec, robot)
         self._blending = blending
-        self._longest_ns = round(1e9 * min(spec.max_observation_age, robot.max_observation_age))
+        longest = min(spec.max_observation_age, robot.max_observation_age)
+        self._longest_ns = round(1e9 * longest)
+        # The gate plays nothing older; one more, so that it is the age that ends a chunk there.
+        self._most = math.ceil(longest / PERIOD) + 1
         self._moving = np.array([unit != POSITION for unit in self.units])
-        self._still = 0.0 * self.velocities(np.zeros((spec.horizon, len(self.units))))
+        horizon = self.velocities(np.zeros((spec.horizon, len(self.units))))
+        self._still = np.zeros_like(horizon[: self._most])
         self._plan = _Plan(0, self._still, 0, self._still[0])
         # Newest first: stamps and velocities; of `weighted` what they were blended to.
         self._older: deque[tuple[int, np.ndarray]] = deque(maxlen=256)
@@ -132,9 +136,10 @@ class Execution:
 
         Returns:
             When the first row to send is due, ns, and the rows: those that are over at `now_ns`
-            are left out. The first one is what the robot is told at present.
+            are left out, and those that the gate would find too old. The first one is what the
+            robot is told at present.
         """
-        target = self._blend(velocities, stamp_ns)
+        target = self._blend(velocities, stamp_ns)[: self._most]
         first = _row_at(now_ns - stamp_ns, len(target))
         speed, change = self._present(now_ns)
         rows = self._splice(target[first:], speed, change)

@@ -128,7 +128,7 @@ def test_text_becomes_a_record_and_then_chunks(flight):
         0.01,
     )
     assert chunk.data[0, 0] == 0.0, 'the robot rests'
-    assert chunk.data[-1, 0] == 0.5
+    assert 0.4 < chunk.data[-1, 0] <= 0.5
     assert [chunk.sequence for chunk in flight.chunks] == [1, 2]
 
 
@@ -223,9 +223,10 @@ def test_cured_frames_are_counted_apart(flight, fake):
 def test_small_excess_is_clipped_and_counted(flight, fake):
     flight.say('go')
     fake.action = 1.5
-    rows = flight.frame().data[:, 0]
-    assert rows[-1] > 0.6, 'it is the gate that clips to the speed of the robot'
-    assert flight.pilot.tally.clipped == 8
+    for _ in range(10):
+        chunk = flight.frame()
+    assert chunk.data[-1, 0] == pytest.approx(1.0)
+    assert flight.pilot.tally.clipped == 80
     fake.action = 11.0
     assert not flight.frame().data.any()
     assert flight.pilot.tally.total == 1
@@ -426,7 +427,7 @@ def test_chunks_leave_at_the_rate_of_the_gate_without_what_is_over(fake):
     flight.time.seconds += 0.13
     flight.work()
     chunk = flight.chunks[-1]
-    assert (chunk.step_dt, chunk.horizon) == (PERIOD, 40 - 6)
+    assert (chunk.step_dt, chunk.horizon) == (PERIOD, 31 - 6)
     assert chunk.observation_stamp_ns == S // 10
     assert chunk.stamp_ns == S // 10 + 6 * S // 50
     assert flight.frame(after=0.0) is not None
