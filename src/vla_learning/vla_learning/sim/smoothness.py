@@ -233,9 +233,15 @@ def measure(policy: str, commands: int) -> list[dict[str, object]]:
 
 
 def _jerk(name: str, series: np.ndarray) -> dict[str, object]:
-    """Compare the jerk of the commands of both gates, float [N, 2]."""
+    """Compare the jerk of the commands of both gates, float [N, 2].
+
+    Raises:
+        VlaError: if there is none.
+    """
     jerk = np.diff(series, 2, axis=0) / PERIOD**2
     ours, other = np.sqrt(np.square(jerk).mean(axis=0)).tolist()
+    if not ours > 0.0:
+        raise VlaError(f'{len(series)} commands: expected so many that {name} moves')
     notes = {
         'rms': round(ours, 2),
         'rms of the first action alone': round(other, 2),
