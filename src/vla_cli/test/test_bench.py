@@ -284,3 +284,15 @@ def test_process_that_measures_and_fails_is_reported(monkeypatch):
     monkeypatch.setattr(learning.subprocess, 'run', failed)
     with pytest.raises(VlaError, match=r'ended with 1: .*disk full'):
         learning.feeding(3)
+
+
+def test_smoothness_is_measured_with_the_policy_and_number_that_were_asked_for(monkeypatch):
+    def driven(arguments: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert arguments[-3:] == ['vla_learning.sim.smoothness', 'demo', '7']
+        row = {'name': 'splice_step', 'unit': 'beyond a dt', 'samples': [0.0] * 7, 'limits': {}}
+        return subprocess.CompletedProcess(arguments, 0, json.dumps([row]), '')
+
+    monkeypatch.setattr(learning.subprocess, 'run', driven)
+    (one,) = (one for one in MEASUREMENTS if one.name == 'smoothness')
+    (row,) = one.run(command.Setting('demo', Path()), 7)
+    assert (row.name, list(row.samples)) == ('splice_step', [0.0] * 7)

@@ -12,7 +12,7 @@ from vla_core.envelope import Envelope, FEATURES, features_of, Range
 from vla_core.envelope_guard import ActionGuard, EnvelopeGuard, MARGIN, ObservationGuard
 from vla_core.errors import ObservationError
 from vla_core.policy import native_spec
-from vla_core.types import ActionChunk, Observation, Status
+from vla_core.types import ActionChunk, Observation, Representation, Status
 
 #: Values in a row that are an alarm, and that end it.
 RAISED, CLEARED = 7, 16
@@ -221,6 +221,17 @@ def test_chunks_of_another_model_are_not_judged_and_that_is_said(changes):
         guard.chunk(chunk_of(spec, 0.9, model_id='stranger', **changes))
     assert guard.findings == ()
     assert guard.basis == "chunks come from 'stranger': small was expected"
+
+
+def test_velocities_are_not_held_against_a_training_in_deltas():
+    spec = replace(spec_of(actions=ACTIONS), representation=Representation.DELTA)
+    guard = ActionGuard(spec)
+    for _ in range(RAISED):
+        guard.chunk(chunk_of(spec, 0.9))
+    assert guard.findings == ()
+    assert guard.basis == (
+        'chunks are VELOCITY, the training of small was DELTA: they are not compared'
+    )
 
 
 def test_without_an_envelope_nothing_is_judged_and_that_is_said():

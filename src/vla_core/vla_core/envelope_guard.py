@@ -165,6 +165,12 @@ class ActionGuard(EnvelopeGuard):
         if (chunk.model_sha256, chunk.names) != (spec.model_sha256, spec.action_names):
             self.basis = f'chunks come from {chunk.model_id[:64]!r}: {spec.model_id} was expected'
             return
+        if chunk.representation is not spec.representation:
+            self.basis = (
+                f'chunks are {chunk.representation.name}, the training of {spec.model_id} was '
+                f'{spec.representation.name}: they are not compared'
+            )
+            return
         lowest, highest = chunk.data.min(axis=0).tolist(), chunk.data.max(axis=0).tolist()
         if any(lowest) or any(highest):
             self.record([lowest[n] for n in self._columns], [highest[n] for n in self._columns])

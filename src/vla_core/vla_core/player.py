@@ -1,8 +1,8 @@
 """Chunk player: which row of which chunk is due now.
 
 Times are seconds on the gate's own time line. Zero-order hold: a row is the velocity *during* its
-step, so holding it makes the robot cover exactly the distance that the policy meant; the gate's
-acceleration limits do the smoothing, and interpolation would only add half a step of delay.
+step, so holding it makes the robot cover exactly the distance that was meant. The policy process
+sends rows at the rate of the gate (vla_core.execution), so that nothing is left to interpolate.
 """
 
 from collections import deque

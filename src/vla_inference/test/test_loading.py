@@ -11,7 +11,14 @@ from vla_core.robot import AxisConfig, RobotConfig
 from vla_core.types import Observation, Representation
 from vla_inference import loading
 from vla_inference.config import PolicyConfig
-from vla_inference.loading import check_fit, check_modes, compare_speeds, load_policy, Loader
+from vla_inference.loading import (
+    check_fit,
+    check_modes,
+    check_replanning,
+    compare_speeds,
+    load_policy,
+    Loader,
+)
 
 AXIS = {'max_speed': 0.5, 'max_accel': 1.0, 'max_decel': 1.0}
 SPEC = native_spec('fake')
@@ -61,9 +68,46 @@ def test_axis_without_a_fitting_action_is_refused(source):
         check_fit(SPEC, robot(source=source))
 
 
-def test_other_representation_is_refused():
-    with pytest.raises(CheckpointError, match='DELTA'):
-        check_fit(replace(SPEC, representation=Representation.DELTA), robot())
+def deltas(**options):
+    units = ('m', 'm', 'm', 'rad', 'rad', 'rad', '1')
+    return replace(SPEC, action_units=units, representation=Representation.DELTA, **options)
+
+
+def test_what_can_be_made_velocities_is_accepted():
+    check_fit(deltas(), robot(gripper='gripper'))
+    check_fit(replace(deltas(), representation=Representation.RELATIVE), robot())
+
+
+def test_absolute_poses_are_refused():
+    with pytest.raises(CheckpointError, match=r'fake gives ABSOLUTE poses.*expected VELOCITY'):
+        check_fit(replace(SPEC, representation=Representation.ABSOLUTE), robot())
+
+
+def test_a_chunk_is_not_played_for_longer_than_the_gate_does():
+    check_replanning(SPEC, robot(), 0.5)
+    with pytest.raises(ConfigError, match=r'replan_after is 0\.6 s: robot sim plays .* 0\.6 s'):
+        check_replanning(SPEC, robot(), 0.6)
+    with pytest.raises(ConfigError, match=r'for 0\.3 s, expected less'):
+        check_replanning(SPEC, robot(max_observation_age=0.3), 0.3)
+    with pytest.raises(ConfigError, match=r'for 0\.2 s, expected less'):
+        Loader(config(replan_after=0.4), robot(max_observation_age=0.2), print)()
+
+
+def test_frames_without_an_answer_are_refused_in_lockstep():
+    with pytest.raises(ConfigError, match=r'replan_after is 0\.3 s and clock is lockstep'):
+        check_modes(config(clock='lockstep', replan_after=0.3), robot())
+
+
+def test_the_execution_is_that_of_the_parameters(fake, monkeypatch):
+    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    steps = []
+    for splice_time in (0.02, 1.0):
+        loader = Loader(config(splice_time=splice_time), robot(), print)
+        loader()
+        made = loader.make_execution()
+        rows = made.follow(made.velocities(np.full((8, 7), 0.01)), 0, 0)[1]
+        steps.append(int(np.argmax(rows[:, 0] == 0.01)))
+    assert steps == [1, 0], 'at once, and not within the chunk'
 
 
 def test_slower_policy_than_the_robot_allows_is_refused():
@@ -88,6 +132,16 @@ def test_blind_run_is_refused_on_the_steady_clock():
 def test_speeds_of_the_same_unit_are_no_matter(trained_on, speeds):
     assert compare_speeds(SPEC, robot()) == []
     assert compare_speeds(replace(SPEC, envelope=trained_on(90, **speeds)), robot()) == []
+
+
+def test_deltas_are_compared_as_speeds(trained_on):
+    envelope = trained_on(90, forward=0.04, turn=0.05)
+    assert compare_speeds(deltas(envelope=envelope, step_dt=0.1), robot()) == []
+    with pytest.raises(CheckpointError, match='millimetres'):
+        compare_speeds(deltas(envelope=trained_on(90, forward=40.0), step_dt=0.1), robot())
+    relative = deltas(envelope=trained_on(90, forward=40.0), step_dt=0.1)
+    relative = replace(relative, representation=Representation.RELATIVE)
+    assert compare_speeds(relative, robot()) == [], 'a distance is no speed'
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,18 @@ import pytest
 
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected, CheckpointError, ObservationError
+from vla_core.execution import Execution, PERIOD
+from vla_core.robot import AxisConfig, RobotConfig
 from vla_core.session import Fate, Session, Source
-from vla_core.types import Prediction, Status
+from vla_core.types import NATIVE_UNITS, Prediction, Representation, Status
 from vla_core.worker import Activity, Incident, Outcome
 from vla_inference.pilot import Pilot
 from vla_inference.runner import Encode, Runner
 
 S = 1_000_000_000
 IMAGE = np.full((96, 192, 3), 90, np.uint8)
+AXIS = AxisConfig(0.6, 1.0, 1.0, 'linear.x')
+ROBOT = RobotConfig('robot', (AXIS, *(None,) * 5), False, True, 'LOCALHOST')
 NAN = ActionRejected('actions are not finite')
 
 
@@ -56,13 +60,14 @@ class Time:
 class Flight:
     """A pilot with its surroundings, and what came out of it."""
 
-    def __init__(self, policy, lockstep=False):
+    def __init__(self, policy, lockstep=False, **options):
         self.records, self.chunks, self.reports = [], [], []
         self.worker = HandWorker(Runner(policy))
         self.time = Time(lockstep)
         self.stamps = itertools.count(1)
-        self.pilot = Pilot(Session(), self.worker, self.time, 77, self)
-        self.pilot.fit(policy.spec, ObservationGuard(policy.spec))
+        self.pilot = Pilot(Session(), self.worker, self.time, 77, self, **options)
+        execution = Execution(policy.spec, ROBOT)
+        self.pilot.fit(policy.spec, execution, ObservationGuard(policy.spec))
         self.pilot.activate()
 
     def record(self, record):
@@ -122,7 +127,8 @@ def test_text_becomes_a_record_and_then_chunks(flight):
         1,
         0.01,
     )
-    assert (chunk.data[:, 0] == 0.5).all()
+    assert chunk.data[0, 0] == 0.0, 'the robot rests'
+    assert 0.4 < chunk.data[-1, 0] <= 0.5
     assert [chunk.sequence for chunk in flight.chunks] == [1, 2]
 
 
@@ -217,8 +223,10 @@ def test_cured_frames_are_counted_apart(flight, fake):
 def test_small_excess_is_clipped_and_counted(flight, fake):
     flight.say('go')
     fake.action = 1.5
-    assert flight.frame().data[0, 0] == 1.0
-    assert flight.pilot.tally.clipped == 8
+    for _ in range(10):
+        chunk = flight.frame()
+    assert chunk.data[-1, 0] == pytest.approx(1.0)
+    assert flight.pilot.tally.clipped == 80
     fake.action = 11.0
     assert not flight.frame().data.any()
     assert flight.pilot.tally.total == 1
@@ -410,3 +418,75 @@ def test_state_in_another_unit_is_refused_before_any_chunk(fake, trained_on):
 def test_without_an_envelope_odometry_is_believed(flight):
     assert flight.frame(speed=300.0, turn_rate=40.0) is not None
     assert flight.pilot.warning == ''
+
+
+def test_chunks_leave_at_the_rate_of_the_gate_without_what_is_over(fake):
+    flight = Flight(fake)
+    flight.say('go')
+    flight.frame(work=False)
+    flight.time.seconds += 0.13
+    flight.work()
+    chunk = flight.chunks[-1]
+    assert (chunk.step_dt, chunk.horizon) == (PERIOD, 31 - 6)
+    assert chunk.observation_stamp_ns == S // 10
+    assert chunk.stamp_ns == S // 10 + 6 * S // 50
+    assert flight.frame(after=0.0) is not None
+
+
+def test_driving_goes_on_where_the_chunk_before_had_got_to(flight):
+    flight.say('go')
+    before = flight.frame().data
+    after = flight.frame(after=0.04).data
+    assert after[0, 0] == pytest.approx(before[2, 0])
+    assert (np.abs(np.diff(after[:, 0])) <= AXIS.max_accel * PERIOD + 1e-9).all()
+
+
+def test_deltas_leave_as_velocities(fake):
+    units = ('m', 'm', 'm', 'rad', 'rad', 'rad', '1')
+    scale = (0.05,) * 6 + (1.0,)
+    fake.spec = replace(
+        fake.spec, representation=Representation.DELTA, action_units=units, action_scale=scale
+    )
+    flight = Flight(fake)
+    flight.say('go')
+    for _ in range(10):
+        chunk = flight.frame()
+    assert (chunk.representation, chunk.units) == (Representation.VELOCITY, NATIVE_UNITS)
+    np.testing.assert_allclose(chunk.data[:, 0], 0.5 * 0.05 / fake.spec.step_dt, atol=1e-4)
+
+
+def infer_for_two_seconds(flight, latency):
+    """Return the frames, 0.04 s apart, that the policy sees when each takes it this long."""
+    flight.pilot.hear('go', Source.TOPIC)
+    seen = []
+    for _ in range(50):
+        flight.frame(after=0.04, work=False)
+        if flight.worker.jobs:
+            seen += [
+                job.observation.stamp_ns for job in flight.worker.jobs if job != Encode(1, 'go')
+            ]
+            flight.time.seconds += latency
+            flight.work()
+            flight.time.seconds -= latency
+    return seen
+
+
+def test_every_frame_is_inferred_by_default(flight):
+    assert len(infer_for_two_seconds(flight, 0.01)) == 49
+
+
+@pytest.mark.parametrize(('latency', 'apart'), [(0.0, 0.4), (0.1, 0.28), (0.3, 0.08)])
+def test_slow_policies_are_asked_early_enough_for_replan_after(fake, latency, apart):
+    flight = Flight(fake, replan_after=0.4)
+    stamps = infer_for_two_seconds(flight, latency)
+    assert set(np.diff(stamps[1:]).tolist()) == {round(apart * S)}
+
+
+def test_a_frame_that_failed_is_made_good_by_the_next(fake):
+    flight = Flight(fake, replan_after=0.4)
+    flight.say('go')
+    flight.frame()
+    fake.next = [NAN, NAN]
+    flight.frame(after=0.44)
+    assert not flight.chunks[-1].data.any()
+    assert flight.frame(after=0.04).data.any()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vla_core.envelope_guard import MARGIN
+from vla_core.execution import OVERLAPS
 from vla_core.parameters import parameter
 
 
@@ -72,6 +73,43 @@ class PolicyConfig:
         default=MARGIN,
         low=0.0,
         high=100.0,
+    )
+    overlap: str = parameter(
+        doc='what counts where a chunk overlaps with older ones; latest: the newest alone; '
+        'weighted: the newest with the share newest_share, the rest of what was planned before; '
+        'temporal_ensemble: the mean of all, weight exp(-age/ensemble_time)',
+        default='latest',
+        choices=OVERLAPS,
+    )
+    newest_share: float = parameter(
+        doc='share of the newest chunk, for overlap weighted',
+        default=0.7,
+        low=0.01,
+        high=1.0,
+    )
+    ensemble_time: float = parameter(
+        doc='age at which a chunk weighs 1/e of the newest, for overlap temporal_ensemble',
+        default=0.4,
+        unit='s',
+        low=0.02,
+        high=10.0,
+    )
+    splice_time: float = parameter(
+        doc='time in which the command goes over from the old plan to the new one; longer where '
+        'the acceleration of the robot would be exceeded',
+        default=0.1,
+        unit='s',
+        low=0.02,
+        high=1.0,
+    )
+    replan_after: float = parameter(
+        doc='age of the frame behind a chunk at which the next chunk replaces it; frames are '
+        'inferred early enough for that, by the latency that was measured, and the others are '
+        'not; 0.0: every frame is; above 0.0 refused in lock-step, where every frame is answered',
+        default=0.0,
+        unit='s',
+        low=0.0,
+        high=10.0,
     )
     hang_timeout: float = parameter(
         doc='time in one inference after which the worker is given up and restarted',

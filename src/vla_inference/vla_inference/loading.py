@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from vla_core.envelope_guard import ObservationGuard, ODOMETRY
 from vla_core.errors import CheckpointError, ConfigError
+from vla_core.execution import Blending, Execution
 from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy, Policy, policy_names
+from vla_core.resample import velocity_units
 from vla_core.robot import AXES, AXIS_UNITS, RobotConfig
 from vla_core.types import PolicySpec, Representation
 from vla_core.units import compare_reach
@@ -73,6 +75,18 @@ class Loader:
         fastest = {name: axis.max_speed for name, axis in speeds.items() if axis is not None}
         return ObservationGuard(self.spec, self._config.envelope_margin, fastest)
 
+    def make_execution(self) -> Execution:
+        """Make what brings the chunks of the policy that was loaded to this robot.
+
+        Raises:
+            CheckpointError: if none was.
+        """
+        config = self._config
+        blending = Blending(
+            config.overlap, config.newest_share, config.ensemble_time, config.splice_time
+        )
+        return Execution(self.spec, self._robot, blending)
+
     def __call__(self) -> Runner:
         """Load, verify and warm up the policy, and its fallback if one is named.
 
@@ -89,6 +103,7 @@ class Loader:
                 )
         policy = load_policy(config.checkpoint, config.device)
         check_fit(policy.spec, robot)
+        check_replanning(policy.spec, robot, config.replan_after)
         for suspicion in compare_speeds(policy.spec, robot):
             self._report(suspicion, False)
         fallback = None
@@ -103,7 +118,8 @@ def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
     """Compare a policy's actions with what the robot takes.
 
     Raises:
-        CheckpointError: if an axis has no action, or one in another unit or meaning.
+        CheckpointError: if an axis has no action, or one in another unit, or the actions cannot be
+            made velocities.
         CheckpointError: if the policy may think for longer than the gate takes for a hang.
     """
     if spec.max_inference > robot.max_inference:
@@ -111,11 +127,7 @@ def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
             f'{spec.model_id}: max_inference is {spec.max_inference} s: robot {robot.name} allows '
             f'{robot.max_inference} s; take a faster policy, or raise it in the robot file'
         )
-    if spec.representation is not Representation.VELOCITY:
-        raise CheckpointError(
-            f'{spec.model_id} gives {spec.representation.name}: robot {robot.name} takes VELOCITY'
-        )
-    units = dict(zip(spec.action_names, spec.action_units, strict=True))
+    units = dict(zip(spec.action_names, velocity_units(spec), strict=True))
     wanted = {
         axis.source: unit
         for axis, unit in zip(robot.axes, AXIS_UNITS, strict=True)
@@ -130,6 +142,20 @@ def check_fit(spec: PolicySpec, robot: RobotConfig) -> None:
             )
 
 
+def check_replanning(spec: PolicySpec, robot: RobotConfig, replan_after: float) -> None:
+    """Refuse to play a chunk for longer than the gate does.
+
+    Raises:
+        ConfigError: if `replan_after` is that long: every chunk would end in a hold.
+    """
+    longest = min(spec.horizon * spec.step_dt, spec.max_observation_age, robot.max_observation_age)
+    if not replan_after < longest:
+        raise ConfigError(
+            f'replan_after is {replan_after} s: robot {robot.name} plays a chunk of '
+            f'{spec.model_id} for {longest:g} s, expected less'
+        )
+
+
 def compare_speeds(spec: PolicySpec, robot: RobotConfig) -> list[str]:
     """Compare what a policy was trained to do with the robot's largest speeds.
 
@@ -139,12 +165,15 @@ def compare_speeds(spec: PolicySpec, robot: RobotConfig) -> list[str]:
     Raises:
         CheckpointError: if that is beyond doubt, and the policy's side is the larger one.
     """
-    trained = {} if spec.envelope is None else spec.envelope.actions
+    # What a step covers, as a speed; a relative pose is none.
+    spans = {Representation.VELOCITY: 1.0, Representation.DELTA: spec.step_dt}
+    span = spans.get(spec.representation)
+    trained = {} if spec.envelope is None or span is None else spec.envelope.actions
     suspicions = []
     for name, axis, unit in zip(AXES, robot.axes, AXIS_UNITS, strict=True):
         if axis is None or axis.source not in trained:
             continue
-        usual = trained[axis.source].usual
+        usual = trained[axis.source].usual / (span or 1.0)
         suspected, certain = compare_reach(axis.max_speed, usual, unit)
         if suspected:
             text = (
@@ -162,9 +191,15 @@ def check_modes(config: PolicyConfig, robot: RobotConfig) -> None:
     """Refuse what only evaluations may do.
 
     Raises:
-        ConfigError: if lock-step is asked for on a real robot, or a blind run on the steady clock.
+        ConfigError: if lock-step is asked for on a real robot or with frames that are not
+            inferred, or a blind run on the steady clock.
     """
     robot.check_clock(config.clock)
+    if config.replan_after > 0.0 and config.clock == 'lockstep':
+        raise ConfigError(
+            f'replan_after is {config.replan_after} s and clock is lockstep: expected 0.0, every '
+            'frame is answered there'
+        )
     if config.ablate_language and config.clock != 'lockstep':
         raise ConfigError(
             f'ablate_language is true and clock is {config.clock}: expected clock lockstep'

@@ -14,6 +14,8 @@ import numpy as np
 
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import CheckpointError, ObservationError, VlaError
+from vla_core.execution import Execution, PERIOD
+from vla_core.prefetch import Prefetch
 from vla_core.session import Fate, Heard, ODOM_TIMEOUT, Record, Session, Source
 from vla_core.types import ActionChunk, Language, Observation, PolicySpec, Status
 from vla_core.worker import Activity, Incident, LatestWorker, Outcome
@@ -78,6 +80,7 @@ class Pilot:
         run: int,
         sink: Sink,
         slot_tolerance: float = 0.02,
+        replan_after: float = 0.0,
     ) -> None:
         """Wire the parts; `load` brings the policy in.
 
@@ -88,6 +91,7 @@ class Pilot:
             run: policy_run, ns.
             sink: takes the output.
             slot_tolerance: s between stamps of frames that are seen together.
+            replan_after: s for which a chunk is played (vla_core.prefetch).
         """
         self._session = session
         self._worker = worker
@@ -96,6 +100,8 @@ class Pilot:
         self._sink = sink
         self._tolerance = slot_tolerance
         self._spec: PolicySpec | None = None
+        self._execution: Execution | None = None
+        self._prefetch = Prefetch(replan_after)
         self._guard: ObservationGuard | None = None
         self._assembler = Assembler((), time.lockstep)
         self._followers: list[Callable[[Record], None]] = []
@@ -127,11 +133,14 @@ class Pilot:
         """Call somebody with every record, after it was published."""
         self._followers.append(follower)
 
-    def fit(self, spec: PolicySpec, guard: ObservationGuard | None = None) -> None:
+    def fit(
+        self, spec: PolicySpec, execution: Execution, guard: ObservationGuard | None = None
+    ) -> None:
         """Take over the contract of the policy that the worker has loaded.
 
         Args:
             spec: contract.
+            execution: brings its chunks to the robot.
             guard: holds observations against the training's; None: nothing does.
 
         Raises:
@@ -145,7 +154,7 @@ class Pilot:
             raise CheckpointError(
                 f'{spec.model_id}: state {unknown[0]!r}: expected some of {STATE_NAMES}'
             )
-        self._spec, self._guard = spec, guard
+        self._spec, self._execution, self._guard = spec, execution, guard
         slots = [slot.name for slot in spec.cameras]
         self._assembler = Assembler(slots, self._time.lockstep, self._tolerance)
 
@@ -220,16 +229,20 @@ class Pilot:
             self._failed(outcome.error or VlaError(f'{type(answer).__name__} for a frame'))
             self._send(stamp_ns, None, outcome.seconds)
             return
+        if self._execution is None:
+            return
         self._succeeded(answer)
-        speed, turn_rate = self._planar(answer.data)
+        velocities = self._execution.velocities(answer.data)
+        speed, turn_rate = self._planar(velocities)
         self._session.predicted(self._now(), answer.done, speed, turn_rate)
         self._publish(self._session.advance(self._now()))
-        self._send(stamp_ns, None if self._session.still else answer.data, outcome.seconds)
+        self._send(stamp_ns, None if self._session.still else velocities, outcome.seconds)
 
     def supervise(self) -> None:
         """Watch the worker and the clock; call it often, by wall time."""
         incident = self._worker.supervise()
         if incident is Incident.HUNG:
+            self._prefetch.restart()
             self._failed(VlaError('the policy hangs: its worker is restarted'), severe=True)
         elif incident is Incident.GAVE_UP:
             self._failed(VlaError('the policy hangs again: restart the process'), severe=True)
@@ -266,7 +279,8 @@ class Pilot:
         if self._session.pending_id:
             return
         if self._session.status is Status.RUNNING:
-            self._worker.submit(Infer(self._session.instruction_id, observation), 'frame')
+            if self._prefetch.wants(frames.stamp_ns):
+                self._worker.submit(Infer(self._session.instruction_id, observation), 'frame')
         else:
             self._succeeded(None)
             self._send(frames.stamp_ns, None)
@@ -290,6 +304,9 @@ class Pilot:
         return observation
 
     def _encoded(self, job: Encode, answer: Answer | None, error: Exception | None) -> None:
+        self._prefetch.restart()
+        if self._execution is not None:
+            self._execution.begin()
         if isinstance(answer, Language):
             self._good_frames += 1
             self._publish(self._session.understood(self._now(), job.instruction_id, answer))
@@ -334,26 +351,31 @@ class Pilot:
             for follower in self._followers:
                 follower(record)
 
-    def _send(self, stamp_ns: int, data: np.ndarray | None, seconds: float = 0.0) -> None:
-        """Send a chunk; zeros where there are no actions."""
-        spec = self._spec
-        if spec is None or not self._active:
+    def _send(self, stamp_ns: int, velocities: np.ndarray | None, seconds: float = 0.0) -> None:
+        """Send a chunk for the frame of a stamp; zeros where there are no velocities."""
+        spec, execution = self._spec, self._execution
+        if spec is None or execution is None or not self._active:
             return
-        if data is None:
-            data = np.zeros((spec.horizon, len(spec.action_names)))
+        age = 0.0 if self._time.lockstep else max(0.0, self._time.stamp_age(stamp_ns))
+        now_ns = stamp_ns + round(1e9 * age)
+        if velocities is None:
+            self._prefetch.restart()
+            start_ns, data = stamp_ns, execution.rest(now_ns)
+        else:
+            self._prefetch.record(age)
+            start_ns, data = execution.follow(velocities, stamp_ns, now_ns)
         self._sink.chunk(
             ActionChunk(
-                stamp_ns=stamp_ns,
+                stamp_ns=start_ns,
                 observation_stamp_ns=stamp_ns,
-                step_dt=spec.step_dt,
+                step_dt=PERIOD,
                 sequence=next(self._sequence),
                 names=spec.action_names,
-                units=spec.action_units,
+                units=execution.units,
                 data=data,
                 status=self._session.status,
                 policy_run=self._run,
                 instruction_id=self._session.instruction_id,
-                representation=spec.representation,
                 model_id=spec.model_id,
                 model_sha256=spec.model_sha256,
                 inference_seconds=seconds,

@@ -56,7 +56,9 @@ class PolicyNode(LifecycleNode):
         )
         times = Times(config.instruction_timeout, config.motion_timeout, config.search_timeout)
         self._pilot = Pilot(
-            Session(times), self._worker, self._time, RUN, self._outbox, config.slot_tolerance
+            *(Session(times), self._worker, self._time, RUN, self._outbox),
+            slot_tolerance=config.slot_tolerance,
+            replan_after=config.replan_after,
         )
         self._goals = Goals(self, self._pilot)
         self._heartbeat = HeartbeatPublisher(self, 'policy', lambda: vitals(self._pilot))
@@ -89,7 +91,7 @@ class PolicyNode(LifecycleNode):
         try:
             self._worker.start()
             spec = self._loader.spec
-            self._pilot.fit(spec, self._loader.make_guard())
+            self._pilot.fit(spec, self._loader.make_execution(), self._loader.make_guard())
         except Exception as error:  # rclpy would swallow it, whatever it is
             self._trouble = f'{self._config.checkpoint}: {type(error).__name__}: {error}'
             self.get_logger().error(self._trouble)

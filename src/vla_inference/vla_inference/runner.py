@@ -19,6 +19,11 @@ from vla_core.types import Language, Observation, PolicySpec, Prediction
 ResultT = TypeVar('ResultT')
 #: A normalised action beyond this is no excess but nonsense (docs/reference/safety.md).
 GROSS = 10.0
+#: What a fallback must have in common with the policy for which it acts.
+_SHARED = (
+    *('cameras', 'state_names', 'action_names', 'action_units', 'representation'),
+    *('horizon', 'step_dt'),
+)
 #: A text that every policy here understands, for the warm-up.
 WARM_UP_TEXT = 'move forward'
 
@@ -176,7 +181,7 @@ class Runner:
         return _infer(fallback, observation, self._fallback_language)
 
     def _require_contract(self, other: Policy) -> None:
-        for label in ('cameras', 'state_names', 'action_names', 'action_units', 'representation'):
+        for label in _SHARED:
             mine, theirs = getattr(self.spec, label), getattr(other.spec, label)
             if mine != theirs:
                 raise ConfigError(

@@ -1,4 +1,4 @@
-"""The rows that need torch, measured in a process of their own."""
+"""The rows of vla_learning, measured in a process of its own; some need torch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,21 @@ def feeding(batches: int) -> list[Row]:
             f'input_pipeline, training_step: left out, for {missing[0]} is missing '
             '(make setup-train)'
         )
+    return _rows('vla_learning.cli', 'bench', '--batches', str(batches))
+
+
+def smoothness(policy: str, commands: int) -> list[Row]:
+    """Measure the jerk of what is commanded, and the steps at the boundaries of chunks.
+
+    Raises:
+        VlaError: if the process that measures fails.
+    """
+    return _rows('vla_learning.sim.smoothness', policy, str(commands))
+
+
+def _rows(module: str, *arguments: str) -> list[Row]:
     done = subprocess.run(
-        [sys.executable, '-m', 'vla_learning.cli', 'bench', '--batches', str(batches)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, '-m', module, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]

@@ -124,6 +124,13 @@ MEASUREMENTS = (
         lambda setting, count: [parts.inference(setting.policy, count)],
     ),
     Measurement(
+        'smoothness',
+        'commands',
+        3000,
+        100_000,
+        lambda setting, count: learning.smoothness(setting.policy, count),
+    ),
+    Measurement(
         'learning',
         'batches',
         100,

@@ -39,6 +39,8 @@ from vla_ros.files import checkpoint_path, find_spec, robot_path
 _WARM_UP = 20
 _PERIOD = 0.02
 _CHUNK_EVERY = 2
+#: Of a chunk, as the policy node sends it: no frame may be older than 0.6 s.
+_ROWS = 31
 _BAD_EVERY = 5
 #: Steps until the gate is armed and the robot drives.
 _DRIVING = 300
@@ -207,7 +209,7 @@ _SPOILED = {
     'NaN': _with_number(math.nan),
     'infinite': _with_number(-math.inf),
     'over range': _with_number(11.0),
-    'too wide': _with(data=array.array('d', [0.1] * (8 * len(NATIVE_AXES) + 8))),
+    'too wide': _with(data=array.array('d', [0.1] * (_ROWS * (len(NATIVE_AXES) + 1)))),
     'too narrow': _with(names=list(NATIVE_AXES[:-1])),
     'of no step': _with(horizon=0),
 }
@@ -215,12 +217,12 @@ _SPOILED = {
 
 def _chunk(step: int, now: float) -> ActionChunk:
     stamp_ns = round(now * 1e9)
-    data = np.zeros((8, len(NATIVE_AXES)))
+    data = np.zeros((_ROWS, len(NATIVE_AXES)))
     data[:, 0] = 0.3
     return ActionChunk(
         stamp_ns=stamp_ns,
         observation_stamp_ns=stamp_ns,
-        step_dt=0.1,
+        step_dt=_PERIOD,
         sequence=step + 1,
         names=NATIVE_AXES,
         units=NATIVE_UNITS,
