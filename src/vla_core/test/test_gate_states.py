@@ -239,6 +239,8 @@ def test_every_state_against_every_set_of_facts(state):
         assert after in _demanded(state, facts), (facts, after)
         # A cause that is named is active.
         assert not cause or cause in facts.causes or cause is Cause.HOLD_BUDGET
+        # A state in which the robot drives has none.
+        assert not cause or after not in (State.ARMING, State.ACTIVE, State.MANUAL)
 
 
 @pytest.mark.parametrize('state', ORDER)

@@ -6,7 +6,7 @@ import pytest
 
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.limits import ZERO
-from vla_core.gate.messages import Command, Record, Request
+from vla_core.gate.messages import Command, Record, Request, Stop, StopLevel
 from vla_core.gate.stopwait import StopWait
 from vla_core.types import Status
 
@@ -138,6 +138,15 @@ def test_zero_chunk_of_the_next_instruction_ends_the_wait(driving):
     assert driving.results[-1].cause is Cause.NONE
 
 
+def test_hold_does_not_end_the_wait(driving):
+    driving.step(_stop(driving))
+    assert driving.step(Stop(StopLevel.HOLD)).state is State.HOLD
+    driving.until(State.ACTIVE)
+    result = driving.go(2.0)
+    assert (result.state, result.cause) == (State.ACTIVE, Cause.STOP_WORD)
+    assert result.published == ZERO
+
+
 def test_arming_ends_the_wait(driving):
     driving.step(_stop(driving))
     driving.step(request=Request.DISARM)
@@ -153,6 +162,8 @@ def test_stop_word_while_stopped_blocks_nothing(world):
     world.until(State.STOPPED)
     world.step(_stop(world))
     assert world.go(1.2).ready_to_arm
+    world.step(request=Request.ARM)
+    assert world.until(State.ACTIVE).wanted[0] == 0.3
 
 
 def test_malformed_record_changes_nothing(driving):

@@ -327,8 +327,11 @@ def test_lockstep_chunk_waits_for_the_tick_after_its_observation(make_world):
     world = make_world(timing=Timing.lockstep(0.02)).armed()
     world.chunking = False
     world.step(world.chunk((0.5, 0.0), start=world.now + 0.02, observed=world.now + 0.02))
-    assert world.results[-1].wanted[0] == 0.3
-    assert world.step().wanted[0] == 0.5
+    result = world.results[-1]
+    # What is said is the chunk that is played, not the newest.
+    assert (result.wanted[0], result.sequence) == (0.3, world.sequence - 1)
+    result = world.step()
+    assert (result.wanted[0], result.sequence) == (0.5, world.sequence)
 
 
 def test_lockstep_trusts_a_policy_that_was_not_heard_yet(make_world):
