@@ -120,6 +120,12 @@ def test_cancelled_goal_is_a_stop_by_its_record(driving):
     assert driving.step().cause is Cause.NONE
 
 
+def test_record_of_the_very_instruction_that_moves_the_robot_stops_it(driving):
+    result = driving.step(_record(driving, 'stop', driving.instruction_id))
+    assert (result.cause, result.wanted) == (Cause.STOP_WORD, ZERO)
+    assert driving.go(1.0).published == ZERO
+
+
 def test_zero_chunks_are_accepted_while_waiting(driving):
     driving.step(_stop(driving))
     driving.status, driving.velocity = Status.IDLE, (0.0, 0.0)
@@ -163,6 +169,8 @@ def test_stop_word_while_stopped_blocks_nothing(world):
     world.step(_stop(world))
     assert world.go(1.2).ready_to_arm
     world.step(request=Request.ARM)
+    # The wait is over with the arming, not with the next chunk.
+    assert world.step(quiet=True).causes == ()
     assert world.until(State.ACTIVE).wanted[0] == 0.3
 
 
@@ -187,3 +195,7 @@ def test_flood_of_records_is_bounded():
     for index in range(1, 10_000):
         wait.record(index, index, held_id=0)
     assert len(wait._records) == 32
+    # The newest are kept: their words find them, after the next instruction took over.
+    wait.word(9_999 - 31, held_id=10_000)
+    wait.word(9_999, held_id=10_000)
+    assert not wait.waiting
