@@ -79,6 +79,7 @@ TABLE = [
         (f'{cause.name}, no holds left', _facts(cause, holds_left=0), 'ISCCMHCEF')
         for cause in HICCUPS
     ),
+    ('hiccup, one hold left', _facts(Cause.CHUNK_LAPSED, holds_left=1), 'ISHHMHCEF'),
     *((cause.name, _facts(cause), 'ISCCMCCEF') for cause in POLICY_FAULTS),
     *((cause.name, _facts(cause), 'ISCCCCCEF') for cause in ROBOT_FAULTS),
     *((cause.name, _facts(cause), 'EEEEEEEEF') for cause in EMERGENCIES),

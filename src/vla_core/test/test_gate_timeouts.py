@@ -355,6 +355,21 @@ def test_time_that_goes_back_stands_still(driving):
     assert result.published == before.published
 
 
+@pytest.mark.parametrize('back', [1.0, 5.0])
+def test_time_that_goes_back_while_arming_turns_no_velocity_around(make_world, back):
+    world = make_world(velocity=(-0.3, 0.2))
+    world.until(State.STOPPED)
+    world.go(1.1)
+    world.step(request=Request.ARM)
+    world.go(0.2)
+    assert world.published[0] < 0.0
+    world.now -= back
+    for _ in range(100):
+        result = world.step()
+        assert result.state is not State.FAULT
+        assert result.published[0] <= 0.0 <= result.published[5]
+
+
 def test_speed_scale_slows_every_speed(make_world):
     world = make_world(speed_scale=0.5, velocity=(5.0, 0.0)).armed()
     assert world.published[0] == pytest.approx(0.3)
