@@ -118,10 +118,28 @@ def test_new_run_while_stopped_is_forgotten_and_forgets(world):
 def test_older_run_is_discarded_uncounted(driving):
     before = driving.results[-1].counts
     driving.chunking = False
-    result = driving.step(driving.chunk((0.0, 0.0), policy_run=driving.run - 1))
-    assert result.counts['discarded'] == before['discarded'] + 1
+    for _ in range(2):
+        result = driving.step(driving.chunk((0.0, 0.0), policy_run=driving.run - 1))
+    assert result.counts['discarded'] == before['discarded'] + 2
     assert result.counts['errors'] == before['errors']
     assert (result.state, result.wanted[0], result.policy_run) == (State.ACTIVE, 0.3, driving.run)
+
+
+def test_discarded_chunk_is_no_valid_action(driving):
+    driving.chunking = False
+    driving.step(Rejected('chunk', 'nan'))
+    older = driving.chunk((0.0, 0.0), policy_run=driving.run - 1)
+    assert driving.step(older).consecutive_errors == 1
+    driving.step(Command('stop', 1))
+    assert driving.step(driving.chunk()).consecutive_errors == 1
+    # Zeros are obeyed at once, and are one.
+    assert driving.step(driving.chunk((0.0, 0.0))).consecutive_errors == 0
+
+
+def test_run_zero_is_a_run_like_any_other(make_world):
+    driving = make_world(run=0).armed()
+    driving.run = 1
+    assert driving.step().cause is Cause.POLICY_RESTARTED
 
 
 def test_three_holds_a_minute_and_no_more(driving):
@@ -349,6 +367,8 @@ def test_clipped_chunks_are_counted(driving):
     result = driving.go(0.2)
     assert result.counts['clipped'] == 10
     assert result.allowed[0] == 0.6
+    driving.velocity = (0.6, -1.2)
+    assert driving.go(0.2).counts['clipped'] == 10
 
 
 @pytest.mark.parametrize('stop', ['word', 'hold', 'estop', 'idle'])

@@ -302,6 +302,15 @@ def test_a_hold_counts_again_after_exactly_a_second(driving):
     assert result.causes == (Cause.BUSY_TOO_LONG, Cause.HOLD_BUDGET)
 
 
+def test_a_chunk_lapses_and_is_lost_at_the_very_end_of_its_spans(make_world):
+    driving = make_world(max_observation_age=0.5).armed()
+    driving.now = round(driving.now * 4) / 4
+    stepped(driving)
+    driving.chunking = False
+    late = [stepped(driving).causes for _ in range(4)]
+    assert late == [(), *[(Cause.CHUNK_LAPSED,)] * 2, (Cause.CHUNK_LOST,)]
+
+
 @pytest.mark.parametrize('cause', CLEAR_AFTER)
 def test_a_cause_outlives_its_reason_by_its_span_and_no_longer(cause):
     debounce, span = Debounce(), CLEAR_AFTER[cause]

@@ -174,6 +174,14 @@ def test_stop_word_while_stopped_blocks_nothing(world):
     assert world.until(State.ACTIVE).wanted[0] == 0.3
 
 
+def test_stop_word_before_the_first_chunk_blocks_nothing(world):
+    world.chunking = False
+    world.until(State.STOPPED)
+    world.step(_stop(world))
+    world.chunking = True
+    assert world.go(1.2).ready_to_arm
+
+
 def test_malformed_record_changes_nothing(driving):
     driving.step(_record(driving, 'stop', 0, STAMP))
     assert driving.results[-1].cause is Cause.NONE

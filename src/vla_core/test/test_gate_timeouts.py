@@ -197,9 +197,11 @@ def test_chunk_from_the_future_is_refused(driving, ahead, accepted, stamp):
     driving.now += 0.02
     chunk = driving.chunk(**{stamp: driving.now + ahead})
     before = driving.results[-1].counts
-    counts = driving.step(chunk, dt=0.0).counts
-    assert counts['accepted'] - before['accepted'] == accepted
-    assert counts['rejected'] - before['rejected'] == (not accepted)
+    result = driving.step(chunk, dt=0.0)
+    assert result.counts['accepted'] - before['accepted'] == accepted
+    assert result.counts['rejected'] - before['rejected'] == (not accepted)
+    # One that is good is played at once.
+    assert (result.sequence == driving.sequence) is accepted
 
 
 @pytest.mark.parametrize(('offset', 'over'), JUST)
