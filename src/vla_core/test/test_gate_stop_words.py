@@ -177,7 +177,8 @@ def test_stop_word_while_stopped_blocks_nothing(world):
 def test_stop_word_before_the_first_chunk_blocks_nothing(world):
     world.chunking = False
     world.until(State.STOPPED)
-    world.step(_stop(world))
+    world.step(_stop(world), _record(world, 'stop', 2, STAMP))
+    assert world.gate.state is State.STOPPED
     world.chunking = True
     assert world.go(1.2).ready_to_arm
 

@@ -45,7 +45,7 @@ class Drive:
         """
         ramp = 1.0
         if state is State.ARMING:
-            # It ends with ARMING; where time went back it is not below zero, which would turn around.
+            # Below zero, where time went back, it would turn the velocity around.
             ramp = ARMING_SHARE * max(0.0, (now - since) / ARMING_SPAN)
         limited = clamp(wanted, self._limits.speed, ramp)
         if state is State.MANUAL:
