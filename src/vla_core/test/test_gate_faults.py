@@ -223,9 +223,15 @@ def test_invalid_chunk_targets_zero_that_step_and_the_next_valid_one_resumes(dri
     assert (result.state, result.consecutive_errors) == (State.ACTIVE, 1)
     assert result.counts['rejected'] == 1
     event = next(event for event in result.events if event.kind is EventKind.REJECTED)
-    assert event.axis == 'chunk'
+    assert (event.axis, event.from_state) == ('chunk', State.ACTIVE)
     result = driving.step(driving.chunk())
     assert (result.consecutive_errors, result.wanted[0]) == (0, 0.3)
+
+
+@pytest.mark.parametrize('name', ['chunk', 'human'])
+def test_first_error_of_all_counts_as_one(world, name):
+    world.chunking = False
+    assert world.step(Rejected(name, 'nan')).consecutive_errors == 1
 
 
 @pytest.mark.parametrize('kind', BAD)

@@ -214,6 +214,8 @@ def test_exception_before_anything_was_read_stops_at_its_own_time(driving):
 def test_transition_is_an_event_with_its_cause(driving):
     result = driving.step(Stop(StopLevel.ESTOP, 'me', 'why'))
     warning, transition = result.events
+    assert (warning.kind, warning.cause) == (EventKind.WARNING, Cause.ESTOP_REQUESTED)
+    assert (warning.from_state, warning.to_state) == (State.ACTIVE, State.ACTIVE)
     assert warning.text == 'me asks for ESTOP: why'
     assert (transition.kind, transition.cause) == (EventKind.TRANSITION, Cause.ESTOP_REQUESTED)
     assert (transition.from_state, transition.to_state) == (State.ACTIVE, State.ESTOP)
@@ -309,6 +311,24 @@ def test_a_chunk_lapses_and_is_lost_at_the_very_end_of_its_spans(make_world):
     driving.chunking = False
     late = [stepped(driving).causes for _ in range(4)]
     assert late == [(), *[(Cause.CHUNK_LAPSED,)] * 2, (Cause.CHUNK_LOST,)]
+
+
+def test_errors_are_forgotten_after_exactly_half_a_second(driving):
+    driving.now = round(driving.now * 4) / 4
+    driving.chunking = False
+    bad = Rejected('chunk', 'nan')
+    counts = [stepped(driving, *messages).consecutive_errors for messages in ([bad], [], [])]
+    assert counts == [1, 1, 0]
+
+
+def test_a_stop_has_exactly_two_seconds(driving):
+    driving.now = round(driving.now * 4) / 4
+    driving.odom = VELOCITY
+    stepped(driving, request=Request.DISARM)
+    entered = driving.now
+    while stepped(driving).state is State.CONTROLLED_STOP:
+        pass
+    assert (driving.now, driving.results[-1].cause) == (entered + 2.0, Cause.STOP_TIMEOUT)
 
 
 @pytest.mark.parametrize('cause', CLEAR_AFTER)
