@@ -349,6 +349,9 @@ def test_clock_that_is_not_finite_latches(driving, now):
 def test_exception_in_the_node_latches(driving):
     result = driving.step(InternalError('ValueError: bug'))
     assert (result.state, result.cause) == (State.ESTOP, Cause.INTERNAL_ERROR)
+    warning = result.events[0]
+    assert (warning.kind, warning.text) == (EventKind.WARNING, 'ValueError: bug')
+    assert (warning.from_state, warning.cause) == (State.ACTIVE, Cause.INTERNAL_ERROR)
 
 
 @pytest.mark.parametrize('beyond', [(math.nan,) * 6, (0.7, 0, 0, 0, 0, 0), (0, 0.1, 0, 0, 0, 0)])
