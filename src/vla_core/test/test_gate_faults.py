@@ -107,12 +107,16 @@ def test_new_run_is_a_fault_while_armed(make_world, state, sign):
 def test_new_run_while_stopped_is_forgotten_and_forgets(world):
     world.until(State.STOPPED)
     world.step(Record('go', 1, world.run, 9))
+    world.chunking = False
+    assert world.step(Rejected('chunk', 'nan')).consecutive_errors == 1
     world.run += 1
+    assert world.step().consecutive_errors == 0
+    world.chunking = True
     world.sequence = 0
     result = world.go(1.2)
     assert (result.state, result.ready_to_arm) == (State.STOPPED, True)
     assert (result.instruction_id, result.policy_run) == (0, world.run)
-    assert result.counts['rejected'] == 0
+    assert result.counts['rejected'] == 1
 
 
 def test_older_run_is_discarded_uncounted(driving):
