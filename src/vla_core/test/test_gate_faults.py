@@ -107,21 +107,43 @@ def test_new_run_is_a_fault_while_armed(make_world, state, sign):
 def test_new_run_while_stopped_is_forgotten_and_forgets(world):
     world.until(State.STOPPED)
     world.step(Record('go', 1, world.run, 9))
+    world.chunking = False
+    assert world.step(Rejected('chunk', 'nan')).consecutive_errors == 1
     world.run += 1
+    assert world.step().consecutive_errors == 0
+    world.chunking = True
     world.sequence = 0
     result = world.go(1.2)
     assert (result.state, result.ready_to_arm) == (State.STOPPED, True)
     assert (result.instruction_id, result.policy_run) == (0, world.run)
-    assert result.counts['rejected'] == 0
+    assert result.counts['rejected'] == 1
 
 
 def test_older_run_is_discarded_uncounted(driving):
     before = driving.results[-1].counts
     driving.chunking = False
-    result = driving.step(driving.chunk((0.0, 0.0), policy_run=driving.run - 1))
-    assert result.counts['discarded'] == before['discarded'] + 1
+    for _ in range(2):
+        result = driving.step(driving.chunk((0.0, 0.0), policy_run=driving.run - 1))
+    assert result.counts['discarded'] == before['discarded'] + 2
     assert result.counts['errors'] == before['errors']
     assert (result.state, result.wanted[0], result.policy_run) == (State.ACTIVE, 0.3, driving.run)
+
+
+def test_discarded_chunk_is_no_valid_action(driving):
+    driving.chunking = False
+    driving.step(Rejected('chunk', 'nan'))
+    older = driving.chunk((0.0, 0.0), policy_run=driving.run - 1)
+    assert driving.step(older).consecutive_errors == 1
+    driving.step(Command('stop', 1))
+    assert driving.step(driving.chunk()).consecutive_errors == 1
+    # Zeros are obeyed at once, and are one.
+    assert driving.step(driving.chunk((0.0, 0.0))).consecutive_errors == 0
+
+
+def test_run_zero_is_a_run_like_any_other(make_world):
+    driving = make_world(run=0).armed()
+    driving.run = 1
+    assert driving.step().cause is Cause.POLICY_RESTARTED
 
 
 def test_three_holds_a_minute_and_no_more(driving):
@@ -205,9 +227,15 @@ def test_invalid_chunk_targets_zero_that_step_and_the_next_valid_one_resumes(dri
     assert (result.state, result.consecutive_errors) == (State.ACTIVE, 1)
     assert result.counts['rejected'] == 1
     event = next(event for event in result.events if event.kind is EventKind.REJECTED)
-    assert event.axis == 'chunk'
+    assert (event.axis, event.from_state) == ('chunk', State.ACTIVE)
     result = driving.step(driving.chunk())
     assert (result.consecutive_errors, result.wanted[0]) == (0, 0.3)
+
+
+@pytest.mark.parametrize('name', ['chunk', 'human'])
+def test_first_error_of_all_counts_as_one(world, name):
+    world.chunking = False
+    assert world.step(Rejected(name, 'nan')).consecutive_errors == 1
 
 
 @pytest.mark.parametrize('kind', BAD)
@@ -325,6 +353,9 @@ def test_clock_that_is_not_finite_latches(driving, now):
 def test_exception_in_the_node_latches(driving):
     result = driving.step(InternalError('ValueError: bug'))
     assert (result.state, result.cause) == (State.ESTOP, Cause.INTERNAL_ERROR)
+    warning = result.events[0]
+    assert (warning.kind, warning.text) == (EventKind.WARNING, 'ValueError: bug')
+    assert (warning.from_state, warning.cause) == (State.ACTIVE, Cause.INTERNAL_ERROR)
 
 
 @pytest.mark.parametrize('beyond', [(math.nan,) * 6, (0.7, 0, 0, 0, 0, 0), (0, 0.1, 0, 0, 0, 0)])
@@ -349,6 +380,8 @@ def test_clipped_chunks_are_counted(driving):
     result = driving.go(0.2)
     assert result.counts['clipped'] == 10
     assert result.allowed[0] == 0.6
+    driving.velocity = (0.6, -1.2)
+    assert driving.go(0.2).counts['clipped'] == 10
 
 
 @pytest.mark.parametrize('stop', ['word', 'hold', 'estop', 'idle'])

@@ -240,6 +240,13 @@ def _take(points, x, y, yaw=0.0):
         (CORNER, -0.3, -0.4, 0.5),
         (CORNER[::-1], 1.0, 1.0, -1.0),
         (CORNER[::-1], -1.0, -1.0, 1.0),
+        # Level with a corner, and with a side.
+        (SQUARE, 3.0, 2.0, -1.0),
+        (SQUARE, -3.0, -2.0, -1.0),
+        (CORNER, 3.0, 0.0, -1.0),
+        (CORNER, -1.0, 0.0, 1.0),
+        (CORNER[::-1], -3.0, 0.0, -1.0),
+        (CORNER[::-1], -1.0, 0.0, 1.0),
     ],
 )
 def test_distance_to_the_fence(points, x, y, inside):
@@ -270,6 +277,26 @@ def test_way_out_of_a_breach_makes_it_smaller(x, y, yaw, speed):
     assert moved.inside >= fence.inside - (1e-7 if fence.inside < 0.0 else abs(speed))
 
 
+def test_way_along_the_fence_is_no_way_out():
+    along = (0.1, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert _take(SQUARE, 0.0, 2.5).escape(along) == ZERO
+    # Back and along is.
+    back = (0.1, -0.1, 0.0, 0.0, 0.0, 0.0)
+    assert _take(SQUARE, 0.0, 2.5).escape(back) == back
+
+
+def test_pose_on_a_border_is_beyond_it():
+    fence = Fence(FenceConfig(SQUARE, slow_within=0.5))
+
+    def take(x):
+        fence.take(Odom(ZERO, 0.0, (x, 0.0, 0.0), 'odom'))
+        return fence.near, fence.breached
+
+    assert take(0.0) == (False, False)
+    assert take(1.5) == (True, False)
+    assert take(2.0) == (True, True)
+
+
 @given(st.tuples(*[st.floats(-5.0, 5.0)] * 2), st.floats(0.0, 1.0))
 def test_no_point_of_the_edge_is_nearer(point, share):
     start, end = (-1.0, 2.0), (3.0, -1.0)
@@ -281,7 +308,8 @@ def test_no_point_of_the_edge_is_nearer(point, share):
 def test_fence_without_a_pose_counts_as_breached():
     fence = Fence(FenceConfig(SQUARE))
     assert fence.breached
-    assert fence.escape((0.1, 0.0, 0.0, 0.0, 0.0, 0.1)) == (0.0, 0.0, 0.0, 0.0, 0.0, 0.1)
+    assert fence.near
+    assert fence.escape((0.1, 0.1, 0.0, 0.0, 0.0, 0.1)) == (0.0, 0.0, 0.0, 0.0, 0.0, 0.1)
     with pytest.raises(ObservationError, match="'map'"):
         fence.take(Odom(ZERO, 0.0, (0.0, 0.0, 0.0), 'map'))
 

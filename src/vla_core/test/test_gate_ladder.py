@@ -222,6 +222,11 @@ def _old(world):
     world.go(0.62)
 
 
+def _silent(world):
+    world.chunking = False
+    world.go(1.2)
+
+
 def _deaf(world):
     world.odom_on = False
     world.go(0.6)
@@ -249,6 +254,7 @@ def _holds(world):
         (_hung, Cause.POLICY_HUNG, 'policy busy', 0.6, 0.5, 'max_inference'),
         (_past_end, Cause.CHUNK_LAPSED, 'past the end of the chunk', 0.0, 0.0, ''),
         (_old, Cause.CHUNK_LAPSED, 'observation age', 0.599, 0.6, 'max_observation_age'),
+        (_silent, Cause.CHUNK_LOST, 'no playable chunk', 0.5, 0.5, 'max_observation_age'),
         (_deaf, Cause.ODOM_LOST, 'odom age', 0.5, 0.5, 'odom'),
         (_writers, Cause.SECOND_WRITER, 'publishers of cmd_vel', 3.0, 1.0, ''),
         (_errors, Cause.ERRORS_IN_ROW, 'errors in a row', 6.0, 5.0, ''),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import pytest
 
 from vla_core.gate.limits import approach, clamp, holds, Limits, ZERO
+from vla_core.robot import AxisConfig
 
 ANY = st.one_of(
     st.floats(),
@@ -19,6 +20,15 @@ LIMITS = Limits(
     decel=(2.0, 0.0, 0.0, 0.0, 0.0, 4.0),
 )
 WITHIN = st.tuples(st.floats(-0.6, 0.6), *[st.just(0.0)] * 4, st.floats(-1.2, 1.2))
+
+
+def test_limits_are_the_robot_files_and_zero_for_an_axis_that_it_lacks(make_world):
+    axes = (
+        AxisConfig(0.6, 1.0, 2.0, 'linear.x'),
+        *[None] * 4,
+        AxisConfig(1.2, 3.0, 4.0, 'angular.z'),
+    )
+    assert Limits.of(make_world(axes=axes).robot) == LIMITS
 
 
 @given(VECTORS, st.floats(0.0, 1.0))

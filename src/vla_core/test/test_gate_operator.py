@@ -50,10 +50,13 @@ def test_simulated_robot_arms_itself_once_when_all_is_ready(make_world):
     assert world.states == [State.INIT, State.STOPPED, State.ARMING, State.ACTIVE]
 
 
-@pytest.mark.parametrize('stop', ['fault', 'estop', 'disarm', 'person', 'estop before arming'])
+@pytest.mark.parametrize(
+    'stop', ['fault', 'estop', 'disarm', 'person', 'estop in STOPPED', 'estop in INIT']
+)
 def test_it_never_arms_itself_again(make_world, stop):
     world = make_world(self_arm=True, simulated=True)
-    world.until(State.STOPPED if stop == 'estop before arming' else State.ACTIVE)
+    if stop != 'estop in INIT':
+        world.until(State.STOPPED if stop == 'estop in STOPPED' else State.ACTIVE)
     if stop == 'person':
         _drive(world, 0.5)
     else:

@@ -7,12 +7,13 @@ and not a step later.
 from dataclasses import asdict
 import math
 
+import numpy as np
 import pytest
 
 from vla_core.errors import ActionRejected
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.chunks import check, rows
-from vla_core.gate.config import STAMP_AHEAD
+from vla_core.gate.config import GROSS, STAMP_AHEAD
 from vla_core.gate.debounce import CLEAR_AFTER, Debounce
 from vla_core.gate.limits import approach, clamp, holds, Limits, ZERO
 from vla_core.gate.messages import (
@@ -28,7 +29,7 @@ from vla_core.gate.messages import (
     StopLevel,
 )
 from vla_core.player import ROUNDING
-from vla_core.types import Representation, Status
+from vla_core.types import NATIVE_AXES, NATIVE_UNITS, Representation, Status
 
 QUARTER = 0.25
 WARNINGS = ('estop: none in the robot file', 'no heartbeat of a monitor')
@@ -213,6 +214,8 @@ def test_exception_before_anything_was_read_stops_at_its_own_time(driving):
 def test_transition_is_an_event_with_its_cause(driving):
     result = driving.step(Stop(StopLevel.ESTOP, 'me', 'why'))
     warning, transition = result.events
+    assert (warning.kind, warning.cause) == (EventKind.WARNING, Cause.ESTOP_REQUESTED)
+    assert (warning.from_state, warning.to_state) == (State.ACTIVE, State.ACTIVE)
     assert warning.text == 'me asks for ESTOP: why'
     assert (transition.kind, transition.cause) == (EventKind.TRANSITION, Cause.ESTOP_REQUESTED)
     assert (transition.from_state, transition.to_state) == (State.ACTIVE, State.ESTOP)
@@ -229,6 +232,12 @@ def test_failed_assertion_is_an_event_with_the_command_and_the_limit(driving, mo
         'command (9.0, 0, 0, 0, 0, 0): expected finite, within (0.6, 0.0, 0.0, 0.0, 0.0, 1.2)'
     )
     assert (transition.to_state, transition.cause) == (State.FAULT, Cause.ASSERTION)
+
+
+def test_failed_assertion_hides_no_other_cause(driving, monkeypatch):
+    monkeypatch.setattr('vla_core.gate.drive.approach', lambda *_: (9.0, 0, 0, 0, 0, 0))
+    result = driving.step(Stop(StopLevel.SLOW))
+    assert result.causes == (Cause.SLOW_REQUESTED, Cause.ASSERTION)
 
 
 def stepped(world, *messages, request=None):
@@ -280,6 +289,48 @@ def test_a_hold_is_forgotten_after_exactly_a_minute(driving, late, state):
     assert stepped(driving, hold).state is state
 
 
+def test_a_hold_counts_again_after_exactly_a_second(driving):
+    driving.now = round(driving.now * 4) / 4
+    driving.busy_age = 0.3
+    assert stepped(driving).state is State.HOLD
+    entered = driving.now
+    while stepped(driving).state is State.HOLD:
+        pass
+    # The budget is three holds: one for each second, and none for the fourth.
+    assert driving.now == entered + 3.0
+    result = driving.results[-1]
+    assert (result.state, result.cause) == (State.CONTROLLED_STOP, Cause.HOLD_BUDGET)
+    # What made it hold is still named beside what stops it.
+    assert result.causes == (Cause.BUSY_TOO_LONG, Cause.HOLD_BUDGET)
+
+
+def test_a_chunk_lapses_and_is_lost_at_the_very_end_of_its_spans(make_world):
+    driving = make_world(max_observation_age=0.5).armed()
+    driving.now = round(driving.now * 4) / 4
+    stepped(driving)
+    driving.chunking = False
+    late = [stepped(driving).causes for _ in range(4)]
+    assert late == [(), *[(Cause.CHUNK_LAPSED,)] * 2, (Cause.CHUNK_LOST,)]
+
+
+def test_errors_are_forgotten_after_exactly_half_a_second(driving):
+    driving.now = round(driving.now * 4) / 4
+    driving.chunking = False
+    bad = Rejected('chunk', 'nan')
+    counts = [stepped(driving, *messages).consecutive_errors for messages in ([bad], [], [])]
+    assert counts == [1, 1, 0]
+
+
+def test_a_stop_has_exactly_two_seconds(driving):
+    driving.now = round(driving.now * 4) / 4
+    driving.odom = VELOCITY
+    stepped(driving, request=Request.DISARM)
+    entered = driving.now
+    while stepped(driving).state is State.CONTROLLED_STOP:
+        pass
+    assert (driving.now, driving.results[-1].cause) == (entered + 2.0, Cause.STOP_TIMEOUT)
+
+
 @pytest.mark.parametrize('cause', CLEAR_AFTER)
 def test_a_cause_outlives_its_reason_by_its_span_and_no_longer(cause):
     debounce, span = Debounce(), CLEAR_AFTER[cause]
@@ -299,6 +350,14 @@ def test_a_cause_outlives_its_reason_by_its_span_and_no_longer(cause):
         ({}, 1, 0.0, 'sequence 1: expected more than 1'),
         ({}, -1, 0.051, 'stamp 0.051 s ahead: expected at most 0.05 s'),
         ({}, -1, math.nan, 'stamp nan s ahead: expected at most 0.05 s'),
+        ({'names': (*NATIVE_AXES[:5], 'yaw', 'gripper')}, -1, 0.0, "yaw.*expected 'angular.z'"),
+        (
+            {'units': (*NATIVE_UNITS[:5], 'deg/s', '1')},
+            -1,
+            0.0,
+            "angular.z is 'deg/s': expected 'rad/s'",
+        ),
+        ({'data': np.full((8, 7), -10.5)}, -1, 0.0, 'linear.x of 10.5: expected at most 10'),
     ],
 )
 def test_refused_chunk_says_what_was_expected(world, changes, last, ahead, text):
@@ -310,6 +369,10 @@ def test_refused_chunk_says_what_was_expected(world, changes, last, ahead, text)
 @pytest.mark.parametrize('ahead', [STAMP_AHEAD, STAMP_AHEAD + ROUNDING])
 def test_stamp_as_far_ahead_as_is_allowed_is_good(world, ahead):
     check(world.chunk().chunk, world.robot, 0, ahead)
+
+
+def test_number_as_large_as_is_allowed_is_good(world):
+    check(world.chunk((GROSS, -GROSS)).chunk, world.robot, 0, 0.0)
 
 
 def test_velocity_of_a_policy_that_does_not_run_is_refused_with_its_status(world):

@@ -79,6 +79,7 @@ TABLE = [
         (f'{cause.name}, no holds left', _facts(cause, holds_left=0), 'ISCCMHCEF')
         for cause in HICCUPS
     ),
+    ('hiccup, one hold left', _facts(Cause.CHUNK_LAPSED, holds_left=1), 'ISHHMHCEF'),
     *((cause.name, _facts(cause), 'ISCCMCCEF') for cause in POLICY_FAULTS),
     *((cause.name, _facts(cause), 'ISCCCCCEF') for cause in ROBOT_FAULTS),
     *((cause.name, _facts(cause), 'EEEEEEEEF') for cause in EMERGENCIES),
@@ -239,6 +240,8 @@ def test_every_state_against_every_set_of_facts(state):
         assert after in _demanded(state, facts), (facts, after)
         # A cause that is named is active.
         assert not cause or cause in facts.causes or cause is Cause.HOLD_BUDGET
+        # A state in which the robot drives has none.
+        assert not cause or after not in (State.ARMING, State.ACTIVE, State.MANUAL)
 
 
 @pytest.mark.parametrize('state', ORDER)

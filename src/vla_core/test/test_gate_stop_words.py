@@ -6,7 +6,7 @@ import pytest
 
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.limits import ZERO
-from vla_core.gate.messages import Command, Record, Request
+from vla_core.gate.messages import Command, Record, Request, Stop, StopLevel
 from vla_core.gate.stopwait import StopWait
 from vla_core.types import Status
 
@@ -120,6 +120,12 @@ def test_cancelled_goal_is_a_stop_by_its_record(driving):
     assert driving.step().cause is Cause.NONE
 
 
+def test_record_of_the_very_instruction_that_moves_the_robot_stops_it(driving):
+    result = driving.step(_record(driving, 'stop', driving.instruction_id))
+    assert (result.cause, result.wanted) == (Cause.STOP_WORD, ZERO)
+    assert driving.go(1.0).published == ZERO
+
+
 def test_zero_chunks_are_accepted_while_waiting(driving):
     driving.step(_stop(driving))
     driving.status, driving.velocity = Status.IDLE, (0.0, 0.0)
@@ -138,6 +144,15 @@ def test_zero_chunk_of_the_next_instruction_ends_the_wait(driving):
     assert driving.results[-1].cause is Cause.NONE
 
 
+def test_hold_does_not_end_the_wait(driving):
+    driving.step(_stop(driving))
+    assert driving.step(Stop(StopLevel.HOLD)).state is State.HOLD
+    driving.until(State.ACTIVE)
+    result = driving.go(2.0)
+    assert (result.state, result.cause) == (State.ACTIVE, Cause.STOP_WORD)
+    assert result.published == ZERO
+
+
 def test_arming_ends_the_wait(driving):
     driving.step(_stop(driving))
     driving.step(request=Request.DISARM)
@@ -152,6 +167,19 @@ def test_arming_ends_the_wait(driving):
 def test_stop_word_while_stopped_blocks_nothing(world):
     world.until(State.STOPPED)
     world.step(_stop(world))
+    assert world.go(1.2).ready_to_arm
+    world.step(request=Request.ARM)
+    # The wait is over with the arming, not with the next chunk.
+    assert world.step(quiet=True).causes == ()
+    assert world.until(State.ACTIVE).wanted[0] == 0.3
+
+
+def test_stop_word_before_the_first_chunk_blocks_nothing(world):
+    world.chunking = False
+    world.until(State.STOPPED)
+    world.step(_stop(world), _record(world, 'stop', 2, STAMP))
+    assert world.gate.state is State.STOPPED
+    world.chunking = True
     assert world.go(1.2).ready_to_arm
 
 
@@ -176,3 +204,7 @@ def test_flood_of_records_is_bounded():
     for index in range(1, 10_000):
         wait.record(index, index, held_id=0)
     assert len(wait._records) == 32
+    # The newest are kept: their words find them, after the next instruction took over.
+    wait.word(9_999 - 31, held_id=10_000)
+    wait.word(9_999, held_id=10_000)
+    assert not wait.waiting

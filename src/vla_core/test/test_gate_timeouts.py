@@ -197,9 +197,11 @@ def test_chunk_from_the_future_is_refused(driving, ahead, accepted, stamp):
     driving.now += 0.02
     chunk = driving.chunk(**{stamp: driving.now + ahead})
     before = driving.results[-1].counts
-    counts = driving.step(chunk, dt=0.0).counts
-    assert counts['accepted'] - before['accepted'] == accepted
-    assert counts['rejected'] - before['rejected'] == (not accepted)
+    result = driving.step(chunk, dt=0.0)
+    assert result.counts['accepted'] - before['accepted'] == accepted
+    assert result.counts['rejected'] - before['rejected'] == (not accepted)
+    # One that is good is played at once.
+    assert (result.sequence == driving.sequence) is accepted
 
 
 @pytest.mark.parametrize(('offset', 'over'), JUST)
@@ -327,8 +329,11 @@ def test_lockstep_chunk_waits_for_the_tick_after_its_observation(make_world):
     world = make_world(timing=Timing.lockstep(0.02)).armed()
     world.chunking = False
     world.step(world.chunk((0.5, 0.0), start=world.now + 0.02, observed=world.now + 0.02))
-    assert world.results[-1].wanted[0] == 0.3
-    assert world.step().wanted[0] == 0.5
+    result = world.results[-1]
+    # What is said is the chunk that is played, not the newest.
+    assert (result.wanted[0], result.sequence) == (0.3, world.sequence - 1)
+    result = world.step()
+    assert (result.wanted[0], result.sequence) == (0.5, world.sequence)
 
 
 def test_lockstep_trusts_a_policy_that_was_not_heard_yet(make_world):
@@ -350,6 +355,21 @@ def test_time_that_goes_back_stands_still(driving):
     driving.velocity = (0.6, 0.0)
     result = driving.step(dt=-0.5)
     assert result.published == before.published
+
+
+@pytest.mark.parametrize('back', [1.0, 5.0])
+def test_time_that_goes_back_while_arming_turns_no_velocity_around(make_world, back):
+    world = make_world(velocity=(-0.3, 0.2))
+    world.until(State.STOPPED)
+    world.go(1.1)
+    world.step(request=Request.ARM)
+    world.go(0.2)
+    assert world.published[0] < 0.0
+    world.now -= back
+    for _ in range(100):
+        result = world.step()
+        assert result.state is not State.FAULT
+        assert result.published[0] <= 0.0 <= result.published[5]
 
 
 def test_speed_scale_slows_every_speed(make_world):

@@ -219,6 +219,14 @@ def test_slow_zone_slows_at_once_and_recovers_late(make_walls):
     assert result.published[0] == pytest.approx(0.3)
 
 
+def test_slow_zone_is_not_why_a_robot_is_stopped(make_walls):
+    walls = make_walls(slow=SLOW)
+    walls.points.append((0.7, 0.0))
+    walls.until(State.STOPPED)
+    result = walls.step()
+    assert (result.cause, result.causes) == (Cause.NONE, (Cause.ZONE_SLOW,))
+
+
 def test_slow_zone_slows_a_person_too(make_walls):
     walls = make_walls(slow=SLOW).armed()
     walls.points.append((0.7, 0.0))
@@ -242,6 +250,14 @@ def test_approach_never_reaches_the_wall(make_walls):
     assert 1.1 < x < 1.2 - STANDOFF / 2.0
     assert result.cause is Cause.ZONE_APPROACH
     assert result.published[0] < 0.01
+
+
+def test_approach_that_is_slower_than_the_zone_is_named_beside_it(make_walls):
+    walls = make_walls(slow=SLOW, approach=1.0, velocity=(0.6, 0.0)).armed()
+    walls.points.append((0.5, 0.0))
+    result = walls.step()
+    assert result.cause is Cause.ZONE_APPROACH
+    assert result.causes == (Cause.ZONE_SLOW, Cause.ZONE_APPROACH)
 
 
 @pytest.mark.parametrize(
@@ -446,6 +462,12 @@ def test_request_to_be_slow_lasts_and_recovers(driving):
     assert (result.state, result.cause) == (State.ACTIVE, Cause.SLOW_REQUESTED)
     assert result.allowed[0] == pytest.approx(0.15)
     assert driving.go(2.5).published[0] == pytest.approx(0.3)
+    events = [event for result in driving.results for event in result.events]
+    # A request has no number, so nothing follows its name.
+    assert [event.text for event in events if event.kind is EventKind.SPEED] == [
+        'slower: SLOW_REQUESTED',
+        'full speed after: SLOW_REQUESTED',
+    ]
 
 
 def test_every_rung_in_order(make_walls):

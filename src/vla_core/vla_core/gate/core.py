@@ -91,11 +91,10 @@ class Gate:
         causes = hearing.causes(self._state, self._since, now, inputs.wall)
         blockers = self._blockers(causes, now, inputs.wall)
         reply = self._answer(request, blockers) if request else None
-        before = self._state
         self._change(now, causes, blockers, request)
         causes = self._count_long_hold(now, causes)
-        if self._state is not before:
-            blockers = self._blockers(causes, now, inputs.wall)
+        # Again, for the state may be another one.
+        blockers = self._blockers(causes, now, inputs.wall)
         return self._decide(now, inputs.wall, dt, causes, blockers, reply)
 
     def _crashed(self, now: float, error: Exception) -> Result:
@@ -241,7 +240,8 @@ class Gate:
         self._warn(wall)
         self._report_pace(now, blocked)
         cause = self._cause
-        if self._state in (State.ARMING, State.ACTIVE, State.MANUAL) and not cause:
+        # These three are entered without a cause.
+        if self._state in (State.ARMING, State.ACTIVE, State.MANUAL):
             stopped = self._state is State.ACTIVE and stream.stop.waiting
             cause = Cause.STOP_WORD if stopped else self._slowed_by
         return Result(
@@ -295,7 +295,7 @@ class Gate:
             reason = self._hearing.explain(named, self._since, now, self._wall)
             what = 'blocked' if blocked else 'slower' if cause else 'full speed after'
             text = f'{what}: {named.name}' + (f': {reason}' if cause and str(reason) else '')
-            self._event(EventKind.SPEED, text, named, self._state, reason)
+            self._event(EventKind.SPEED, text, named, reason=reason)
         self._slowed_by = cause
 
     def _event(

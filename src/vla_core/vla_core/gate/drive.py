@@ -45,7 +45,8 @@ class Drive:
         """
         ramp = 1.0
         if state is State.ARMING:
-            ramp = ARMING_SHARE * min(1.0, (now - since) / ARMING_SPAN)
+            # Below zero, where time went back, it would turn the velocity around.
+            ramp = ARMING_SHARE * max(0.0, (now - since) / ARMING_SPAN)
         limited = clamp(wanted, self._limits.speed, ramp)
         if state is State.MANUAL:
             limited = self._around.escape(limited)

@@ -16,10 +16,8 @@ class StopWait:
 
     def __init__(self) -> None:
         """Start without a stop."""
-        self.waiting = False
-        self._unrecorded: int | None = None
-        self._last_id = -1
         self._records: OrderedDict[int, int] = OrderedDict()
+        self.end()
 
     def clear(self) -> None:
         """Forget everything: a new policy run counts its ids afresh."""
@@ -29,7 +27,7 @@ class StopWait:
     def end(self) -> None:
         """End the wait, whatever is being obeyed: somebody armed the robot."""
         self.waiting = False
-        self._unrecorded = None
+        self._unrecorded: int | None = None
         self._last_id = -1
 
     def word(self, source_stamp: int, held_id: int) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import math
 
-from vla_core.errors import ActionRejected
 from vla_core.gate.chunks import check, gripper_rows, rows
 from vla_core.gate.config import CHUNK_FAULT, Timing
 from vla_core.gate.limits import Limits, Vector
@@ -77,19 +76,15 @@ class PolicyStream:
             True if it was accepted: a valid action.
 
         Raises:
-            ActionRejected: if the robot must not play it; the target is zero from now on.
+            ActionRejected: if the robot must not play it; whoever hears that calls void.
         """
         chunk = message.chunk
         if chunk.policy_run < self.run:
             self._counts['discarded'] += 1
             return False
         start, observed = message.start, message.observed
-        try:
-            check(chunk, self._robot, self._last_sequence, max(start, observed) - message.at)
-            velocities = rows(chunk, self._robot)
-        except ActionRejected:
-            self._void = True
-            raise
+        check(chunk, self._robot, self._last_sequence, max(start, observed) - message.at)
+        velocities = rows(chunk, self._robot)
         self._last_sequence = chunk.sequence
         # A discarded chunk is no silence: it shows a living policy and a living camera.
         self._until = min(
