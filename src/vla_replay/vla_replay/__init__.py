@@ -1,0 +1,1 @@
+"""Record and replay: bags, the flight recorder and tools."""

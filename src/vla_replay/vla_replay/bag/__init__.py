@@ -1,0 +1,1 @@
+"""Bags in the format of rosbag2, without rosbag2 and without rclpy."""

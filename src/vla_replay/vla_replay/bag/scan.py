@@ -1,0 +1,299 @@
+"""Read an MCAP file record by record, up to where it is torn; no index is needed.
+
+A recorder that is killed leaves a file without index, whose last record may be cut in two. After a
+power failure the end may be zeros. Records: https://mcap.dev/spec
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+import heapq
+from io import BytesIO
+import mmap
+from pathlib import Path
+import struct
+from types import TracebackType
+from typing import Any
+import zlib
+
+import lz4.frame
+from mcap.data_stream import ReadDataStream
+from mcap.opcode import Opcode
+from mcap.records import Attachment, Channel, Chunk, Header, Metadata, Schema
+import zstandard
+
+from vla_replay.bag.topics import Message
+from vla_replay.errors import BagError
+
+MAGIC = b'\x89MCAP0\r\n'
+_HEAD = struct.Struct('<BQ')
+_MESSAGE = struct.Struct('<HIQQ')
+_KNOWN = frozenset(int(code) for code in Opcode)
+#: Bytes of a chunk before its compression's name; the shortest chunk.
+_CHUNK_HEAD = struct.Struct('<QQQI')
+#: Bytes that one chunk may unfold to: far above what any recorder makes.
+_LARGEST = 1 << 31
+
+Buffer = bytes | mmap.mmap
+
+
+@dataclass
+class Piece:
+    """A chunk with messages, or one message that lies outside of chunks.
+
+    Attributes:
+        offset: of its content in the file.
+        length: of its content.
+        chunk: whether it is a chunk.
+        first_ns: earliest stamp in it.
+        last_ns: latest stamp in it.
+    """
+
+    offset: int
+    length: int
+    chunk: bool
+    first_ns: int
+    last_ns: int
+
+
+@dataclass
+class Scan:
+    """What an MCAP file holds.
+
+    Attributes:
+        path: of the file.
+        channels: by id.
+        schemas: by id.
+        counts: channel id -> messages.
+        pieces: where the messages are.
+        attachments: name -> content.
+        metadata: name -> content of the last record of that name.
+        end: bytes that could be read.
+        size: bytes of the file.
+        problem: what is wrong at `end`; empty: nothing.
+        skipped: stretches of the file that were left out.
+    """
+
+    path: Path
+    channels: dict[int, Channel] = field(default_factory=dict)
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
+    pieces: list[Piece] = field(default_factory=list)
+    attachments: dict[str, bytes] = field(default_factory=dict)
+    metadata: dict[str, dict[str, str]] = field(default_factory=dict)
+    end: int = 0
+    size: int = 0
+    problem: str = ''
+    skipped: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Open the file; an empty one has nothing in it."""
+        self._stream = self.path.open('rb')
+        self.size = self.path.stat().st_size
+        self._data: Buffer = b''
+        if self.size:
+            self._data = mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def close(self) -> None:
+        """Close the file."""
+        if isinstance(self._data, mmap.mmap):
+            self._data.close()
+        self._stream.close()
+
+    def __enter__(self) -> 'Scan':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def read(self, mend: bool = False) -> None:
+        """Read what is there.
+
+        Args:
+            mend: go on behind a damaged place, with the next chunk that is whole.
+
+        Raises:
+            BagError: if it is no MCAP file of ROS 2.
+        """
+        beginning = self._data[: len(MAGIC)]
+        if beginning != MAGIC[: len(beginning)]:
+            raise BagError(f'{self.path}: begins with {bytes(beginning)!r}: expected MCAP')
+        self.end = min(self.size, len(MAGIC))
+        self.problem = 'no index'
+        while self.end < self.size:
+            try:
+                done = self._record()
+            except BagError:
+                raise
+            except Exception as error:  # mcap, zstandard and lz4 raise a dozen kinds on damage
+                found = self._next_chunk(self.end + 1) if mend else None
+                if found is None:
+                    self.problem = f'{type(error).__name__}: {error}'.splitlines()[0][:120]
+                    return
+                self.skipped.append((self.end, found))
+                self.end = found
+            else:
+                if done:
+                    self.problem = ''
+                    return
+
+    def messages(
+        self, channels: dict[int, str], start_ns: int | None, end_ns: int | None
+    ) -> Iterator[Message]:
+        """Yield messages by stamp.
+
+        Args:
+            channels: id -> name of the topic, those that are wanted.
+            start_ns: earliest stamp; None: any.
+            end_ns: stamp before which they end; None: any.
+        """
+        waiting: list[tuple[int, int, int, bytes]] = []
+        number = 0
+        for piece in sorted(self.pieces, key=lambda one: one.first_ns):
+            if start_ns is not None and piece.last_ns < start_ns:
+                continue
+            if end_ns is not None and piece.first_ns >= end_ns:
+                break
+            while waiting and waiting[0][0] < piece.first_ns:
+                stamp, _, channel, data = heapq.heappop(waiting)
+                yield Message(channels[channel], stamp, data)
+            for channel, stamp, data in self._messages(piece):
+                late = end_ns is not None and stamp >= end_ns
+                early = start_ns is not None and stamp < start_ns
+                if channel in channels and not late and not early:
+                    heapq.heappush(waiting, (stamp, number, channel, data))
+                    number += 1
+        while waiting:
+            stamp, _, channel, data = heapq.heappop(waiting)
+            yield Message(channels[channel], stamp, data)
+
+    def _record(self) -> bool:
+        """Read the record at `end`; return whether it is the last one."""
+        code, length = _HEAD.unpack_from(self._data, self.end)
+        begin = self.end + _HEAD.size
+        if begin + length > self.size:
+            raise ValueError(f'a record of {length} bytes where {self.size - begin} are left')
+        if code == Opcode.CHUNK:
+            self._chunk(begin, length)
+        elif code == Opcode.MESSAGE:
+            channel, stamp, _ = _message(self._data, begin, length)
+            self._count(channel)
+            self.pieces.append(Piece(begin, length, False, stamp, stamp))
+        elif code == Opcode.FOOTER:
+            if self._data[begin + length : begin + length + len(MAGIC)] != MAGIC:
+                raise ValueError('no magic behind the footer')
+        elif code in _KNOWN:
+            self._other(code, self._data[begin : begin + length])
+        elif code < 0x80:
+            raise ValueError(f'record of kind {code}')
+        self.end = begin + length
+        return code == Opcode.FOOTER
+
+    def _other(self, code: int, body: bytes) -> None:
+        if code == Opcode.HEADER:
+            profile = Header.read(_stream(body)).profile
+            if profile != 'ros2':
+                raise BagError(f'{self.path}: MCAP of profile {profile!r}: expected ros2')
+        elif code == Opcode.SCHEMA:
+            schema = Schema.read(_stream(body))
+            self.schemas.setdefault(schema.id, schema)
+        elif code == Opcode.CHANNEL:
+            channel = Channel.read(_stream(body))
+            self.channels.setdefault(channel.id, channel)
+        elif code == Opcode.ATTACHMENT:
+            if zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], 'little') != 0:
+                raise ValueError('checksum of an attachment')
+            attachment = Attachment.read(_stream(body))
+            self.attachments[attachment.name] = attachment.data
+        elif code == Opcode.METADATA:
+            record = Metadata.read(_stream(body))
+            self.metadata[record.name] = record.metadata
+
+    def _chunk(self, begin: int, length: int) -> None:
+        counts: dict[int, int] = {}
+        stamps = []
+        for code, body in _unfold(self._data[begin : begin + length]):
+            if code == Opcode.MESSAGE:
+                channel, stamp, _ = _message(body, 0, len(body))
+                counts[channel] = counts.get(channel, 0) + 1
+                stamps.append(stamp)
+            elif code in (Opcode.SCHEMA, Opcode.CHANNEL):
+                self._other(code, body)
+        for channel, count in counts.items():
+            self._count(channel, count)
+        if stamps:
+            self.pieces.append(Piece(begin, length, True, min(stamps), max(stamps)))
+
+    def _count(self, channel: int, count: int = 1) -> None:
+        self.counts[channel] = self.counts.get(channel, 0) + count
+
+    def _messages(self, piece: Piece) -> Iterator[tuple[int, int, bytes]]:
+        if not piece.chunk:
+            yield _message(self._data, piece.offset, piece.length)
+            return
+        for code, body in _unfold(self._data[piece.offset : piece.offset + piece.length]):
+            if code == Opcode.MESSAGE:
+                yield _message(body, 0, len(body))
+
+    def _next_chunk(self, begin: int) -> int | None:
+        """Return where the next whole chunk begins."""
+        code = bytes([Opcode.CHUNK])
+        at = self._data.find(code, begin)
+        while at >= 0:
+            if at + _HEAD.size <= self.size:
+                length = _HEAD.unpack_from(self._data, at)[1]
+                content = at + _HEAD.size
+                if _CHUNK_HEAD.size <= length <= self.size - content:
+                    try:
+                        next(_unfold(self._data[content : content + length]))
+                    except Exception:  # noqa: S110: what is no chunk fails in many ways
+                        pass
+                    else:
+                        return at
+            at = self._data.find(code, at + 1)
+        return None
+
+
+def _stream(body: bytes) -> ReadDataStream:
+    return ReadDataStream(BytesIO(body))
+
+
+def _message(data: Any, begin: int, length: int) -> tuple[int, int, bytes]:
+    channel, _, stamp, _ = _MESSAGE.unpack_from(data, begin)
+    return channel, stamp, data[begin + _MESSAGE.size : begin + length]
+
+
+def _unfold(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the records of a chunk, whose checksum is compared first.
+
+    Raises:
+        ValueError: if it is not whole.
+    """
+    chunk = Chunk.read(_stream(body))
+    size = chunk.uncompressed_size
+    if size > _LARGEST:
+        raise ValueError(f'a chunk of {size} bytes: expected at most {_LARGEST}')
+    if chunk.compression == 'zstd':
+        content = zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=size)
+    elif chunk.compression == 'lz4':
+        content = lz4.frame.decompress(chunk.data)
+    elif chunk.compression == '':
+        content = chunk.data
+    else:
+        raise ValueError(f'compression {chunk.compression!r}: expected zstd, lz4 or none')
+    if len(content) != size:
+        raise ValueError(f'a chunk of {len(content)} bytes: expected {size}')
+    if chunk.uncompressed_crc and zlib.crc32(content) != chunk.uncompressed_crc:
+        raise ValueError('checksum of a chunk')
+    at = 0
+    while at < size:
+        code, length = _HEAD.unpack_from(content, at)
+        at += _HEAD.size
+        if at + length > size:
+            raise ValueError(f'a record of {length} bytes where {size - at} are left')
+        yield code, content[at : at + length]
+        at += length

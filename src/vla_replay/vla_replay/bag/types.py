@@ -1,0 +1,94 @@
+"""Definitions and hashes of message types: those of rosbags, and those of installed packages."""
+
+from functools import lru_cache
+from pathlib import Path
+import re
+
+from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
+from rosbags.interfaces import Nodetype
+from rosbags.typesys import get_types_from_msg, get_typestore, Stores
+from rosbags.typesys.store import Typestore
+
+from vla_replay.errors import BagError
+
+#: How a definition in IDL begins.
+IDL = '=' * 80 + '\nIDL: '
+#: rosbags hashes `char` otherwise than ROS 2 does, where it is a uint8.
+_CHAR = re.compile(r'^\s*char\b', re.MULTILINE)
+
+
+class Types:
+    """Message types by name; one that rosbags does not ship is looked up where it is installed."""
+
+    def __init__(self) -> None:
+        """Begin with the types of ROS 2 Jazzy."""
+        self.store: Typestore = get_typestore(Stores.ROS2_JAZZY)
+
+    def definition(self, name: str) -> str:
+        """Return the text of a type and of all types in it.
+
+        Raises:
+            BagError: if the type is not known.
+        """
+        self._load(name)
+        text, _ = self.store.generate_msgdef(name, ros_version=2)
+        return str(text)
+
+    def type_hash(self, name: str) -> str:
+        """Return the RIHS01 hash of a type.
+
+        Raises:
+            BagError: if the type is not known.
+        """
+        self._load(name)
+        return str(self.store.hash_rihs01(name))
+
+    def _load(self, name: str) -> None:
+        if name in self.store.fielddefs:
+            return
+        found = get_types_from_msg(_installed(name), name)
+        for _, fields in found.values():
+            for _, description in fields:
+                inner = _named(description)
+                if inner:
+                    self._load(inner)
+        self.store.register(found)
+
+
+@lru_cache(maxsize=256)
+def hash_of(name: str, definition: str) -> str:
+    """Return the RIHS01 hash of a complete definition; empty: it cannot be told.
+
+    Raises:
+        BagError: if the definition cannot be read.
+    """
+    if not definition or definition.startswith(IDL) or _CHAR.search(definition):
+        return ''
+    try:
+        store = get_typestore(Stores.EMPTY)
+        store.register(get_types_from_msg(definition, name))
+        return str(store.hash_rihs01(name))
+    except Exception as error:  # whatever a parser makes of a text that is no definition
+        raise BagError(f'definition of {name}: {_short(error)}: expected a ROS message') from error
+
+
+def _installed(name: str) -> str:
+    package, _, rest = name.partition('/')
+    try:
+        file = Path(get_package_share_directory(package)) / f'{rest}.msg'
+        return file.read_text(encoding='utf-8')
+    except (PackageNotFoundError, ValueError, OSError) as error:
+        raise BagError(
+            f'type {name!r}: expected a message of ROS 2 Jazzy or of an installed package'
+        ) from error
+
+
+def _named(description: tuple[int, object]) -> str:
+    kind, rest = description
+    while kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+        (kind, rest), _ = rest
+    return str(rest) if kind == Nodetype.NAME else ''
+
+
+def _short(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

@@ -1,0 +1,1 @@
+"""What the flight recorder does, without ROS; time is injected."""
