@@ -33,8 +33,8 @@ _LATEST = (1 << 63) - 1
 class BagWriter:
     """Writes a folder that `ros2 bag`, Foxglove and Lichtblick open: MCAP and metadata.yaml.
 
-    Chunks go to the disk every half second, with fdatasync, so that neither `kill -9` nor a power
-    failure costs more than the last second. When the disk refuses, the file in progress is cut
+    Every half second a chunk is handed to the system, which a `kill -9` does not touch any more, and
+    a thread calls fdatasync, so that a power failure costs the last second as well. When the disk refuses, the file in progress is cut
     back to its last whole chunk and a next one is begun with the next message.
 
     Attributes:
@@ -180,6 +180,15 @@ class BagWriter:
             if self._file:
                 self._file.flush(self._clock)
 
+    def finish_file(self) -> None:
+        """Write the index of the file in progress; the next message begins another one.
+
+        Raises:
+            BagError: if the disk refuses.
+        """
+        with self._guarded():
+            self._finish()
+
     def close(self) -> None:
         """Write the index and metadata.yaml; a second time is nothing.
 
@@ -295,7 +304,7 @@ class _File:
 
     def flush(self, clock: Callable[[], float]) -> None:
         self._writer.flush()
-        self.stream.sync()
+        self.stream.mark()
         self.saved = copy(self.part)
         self.saved.counts = dict(self.part.counts)
         self.due = clock() + FLUSH_PERIOD
