@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from vla_cli.bags.options import Info, Merge, Record, Repair, Trim
 from vla_cli.faults.options import List, Run
 from vla_core.errors import VlaError
 
@@ -129,6 +130,38 @@ def faults(
     return run(what) if isinstance(what, Run) else list_faults(what)
 
 
+def record(options: tyro.conf.OmitArgPrefixes[Record]) -> int:
+    """Record the graph into a bag until Ctrl-C, or keep the last seconds for a trigger.
+
+    The bag opens with `ros2 bag`, Foxglove and Lichtblick, whatever ends this process.
+
+    Args:
+        options: of the recorder.
+    """
+    from vla_cli.bags.record import record as record_graph
+
+    return record_graph(options)
+
+
+def bag(
+    what: Annotated[
+        Annotated[Info, tyro.conf.subcommand('info', prefix_name=False)]
+        | Annotated[Trim, tyro.conf.subcommand('trim', prefix_name=False)]
+        | Annotated[Merge, tyro.conf.subcommand('merge', prefix_name=False)]
+        | Annotated[Repair, tyro.conf.subcommand('repair', prefix_name=False)],
+        tyro.conf.arg(name=''),
+    ],
+) -> int:
+    """Look into bags, and make bags of bags.
+
+    Args:
+        what: to do.
+    """
+    from vla_cli.bags.command import carry_out
+
+    return carry_out(what)
+
+
 def _ask(request: str, namespace: str) -> int:
     from vla_cli.gate import ask
 
@@ -147,6 +180,8 @@ COMMANDS = {
     'doctor': doctor,
     'bench': bench,
     'faults': faults,
+    'record': record,
+    'bag': bag,
 }
 
 

@@ -81,9 +81,12 @@ class RecorderNode(Node):
         return response
 
     def _report(self) -> None:
-        queue, pictures, lost = self._queue, self._pictures, self._listening.lost
         report = status_of(
-            self._recorder.status, queue.dropped, queue.held, lost, pictures.refused
+            self._recorder.status,
+            self._queue.dropped,
+            self._queue.held,
+            self._listening.lost,
+            self._pictures.refused,
         )
         if report.level == DiagnosticStatus.ERROR:
             text = f'not recording: {report.message}'

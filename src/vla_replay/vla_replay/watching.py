@@ -44,6 +44,5 @@ class Watching:
             self._desk.trigger(State(msg.state).name)
 
     def _on_log(self, msg: Log) -> None:
-        warning = int.from_bytes(Log.WARN, 'little') if isinstance(Log.WARN, bytes) else Log.WARN
-        if msg.level >= warning and msg.name != self._node.get_logger().name:
-            self._desk.trigger(f'{msg.name}: {msg.msg[:_LONGEST]}')
+        if msg.level >= Log.WARN and msg.name != self._node.get_logger().name:
+            self._desk.trigger(f'{msg.name}: {msg.msg[:_LONGEST]}', often=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_cli.bench import estop, graphs, learning, malformed, parts, soak
+from vla_cli.bench import estop, graphs, learning, malformed, parts, recording, soak
 from vla_cli.bench.policy_faults import policy_faults
 from vla_cli.bench.report import Row
 from vla_core.errors import ConfigError
@@ -112,6 +112,16 @@ MEASUREMENTS = (
         0,
         60,
         lambda setting, count: soak.soak(count, setting.policy, setting.folder),
+    ),
+    Measurement(
+        'recorder_cpu',
+        'seconds, JPEG and raw',
+        20,
+        60,
+        lambda setting, count: recording.recorder_cpu(count),
+    ),
+    Measurement(
+        'recorder_loss', 'kills', 5, 100, lambda setting, count: recording.recorder_loss(count)
     ),
     Measurement('preprocess', 'pictures', 500, 500, _part(parts.preprocess)),
     Measurement('monitor_record', 'decisions', 20_000, 20_000, _part(parts.monitor_record)),

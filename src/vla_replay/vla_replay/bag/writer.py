@@ -33,9 +33,10 @@ _LATEST = (1 << 63) - 1
 class BagWriter:
     """Writes a folder that `ros2 bag`, Foxglove and Lichtblick open: MCAP and metadata.yaml.
 
-    Every half second a chunk is handed to the system, which a `kill -9` does not touch any more, and
-    a thread calls fdatasync, so that a power failure costs the last second as well. When the disk refuses, the file in progress is cut
-    back to its last whole chunk and a next one is begun with the next message.
+    Every half second a chunk is handed to the system, where a `kill -9` does not reach it, and a
+    thread calls fdatasync, so that a power failure costs no more than the last second. When the
+    disk refuses, the file in progress is cut back to its last whole chunk, and the next message
+    begins another one.
 
     Attributes:
         folder: of the bag.

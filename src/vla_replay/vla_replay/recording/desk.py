@@ -24,7 +24,7 @@ class Desk:
         """Store a fact."""
         self._queue.call(lambda: self._recorder.note(key, value))
 
-    def trigger(self, reason: str) -> None:
-        """Ask for the last seconds."""
+    def trigger(self, reason: str, *, often: bool = False) -> None:
+        """Ask for the last seconds; `often`: unless they are in a bag already."""
         now = self._clock()
-        self._queue.call(lambda: self._recorder.trigger(reason, now))
+        self._queue.call(lambda: self._recorder.trigger(reason, now, often=often))

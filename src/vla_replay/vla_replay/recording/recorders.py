@@ -19,6 +19,8 @@ from vla_replay.recording.ring import Ring
 RETRY = 5.0
 #: s between two looks at the free space, and two notes of what was dropped.
 CHECK = 1.0
+#: Reasons that one bag names.
+_MOST_REASONS = 10
 #: Facts about what a bag does not hold.
 DROPPED, LOST = 'dropped_messages', 'lost_on_disk'
 
@@ -59,8 +61,8 @@ class Recorder(Protocol):
     def note(self, key: str, value: str) -> None:
         """Store a fact about the recording."""
 
-    def trigger(self, reason: str, now: float) -> str:
-        """Ask for the last seconds; return in words what comes of it."""
+    def trigger(self, reason: str, now: float, *, often: bool = False) -> None:
+        """Ask for the last seconds; `often`: unless they are in a bag already."""
 
     def poll(self, now: float) -> None:
         """Do what time alone makes due."""
@@ -118,9 +120,8 @@ class Continuous:
         """Store a fact."""
         self._try(lambda: self._writer.set_custom(key, value))
 
-    def trigger(self, reason: str, now: float) -> str:
-        """There is nothing to ask for."""
-        return f'everything is being written to {self.status.bags[-1]}'
+    def trigger(self, reason: str, now: float, *, often: bool = False) -> None:
+        """Everything is written anyway."""
 
     def poll(self, now: float) -> None:
         """Look after the disk once a second."""
@@ -192,13 +193,15 @@ class OnDemand:
             max_bytes: of the ring.
         """
         self._path, self._make = path, make
-        self._after = after
+        self._seconds, self._after = seconds, after
         self._topics: dict[str, Topic] = {}
         self._ring = Ring(seconds + after, max_bytes, lambda name: self._topics[name].latched)
         self._files: dict[str, bytes] = {}
         self._facts: dict[str, str] = {}
         self._reasons: list[str] = []
         self._due = float('inf')
+        # Until when the newest bag holds the last seconds.
+        self._free_at = float('-inf')
         # What a disk refused: it is tried again until there is something newer.
         self._unsaved: tuple[list[Message], dict[str, str]] | None = None
         self._retry_at = float('-inf')
@@ -220,13 +223,21 @@ class OnDemand:
         """Store a fact in every bag."""
         self._facts[key] = value
 
-    def trigger(self, reason: str, now: float) -> str:
-        """Save the ring when `after` s have followed; what triggers meanwhile joins in."""
+    def trigger(self, reason: str, now: float, *, often: bool = False) -> None:
+        """Save the ring when `after` s have followed; what triggers meanwhile joins in.
+
+        Args:
+            reason: named in the bag.
+            now: s.
+            often: the reason may come every second; it makes no second bag of the same seconds.
+        """
         if not self._reasons:
+            if often and now < self._free_at:
+                return
             self._due = now + self._after
-        if reason not in self._reasons:
+            self._free_at = self._due + self._seconds
+        if reason not in self._reasons and len(self._reasons) < _MOST_REASONS:
             self._reasons.append(reason)
-        return f'the last seconds are written in {max(0.0, self._due - now):.1f} s'
 
     def poll(self, now: float) -> None:
         """Write what is due."""

@@ -35,7 +35,7 @@ class WritingThread:
         self._queue, self._recorder = queue, recorder
         self._convert, self._clock = convert, clock
         self._note_at = float('-inf')
-        self._thread = threading.Thread(target=self._run, name='writing')
+        self._thread = threading.Thread(target=self._run, name='writing', daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""The commands `vla record` and `vla bag`."""
