@@ -14,6 +14,8 @@ from vla_core.errors import ConfigError
 from vla_replay.recorder_node import RecorderNode
 from vla_ros.running import run
 
+SAVE = 'recorder/save'
+
 
 def record(options: Record) -> int:
     """Record until Ctrl-C, or ask another recorder to save; return the exit status.
@@ -63,11 +65,11 @@ def parameters(options: Record) -> dict[str, object]:
 
 def _save(namespace: str) -> int:
     with connect(namespace) as connection:
-        client = connection.node.create_client(Trigger, 'recorder/save')
+        client = connection.node.create_client(Trigger, SAVE)
         if not connection.wait(client.service_is_ready, DISCOVERY):
             raise NoGraphError(
-                f'no recorder: nobody offers {client.srv_name}; expected a running '
-                '`vla record --ring SECONDS` with the same --namespace and ROS_DOMAIN_ID'
+                f'no recorder: nobody offers {connection.node.resolve_service_name(SAVE)}; expected a '
+                'running `vla record --ring SECONDS` with the same --namespace and ROS_DOMAIN_ID'
             )
         future = client.call_async(Trigger.Request())
         if not connection.wait(future.done, ANSWER):
