@@ -67,9 +67,10 @@ def _save(namespace: str) -> int:
     with connect(namespace) as connection:
         client = connection.node.create_client(Trigger, SAVE)
         if not connection.wait(client.service_is_ready, DISCOVERY):
+            name = connection.node.resolve_service_name(SAVE)
             raise NoGraphError(
-                f'no recorder: nobody offers {connection.node.resolve_service_name(SAVE)}; expected a '
-                'running `vla record --ring SECONDS` with the same --namespace and ROS_DOMAIN_ID'
+                f'no recorder: nobody offers {name}; expected a running '
+                '`vla record --ring SECONDS` with the same --namespace and ROS_DOMAIN_ID'
             )
         future = client.call_async(Trigger.Request())
         if not connection.wait(future.done, ANSWER):
