@@ -3,7 +3,7 @@ from setuptools import find_packages, setup
 setup(
     name='vla_replay',
     version='0.1.0',
-    description='Bags: the flight recorder, a crash-safe writer, a reader and tools',
+    description='Record, replay and judge drives; bags without rosbag2',
     license='Apache-2.0',
     maintainer='VLA workspace maintainers',
     maintainer_email='maintainers@example.org',
@@ -13,6 +13,15 @@ setup(
         ('share/vla_replay', ['package.xml']),
     ],
     extras_require={'test': ['pytest']},
-    entry_points={'console_scripts': ['recorder = vla_replay.recorder_node:main']},
+    entry_points={
+        'console_scripts': ['recorder = vla_replay.recorder_node:main'],
+        'vla.commands': [
+            'bag = vla_replay.cli:bag',
+            'play = vla_replay.cli:play',
+            'record = vla_replay.cli:record',
+            'replay = vla_replay.cli:replay',
+        ],
+        'vla.measurements': ['recorder = vla_replay.measuring:measurements'],
+    },
     zip_safe=False,
 )

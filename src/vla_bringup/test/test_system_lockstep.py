@@ -7,8 +7,8 @@ import pytest
 
 from vla_learning.evaluation.episodes import make_ready, Outcome, play
 from vla_learning.evaluation.tasks import GO_TO, MOTION, Task
+from vla_ros.lockstep import LockstepError
 from vla_sim.arena import Arena
-from vla_sim.errors import SimulationError
 from vla_sim.graph import lockstep_graph
 from vla_sim.layout import sample_layout
 
@@ -47,5 +47,5 @@ def test_missing_hop_is_named(arena: Arena, tmp_path: Path, executable: str, nam
             if any(Path(word).name == executable for word in process.cmdline()[:2])
         )
         process.kill()
-        with pytest.raises(SimulationError, match=rf'no progress for 5 s: tick 1\d: .*{named}'):
+        with pytest.raises(LockstepError, match=rf'no progress for 5 s: tick 1\d: .*{named}'):
             driver.tick(4)

@@ -9,8 +9,9 @@ from vla_core.session import Fate
 from vla_core.types import Status
 from vla_learning.evaluation.episodes import make_ready, NEAR
 from vla_ros.conversion import twist_from_msg
+from vla_ros.lockstep import TICK
 from vla_sim.layout import sample_layout
-from vla_sim.lockstep import LockstepDriver, TICK
+from vla_sim.lockstep import LockstepDriver
 
 # A red box 1.5 m away, in view, with free floor between.
 LAYOUT = sample_layout(500115)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 import sys
 from typing import Annotated
 
 import tyro
 
-from vla_cli.bags.options import Info, Merge, Record, Repair, Trim
 from vla_cli.faults.options import List, Run
 from vla_core.errors import VlaError
 
@@ -130,45 +131,15 @@ def faults(
     return run(what) if isinstance(what, Run) else list_faults(what)
 
 
-def record(options: tyro.conf.OmitArgPrefixes[Record]) -> int:
-    """Record the graph into a bag until Ctrl-C, or keep the last seconds for a trigger.
-
-    The bag opens with `ros2 bag`, Foxglove and Lichtblick, whatever ends this process.
-
-    Args:
-        options: of the recorder.
-    """
-    from vla_cli.bags.record import record as record_graph
-
-    return record_graph(options)
-
-
-def bag(
-    what: Annotated[
-        Annotated[Info, tyro.conf.subcommand('info', prefix_name=False)]
-        | Annotated[Trim, tyro.conf.subcommand('trim', prefix_name=False)]
-        | Annotated[Merge, tyro.conf.subcommand('merge', prefix_name=False)]
-        | Annotated[Repair, tyro.conf.subcommand('repair', prefix_name=False)],
-        tyro.conf.arg(name=''),
-    ],
-) -> int:
-    """Look into bags, and make bags of bags.
-
-    Args:
-        what: to do.
-    """
-    from vla_cli.bags.command import carry_out
-
-    return carry_out(what)
-
-
 def _ask(request: str, namespace: str) -> int:
     from vla_cli.gate import ask
 
     return ask(request, namespace)
 
 
-COMMANDS = {
+#: Group of entry points through which other packages add subcommands.
+GROUP = 'vla.commands'
+COMMANDS: dict[str, Callable[..., int]] = {
     'say': say,
     'top': top,
     'arm': arm,
@@ -180,8 +151,6 @@ COMMANDS = {
     'doctor': doctor,
     'bench': bench,
     'faults': faults,
-    'record': record,
-    'bag': bag,
 }
 
 
@@ -189,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     try:
         return tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
+            COMMANDS | {found.name: found.load() for found in entry_points(group=GROUP)},
             prog='vla',
             description='Command a robot and look at it.',
             args=arguments,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
-from vla_cli.bench import estop, graphs, learning, malformed, parts, recording, soak
+from vla_cli.bench import estop, graphs, learning, malformed, parts, soak
 from vla_cli.bench.policy_faults import policy_faults
 from vla_cli.bench.report import Row
 from vla_core.errors import ConfigError
 
+#: Group of entry points: functions of other packages that return theirs.
+GROUP = 'vla.measurements'
 #: Drives in the long rows of faults: `hold`, which they were first asked for with, never moves,
 #: so that it could never be seen to decelerate.
 SCRIPTED = 'scripted'
@@ -113,16 +116,6 @@ MEASUREMENTS = (
         60,
         lambda setting, count: soak.soak(count, setting.policy, setting.folder),
     ),
-    Measurement(
-        'recorder_cpu',
-        'seconds, JPEG and raw',
-        20,
-        60,
-        lambda setting, count: recording.recorder_cpu(count),
-    ),
-    Measurement(
-        'recorder_loss', 'kills', 5, 100, lambda setting, count: recording.recorder_loss(count)
-    ),
     Measurement('preprocess', 'pictures', 500, 500, _part(parts.preprocess)),
     Measurement('monitor_record', 'decisions', 20_000, 20_000, _part(parts.monitor_record)),
     Measurement('observation_record', 'frames', 5_000, 5_000, _part(parts.observation_record)),
@@ -143,6 +136,12 @@ MEASUREMENTS = (
 )
 
 
+def measurements() -> tuple[Measurement, ...]:
+    """Return all of them, those of other packages last."""
+    others = (found.load()() for found in entry_points(group=GROUP))
+    return (*MEASUREMENTS, *(one for group in others for one in group))
+
+
 def chosen(only: Sequence[str], long: bool) -> list[tuple[Measurement, int]]:
     """Return what to measure, and how often.
 
@@ -153,9 +152,9 @@ def chosen(only: Sequence[str], long: bool) -> list[tuple[Measurement, int]]:
     Raises:
         ConfigError: if a name is unknown or a number is not a positive integer.
     """
-    known = {one.name: one for one in MEASUREMENTS}
+    known = {one.name: one for one in measurements()}
     if not only:
-        plans = [(one, one.long if long else one.usual) for one in MEASUREMENTS]
+        plans = [(one, one.long if long else one.usual) for one in known.values()]
         return [(one, count) for one, count in plans if count]
     result = []
     for text in only:

@@ -30,8 +30,8 @@ from vla_learning.evaluation.tasks import (
     wordings,
 )
 from vla_ros.files import checkpoint_path
+from vla_ros.lockstep import LockstepError
 from vla_sim.arena import Arena
-from vla_sim.errors import SimulationError
 from vla_sim.graph import lockstep_graph
 
 BLOCK = 10
@@ -100,12 +100,12 @@ def play_block(block: Block, settings: Settings, log: Path) -> Played:
     """Play a block, on a new graph if one falls silent.
 
     Raises:
-        SimulationError: if it does so every time.
+        LockstepError: if it does so every time.
     """
     for restarts in range(ATTEMPTS - 1):
         try:
             return _play_once(block, settings, log, restarts)
-        except SimulationError as error:
+        except LockstepError as error:
             with log.with_suffix('.errors').open('a', encoding='utf-8') as file:
                 file.write(f'{error}\n')
     return _play_once(block, settings, log, ATTEMPTS - 1)
@@ -120,7 +120,7 @@ def evaluate(settings: Settings, logs: Path, console: Console) -> Results:
         console: where progress is shown.
 
     Raises:
-        SimulationError: if a block cannot be played.
+        LockstepError: if a block cannot be played.
         VlaError: if the policy is not found or does not match its manifest.
     """
     # A built-in policy has no language features that could be left out.

@@ -12,8 +12,8 @@ from vla_core.session import Fate
 from vla_interfaces.msg import Decision
 from vla_learning.evaluation.tasks import motion_fulfilled, Task
 from vla_ros.conversion import to_ns, twist_from_msg
-from vla_sim.errors import SimulationError
-from vla_sim.lockstep import LockstepDriver, TICK
+from vla_ros.lockstep import LockstepError, TICK
+from vla_sim.lockstep import LockstepDriver
 
 #: s of simulated time for a goal, and for a motion.
 TIME_LIMIT, MOTION_TIME = 60.0, 3.0
@@ -120,7 +120,7 @@ def make_ready(driver: LockstepDriver) -> None:
     """Be the person who arms the robot: let time pass until the gate is ACTIVE.
 
     Raises:
-        SimulationError: if it is not after 20 s.
+        LockstepError: if it is not after 20 s.
     """
     answer = ''
     for _ in range(_ARMING_ATTEMPTS):
@@ -131,14 +131,14 @@ def make_ready(driver: LockstepDriver) -> None:
             _, answer = driver.arm()
         elif state is State.ESTOP:
             _, answer = driver.release()
-    raise SimulationError(f'gate is {state.name} after {driver.time:.1f} s, not ACTIVE: {answer}')
+    raise LockstepError(f'gate is {state.name} after {driver.time:.1f} s, not ACTIVE: {answer}')
 
 
 def play(driver: LockstepDriver, task: Task) -> Outcome:
     """Play one episode; the gate is ACTIVE and the robot at rest before and after it.
 
     Raises:
-        SimulationError: if a hop is missing, or the gate cannot be armed again.
+        LockstepError: if a hop is missing, or the gate cannot be armed again.
     """
     driver.reset(task.layout, task.start)
     driver.tick(round(SETTLE / TICK))

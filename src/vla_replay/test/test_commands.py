@@ -8,13 +8,13 @@ import sys
 import pytest
 import tyro
 
-from vla_cli.bags.options import Record
-from vla_cli.bags.record import parameters
 from vla_cli.main import main
 from vla_core.errors import ConfigError
 from vla_core.parameters import build
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.writer import BagWriter
+from vla_replay.bag_options import Record
+from vla_replay.record_command import parameters
 from vla_replay.recording.config import RecorderConfig
 from vla_ros.domains import process_domain
 

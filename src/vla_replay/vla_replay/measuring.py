@@ -28,6 +28,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from vla_cli.bench.load import class_of
+from vla_cli.bench.measurements import Measurement
 from vla_cli.bench.report import Row
 from vla_cli.graph import GraphError, use_profile
 from vla_interfaces.msg import ActionChunk, Decision, Heartbeat
@@ -276,3 +277,17 @@ def _end(recorder: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         recorder.kill()
         recorder.wait()
+
+
+def measurements() -> tuple[Measurement, ...]:
+    """Return what `vla bench` can measure of the recorder."""
+    return (
+        Measurement(
+            'recorder_cpu',
+            'seconds, JPEG and raw',
+            20,
+            60,
+            lambda setting, count: recorder_cpu(count),
+        ),
+        Measurement('recorder_loss', 'kills', 5, 100, lambda setting, count: recorder_loss(count)),
+    )

@@ -4,9 +4,9 @@ import pytest
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
-from vla_cli.bench.recording import NUMBERS, numbers, recorder_cpu, recorder_loss
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.writer import BagWriter
+from vla_replay.measuring import NUMBERS, numbers, recorder_cpu, recorder_loss
 
 
 @pytest.mark.parametrize('kills', [2, pytest.param(100, marks=pytest.mark.slow)])

@@ -8,9 +8,9 @@ from pathlib import Path
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from vla_cli.bags.options import Record
 from vla_cli.connection import ANSWER, connect, DISCOVERY, NoGraphError, valid_namespace
 from vla_core.errors import ConfigError
+from vla_replay.bag_options import Record
 from vla_replay.recorder_node import RecorderNode
 from vla_ros.running import run
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vla_cli.bags.options import Info, Merge, Repair, Trim
 from vla_replay.bag import tools
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag_options import Info, Merge, Repair, Trim
 
 
 def carry_out(what: Info | Trim | Merge | Repair) -> int:

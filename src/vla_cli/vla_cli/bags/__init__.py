@@ -1,1 +1,0 @@
-"""The commands `vla record` and `vla bag`."""

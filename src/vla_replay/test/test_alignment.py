@@ -1,0 +1,87 @@
+"""Frames, commands and instructions by time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
+import pytest
+
+from vla_core.session import Fate
+from vla_replay.conversion.alignment import choose_frames, Said, Segment, segments, Series
+from vla_replay.errors import BagError
+
+MS = 10**6
+BEGIN = 1_700_000_000 * 10**9
+times = st.lists(st.integers(0, 5_000), max_size=30)
+
+
+@given(samples=times, asked=times, max_age=st.floats(0.01, 2.0))
+def test_what_holds_is_the_newest_that_is_not_too_old(
+    samples: list[int], asked: list[int], max_age: float
+):
+    series = Series.of(((BEGIN + at * MS, (float(at),)) for at in samples), 1)
+    found = series.at(np.array([BEGIN + at * MS for at in asked], dtype=np.int64), max_age)
+    for at, (value,) in zip(asked, found, strict=True):
+        newest = max((one for one in samples if one <= at), default=None)
+        if newest is None or (at - newest) / 1e3 > max_age:
+            assert np.isnan(value)
+        else:
+            assert value == newest
+
+
+def test_an_instruction_holds_until_its_end_or_the_next_one():
+    records = [
+        Said(10, 1, 'a', Fate.RUNNING),
+        Said(20, 1, 'a', Fate.RUNNING),
+        Said(30, 1, 'a', Fate.DONE),
+        Said(40, 2, 'b', Fate.RUNNING),
+        Said(50, 3, 'c', Fate.RUNNING),
+        Said(50, 2, 'b', Fate.REPLACED),
+        Said(60, 4, 'nonsense', Fate.REFUSED),
+        Said(70, 3, 'c', Fate.STOPPED),
+        Said(80, 5, 'd', Fate.RUNNING),
+    ]
+    assert segments(records, 100) == [
+        Segment('a', 10, 30, 'DONE'),
+        Segment('b', 40, 50, 'REPLACED'),
+        Segment('c', 50, 70, 'STOPPED'),
+        Segment('d', 80, 100, ''),
+    ]
+
+
+@given(
+    gaps=st.lists(st.integers(1, 400), min_size=1, max_size=80),
+    fps=st.floats(1.0, 60.0),
+    begin=st.integers(0, 500),
+    length=st.integers(1, 6_000),
+)
+def test_chosen_frames_are_even_fresh_and_inside(
+    gaps: list[int], fps: float, begin: int, length: int
+):
+    stamps = BEGIN + np.cumsum(gaps, dtype=np.int64) * MS
+    segment = Segment('a', BEGIN + begin * MS, BEGIN + (begin + length) * MS, '')
+    runs = choose_frames(stamps, segment, fps)
+    chosen = np.concatenate(runs) if runs else np.array([], dtype=int)
+    assert (np.diff(chosen) >= 0).all()
+    inside = (stamps >= segment.begin_ns) & (stamps < segment.end_ns)
+    assert set(chosen) <= set(np.flatnonzero(inside))
+    if inside.any():
+        assert chosen[0] == np.flatnonzero(inside)[0]
+        assert len(chosen) <= (segment.end_ns - stamps[chosen[0]]) / 1e9 * fps + 1
+    for run in runs:
+        # Within a run no moment is farther than 1.5 spacings from its frame.
+        steps = np.diff(stamps[run]) / 1e9 * fps
+        assert (steps <= 2.5 + 1e-6).all()
+
+
+def test_a_gap_ends_a_run():
+    stamps = BEGIN + np.array([0, 100, 200, 900, 1000, 1100]) * MS
+    runs = choose_frames(stamps, Segment('a', BEGIN, BEGIN + 1150 * MS, ''), 10.0)
+    assert [list(run) for run in runs] == [[0, 1, 2, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize('fps', [0.0, -1.0, float('nan'), float('inf')])
+def test_a_rate_that_is_none_is_refused(fps: float):
+    with pytest.raises(BagError, match='expected a positive number'):
+        choose_frames(np.array([BEGIN]), Segment('a', BEGIN, BEGIN + 1, ''), fps)

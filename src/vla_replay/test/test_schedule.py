@@ -1,0 +1,139 @@
+"""What of a recording goes out at which tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from vla_replay.bag.topics import Message, Topic
+from vla_replay.errors import BagError
+from vla_replay.schedule import find_sources, Sources, Tick, TICK_NS, ticks
+
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+ODOMETRY, STRING = 'nav_msgs/msg/Odometry', 'std_msgs/msg/String'
+BEGIN = 1_700_000_000 * 10**9
+MS = 10**6
+
+FRAMES, ODOM = Topic('/camera', IMAGE), Topic('/odom', ODOMETRY)
+TEXTS = Topic('/command', STRING)
+SOURCES = Sources(FRAMES, ODOM, TEXTS)
+
+
+def stamped(name: str, stamp_ns: int, delay: int = 0) -> Message:
+    body = struct.pack('<iI', *divmod(stamp_ns, 10**9))
+    return Message(name, stamp_ns + delay, b'\x00\x01\x00\x00' + body)
+
+
+class Bag:
+    """A recording in memory, as far as a schedule needs one."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._all = sorted(messages, key=lambda message: message.stamp_ns)
+        self.start_ns = self._all[0].stamp_ns
+
+    def messages(self, topics, start_ns=None, end_ns=None) -> Iterator[Message]:
+        for message in self._all:
+            late = start_ns is None or message.stamp_ns >= start_ns
+            if message.topic in topics and late and (end_ns is None or message.stamp_ns < end_ns):
+                yield message
+
+
+def cut(messages: Sequence[Message], **part: float) -> list[Tick]:
+    return list(ticks(Bag(messages), SOURCES, **part))
+
+
+offsets = st.lists(st.integers(0, 3_000 * MS), min_size=1, max_size=60, unique=True)
+
+
+@given(frames=offsets, odom=offsets, delay=st.integers(0, 200 * MS))
+def test_every_frame_goes_out_once_and_never_before_its_time(
+    frames: list[int], odom: list[int], delay: int
+):
+    schedule = cut(
+        [stamped('/camera', BEGIN + at, delay) for at in frames]
+        + [stamped('/odom', BEGIN + at, delay) for at in odom]
+    )
+    sent = [tick.frame.stamp_ns for tick in schedule if tick.frame]
+    assert sent == sorted(sent)
+    assert set(sent) <= {BEGIN + at for at in frames}
+    assert len(sent) + sum(tick.skipped for tick in schedule) == len(frames)
+    assert sent[-1] == BEGIN + max(frames)
+    begin = BEGIN + min(frames)
+    for number, tick in enumerate(schedule):
+        if tick.frame and min(odom) <= min(frames):
+            assert 0 <= begin + number * TICK_NS - tick.frame.stamp_ns < TICK_NS
+
+
+@given(texts=st.lists(st.integers(0, 1_900 * MS), max_size=8), delay=st.integers(0, 100 * MS))
+def test_texts_keep_their_order_and_none_is_lost(texts: list[int], delay: int):
+    frames = [stamped('/camera', BEGIN + at * 40 * MS, delay) for at in range(50)]
+    odom = [stamped('/odom', BEGIN + at * 20 * MS, delay) for at in range(100)]
+    said = [
+        Message('/command', BEGIN + at + delay, str(number).encode())
+        for number, at in enumerate(sorted(texts))
+    ]
+    schedule = cut([*frames, *odom, *said])
+    heard = [(number, text) for number, tick in enumerate(schedule) for text in tick.texts]
+    assert [text for _, text in heard] == [str(number).encode() for number in range(len(texts))]
+    for (number, _), at in zip(heard, sorted(texts), strict=True):
+        assert 0 <= number * TICK_NS - at < TICK_NS
+
+
+def test_odometry_of_a_tick_is_the_newest_before_it():
+    frames = [stamped('/camera', BEGIN + at * 40 * MS) for at in range(3)]
+    odom = [stamped('/odom', BEGIN + at * 30 * MS) for at in range(4)]
+    found = [struct.unpack_from('<iI', tick.odom, 4)[1] // MS for tick in cut([*frames, *odom])]
+    assert found[:5] == [0, 0, 30, 60, 60]
+
+
+def test_a_part_begins_with_its_first_frame():
+    messages = [stamped('/odom', BEGIN + at * 20 * MS) for at in range(200)]
+    messages += [stamped('/camera', BEGIN + at * 40 * MS) for at in range(100)]
+    schedule = cut(messages, start=1.0, stop=2.0)
+    assert schedule[0].frame is not None
+    assert schedule[0].frame.stamp_ns == BEGIN + 1000 * MS
+    assert sum(tick.frame is not None for tick in schedule) == 25
+
+
+def test_a_stamp_of_another_clock_is_refused():
+    messages = [stamped('/camera', BEGIN + at * 40 * MS) for at in range(50)]
+    messages.append(Message('/odom', BEGIN + 500 * MS, stamped('/odom', 5 * 10**9).data))
+    with pytest.raises(BagError, match=r'/odom: stamp 5\.000 s'):
+        cut(messages)
+
+
+def test_missing_frames_and_odometry_are_named():
+    with pytest.raises(BagError, match='/camera: no frame'):
+        cut([stamped('/odom', BEGIN)])
+    with pytest.raises(BagError, match='/odom: no odometry'):
+        cut([stamped('/camera', BEGIN)])
+
+
+def test_sources_are_found_by_type_and_name():
+    scaled, small = Topic('/r1/vla/image/front', IMAGE), Topic('/c/compressed', COMPRESSED)
+    found = find_sources([FRAMES, scaled, small, ODOM, TEXTS, Topic('/text', STRING)])
+    assert (found.frames, found.command, found.entry) == (FRAMES, TEXTS, 'camera/color/image_raw')
+    assert find_sources([scaled, small, ODOM]).entry == 'vla/image/front'
+    found = find_sources([small, ODOM])
+    assert (found.entry, found.command) == ('camera/color/image_raw/compressed', None)
+    assert find_sources([FRAMES, scaled, ODOM], 'r1/vla/image/front').frames == scaled
+
+
+@pytest.mark.parametrize(
+    ('topics', 'camera', 'said'),
+    [
+        ([ODOM], '', 'of a camera: found none'),
+        ([FRAMES, Topic('/other', IMAGE), ODOM], '', 'name it'),
+        ([FRAMES, ODOM], '/elsewhere', '/elsewhere'),
+        ([FRAMES], '', 'nav_msgs/msg/Odometry'),
+        ([FRAMES, Topic('/a/odometry', ODOMETRY), Topic('/b/odometry', ODOMETRY)], '', '/a/odom'),
+        ([FRAMES, ODOM, TEXTS, Topic('/r/command', STRING)], '', '/r/command'),
+    ],
+)
+def test_what_is_not_clear_is_refused(topics: list[Topic], camera: str, said: str):
+    with pytest.raises(BagError, match=said):
+        find_sources(topics, camera)

@@ -1,0 +1,1 @@
+"""Bags become episodes and pictures."""

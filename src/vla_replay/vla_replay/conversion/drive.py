@@ -1,0 +1,187 @@
+"""A bag read for people and for learning: its frames, commands, odometry and instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from rosbags.typesys import get_types_from_msg
+
+from vla_core.image import decode_compressed, decode_raw
+from vla_core.session import Fate
+from vla_core.text import is_stop_word
+from vla_core.types import NATIVE_AXES
+from vla_replay.bag.reader import BagReader, Topic
+from vla_replay.bag.types import Types
+from vla_replay.conversion.alignment import Said, Segment, segments, Series
+from vla_replay.errors import BagError
+from vla_replay.schedule import COMPRESSED, find_frames, ODOMETRY
+from vla_replay.stamps import stamp_of
+
+TWIST, STAMPED = 'geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'
+CHUNK, RECORD = 'vla_interfaces/msg/ActionChunk', 'vla_interfaces/msg/Instruction'
+DECISION = 'vla_interfaces/msg/Decision'
+STRING = 'std_msgs/msg/String'
+#: s for which a command holds: a base stops by itself after that.
+COMMAND_AGE, ODOM_AGE = 0.5, 0.5
+STATE_NAMES = ('odom.v', 'odom.w')
+#: Facts of a bag that hold one demonstration (vla demo collect).
+INSTRUCTION, LABEL = 'instruction', 'label'
+
+
+class Drive:
+    """One bag.
+
+    Attributes:
+        frames: topic of its frames.
+        stamps: int64 [N], of the frames, ns, increasing.
+    """
+
+    def __init__(self, bag: BagReader, camera: str = '') -> None:
+        """Read everything but the pictures.
+
+        Raises:
+            BagError: if frames are missing, or it is not clear which ones are meant.
+        """
+        self._bag = bag
+        self._types: dict[str, Callable[[bytes], Any]] = {}
+        self.frames = find_frames(tuple(bag.topics.values()), camera)
+        stamps = {stamp_of(message.data) for message in bag.messages({self.frames.name})}
+        self.stamps = np.array(sorted(stamps), dtype=np.int64)
+
+    def actions(self, source: str) -> Series:
+        """Return velocities, gripper last, D = 7, SI.
+
+        Args:
+            source: `chunks` for the first step of every chunk, by its frame; else a topic of
+                Twist or TwistStamped.
+
+        Raises:
+            BagError: if the bag has no such topic.
+        """
+        if source == 'chunks':
+            return self._chunks()
+        topic = self._topic(source, (TWIST, STAMPED))
+        samples = []
+        for stamp, msg in self.messages(topic):
+            twist = msg.twist if topic.type == STAMPED else msg
+            axes = (twist.linear.x, twist.linear.y, twist.linear.z)
+            turns = (twist.angular.x, twist.angular.y, twist.angular.z)
+            samples.append((stamp, (*axes, *turns, 0.0)))
+        return Series.of(samples, len(NATIVE_AXES))
+
+    def odometry(self) -> Series:
+        """Return m/s ahead and rad/s; empty where the bag has none."""
+        topics = [topic for topic in self._bag.topics.values() if topic.type == ODOMETRY]
+        samples = (
+            (stamp_of(data), (msg.twist.twist.linear.x, msg.twist.twist.angular.z))
+            for topic in topics[:1]
+            for data, msg in self._raw(topic)
+        )
+        return Series.of(samples, len(STATE_NAMES))
+
+    def segments(self, instruction: str = '') -> list[Segment]:
+        """Return the episodes of the drive.
+
+        Args:
+            instruction: said for all of it; empty: what the bag says.
+
+        Raises:
+            BagError: if the bag says nothing of instructions.
+        """
+        end = int(self.stamps[-1]) + 1 if len(self.stamps) else 0
+        text = instruction or self._bag.custom.get(INSTRUCTION, '')
+        if text:
+            label = self._bag.custom.get(LABEL, '')
+            return [Segment(text, int(self.stamps[0]), end, label)] if len(self.stamps) else []
+        for kind, read in ((RECORD, self._records), (STRING, self._texts)):
+            topics = [
+                topic
+                for topic in self._bag.topics.values()
+                if topic.type == kind and (kind == RECORD or topic.name.endswith('/command'))
+            ]
+            if topics:
+                return segments(sorted(read(topics[0]), key=lambda said: said.stamp_ns), end)
+        raise BagError(
+            f'{self._bag.path}: no vla/instruction and no command in it: name the instruction'
+        )
+
+    def pictures(self) -> Iterator[tuple[int, Callable[[], np.ndarray], bytes]]:
+        """Yield of every frame its stamp, ns, its RGB pixels when asked for, and its JPEG or PNG.
+
+        The last is empty for raw frames. ObservationError comes out of what cannot be decoded.
+        """
+        compressed = self.frames.type == COMPRESSED
+        for data, msg in self._raw(self.frames):
+
+            def decode(msg: Any = msg) -> np.ndarray:
+                if compressed:
+                    return decode_compressed(msg.data.tobytes())
+                data = msg.data.tobytes()
+                return decode_raw(data, msg.encoding, msg.width, msg.height, msg.step)
+
+            yield stamp_of(data), decode, msg.data.tobytes() if compressed else b''
+
+    def _chunks(self) -> Series:
+        topics = [topic for topic in self._bag.topics.values() if topic.type == CHUNK]
+        if not topics:
+            raise BagError(f'{self._bag.path}: no {CHUNK} in it: name a topic of velocities')
+        samples = []
+        for _, msg in self.messages(topics[0]):
+            first = dict(zip(msg.names, msg.data[: len(msg.names)].tolist(), strict=True))
+            stamp = msg.observation_stamp.sec * 10**9 + msg.observation_stamp.nanosec
+            samples.append((stamp, [first.get(axis, 0.0) for axis in NATIVE_AXES]))
+        return Series.of(samples, len(NATIVE_AXES))
+
+    def _records(self, topic: Topic) -> Iterator[Said]:
+        for stamp, msg in self.messages(topic):
+            if msg.id:
+                yield Said(stamp, int(msg.id), msg.text, Fate(msg.status))
+
+    def _texts(self, topic: Topic) -> Iterator[Said]:
+        for number, (stamp, msg) in enumerate(self.messages(topic), 1):
+            stopped = is_stop_word(msg.data)
+            # A stop word ends what runs: it is told of the text before it.
+            yield Said(
+                stamp, number - stopped, msg.data, Fate.STOPPED if stopped else Fate.RUNNING
+            )
+
+    def _topic(self, name: str, kinds: tuple[str, ...]) -> Topic:
+        topic = self._bag.topics.get(f'/{name.strip("/")}')
+        if topic is None or topic.type not in kinds:
+            found = {one.name: one.type for one in self._bag.topics.values()}
+            raise BagError(f'{self._bag.path}: {name} of {" or ".join(kinds)}: found {found}')
+        return topic
+
+    def messages(self, topic: Topic) -> Iterator[tuple[int, Any]]:
+        """Yield when each message was made, ns, as well as its header or the recorder knows."""
+        stamped = topic.type in (STAMPED, RECORD, CHUNK, DECISION)
+        read = self._reader(topic)
+        for message in self._bag.messages({topic.name}):
+            stamp = stamp_of(message.data) if stamped else message.stamp_ns
+            yield stamp, read(message.data)
+
+    def _raw(self, topic: Topic) -> Iterator[tuple[bytes, Any]]:
+        read = self._reader(topic)
+        for message in self._bag.messages({topic.name}):
+            yield message.data, read(message.data)
+
+    def _reader(self, topic: Topic) -> Callable[[bytes], Any]:
+        """Return what reads a message by the definition in its bag, older ones too."""
+        if topic.name not in self._types:
+            store = Types().store
+            if topic.type not in store.fielddefs:
+                store.register(get_types_from_msg(topic.definition, topic.type))
+
+            def read(data: bytes) -> Any:
+                try:
+                    return store.deserialize_cdr(data, topic.type)
+                except Exception as error:  # whatever rosbags makes of bytes that are no message
+                    raise BagError(
+                        f'{topic.name}: message of {len(data)} bytes: {error}: expected '
+                        f'{topic.type}'
+                    ) from None
+
+            self._types[topic.name] = read
+        return self._types[topic.name]

@@ -1,0 +1,208 @@
+"""The command `vla play`: a recording into a running graph, in its own time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+import itertools
+import math
+import time
+from typing import Any
+
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+import numpy as np
+import rclpy
+from rclpy.clock import Clock
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message, serialize_message
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rosbags.interfaces import QosReliability
+from rosgraph_msgs.msg import Clock as ClockMsg
+from std_msgs.msg import String
+
+from vla_cli.graph import use_profile
+from vla_core.errors import ConfigError
+from vla_replay.bag.reader import BagReader, Topic
+from vla_replay.errors import BagError
+from vla_replay.options import Play
+from vla_replay.pacing import chosen, fresh, has_header, pace
+from vla_replay.schedule import COMPRESSED, IMAGE, ODOMETRY
+from vla_replay.stamps import restamped
+from vla_ros import qos
+from vla_ros.conversion import to_time
+
+#: s for subscribers to appear: what nobody hears yet would be lost.
+_PATIENCE = 20.0
+#: s for all of them to match after the first frame's has.
+_GRACE = 0.5
+#: s between two /clock.
+_CLOCK_PERIOD = 0.01
+_STAND_PERIOD = 0.04
+_DEPTH = 50
+
+
+def play(options: Play) -> int:
+    """Play a recording; return 0 at its end.
+
+    Raises:
+        BagError: if the recording or a topic is not as it should be.
+        ConfigError: if an option is wrong.
+    """
+    _check(options)
+    console = Console()
+    use_profile()
+    with BagReader(options.bag) as bag, _node(options.namespace) as node:
+        topics = chosen(bag.topics, options.topics)
+        publishers = _publishers(node, topics, _remaps(options.remap, topics), console)
+        texts = node.create_publisher(String, 'command', qos.COMMAND)
+        clock = node.create_publisher(ClockMsg, '/clock', _DEPTH) if options.sim_time else None
+        _wait_for_listeners(publishers.values(), console)
+        if options.instruction:
+            texts.publish(String(data=options.instruction))
+        silent = {name for name in topics if options.instruction and name.endswith('/command')}
+        late = _play(bag, options, publishers, silent, clock)
+    p50, p99 = np.quantile(late, (0.5, 0.99)) * 1e3 if late else (math.nan, math.nan)
+    console.print(f'{len(late)} messages; late by {p50:.2f} ms p50, {p99:.2f} ms p99')
+    return 0
+
+
+def _play(
+    bag: BagReader, options: Play, publishers: Mapping[str, Any], silent: set[str], clock: Any
+) -> list[float]:
+    """Send every message when it is due; return s by which each one was late."""
+    heads = {name: has_header(bag.topics[name]) for name in publishers}
+    begin = bag.start_ns + round(options.start * 1e9)
+    end = None if options.stop is None else bag.start_ns + round(options.stop * 1e9)
+    names = set(publishers) - silent
+    rounds = None if options.loop else 1
+    dues = pace(lambda: bag.messages(names, begin, end), options.rate, rounds)
+    # To open a bag takes a while, in which a standing robot must not fall silent.
+    first = next(dues, None)
+    if first is None:
+        raise BagError(f'{options.bag}: no message of {sorted(names)} in this part')
+    if options.prelude > 0.0:
+        _stand(bag, options, publishers)
+    began, began_ns = time.monotonic(), Clock().now().nanoseconds
+    late, ticked = [], -math.inf
+    for due in itertools.chain((first,), dues):
+        left = began + due.at - time.monotonic()
+        if left > 0.0:
+            time.sleep(left)
+        if clock is not None and due.at - ticked >= _CLOCK_PERIOD:
+            clock.publish(ClockMsg(clock=to_time(due.stamp_ns)))
+            ticked = due.at
+        restamp = heads[due.topic] and clock is None
+        publishers[due.topic].publish(fresh(due, began_ns, options.rate) if restamp else due.data)
+        late.append(time.monotonic() - began - due.at)
+    return late
+
+
+def _stand(bag: BagReader, options: Play, publishers: Mapping[str, Any]) -> None:
+    """Send the first frame and the first odometry again and again: the robot before its drive."""
+    begin = bag.start_ns + round(options.start * 1e9)
+    first = {}
+    for name in publishers:
+        if bag.topics[name].type in (IMAGE, COMPRESSED, ODOMETRY):
+            message = next(iter(bag.messages({name}, begin)), None)
+            if message is not None:
+                first[name] = message.data
+    for name in first:
+        if bag.topics[name].type == ODOMETRY:
+            still = deserialize_message(first[name], Odometry)
+            still.twist.twist = Twist()
+            first[name] = serialize_message(still)
+    for _ in range(round(options.prelude / _STAND_PERIOD)):
+        now_ns = Clock().now().nanoseconds
+        for name, data in first.items():
+            publishers[name].publish(restamped(data, now_ns))
+        time.sleep(_STAND_PERIOD)
+
+
+def _check(options: Play) -> None:
+    if not 0.01 <= options.rate <= 100.0:
+        raise ConfigError(f'rate is {options.rate}: expected 0.01 to 100')
+    if not 0.0 <= options.start < math.inf:
+        raise ConfigError(f'start is {options.start}: expected a finite number >= 0')
+    if not 0.0 <= options.prelude <= 60.0:
+        raise ConfigError(f'prelude is {options.prelude}: expected 0 to 60 s')
+    if options.stop is not None and not options.start < options.stop:
+        raise ConfigError(f'stop is {options.stop}: expected more than start, {options.start}')
+
+
+@contextmanager
+def _node(namespace: str) -> Iterator[Node]:
+    # Ctrl-C must end the play between two messages, not the context below it.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node('play', namespace=namespace)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _remaps(pairs: tuple[str, ...], topics: Mapping[str, Topic]) -> dict[str, str]:
+    """Return name in the recording -> name in the graph, below the namespace."""
+    names = {name: name.lstrip('/') for name in topics}
+    for pair in pairs:
+        before, separator, after = pair.partition(':=')
+        before = f'/{before.strip("/")}'
+        if not separator or not after or before not in names:
+            raise ConfigError(
+                f'remap {pair!r}: expected FROM:=TO with FROM one of {sorted(names)}'
+            )
+        names[before] = after
+    return names
+
+
+def _publishers(
+    node: Node, topics: Mapping[str, Topic], names: Mapping[str, str], console: Console
+) -> dict[str, Any]:
+    publishers = {}
+    for name, topic in topics.items():
+        kind = _class(topic.type)
+        if kind is None:
+            console.print(f'{name} is left out: {topic.type} is not installed here', markup=False)
+            continue
+        publishers[name] = node.create_publisher(kind, names[name], _profile(topic))
+    if not publishers:
+        raise BagError(f'none of {sorted(topics)} can be played: their types are not installed')
+    return publishers
+
+
+def _class(name: str) -> Any:
+    """Return the class of a message type, e.g. std_msgs/msg/String; None: it is not installed."""
+    package, _, kind = name.split('/')
+    try:
+        return getattr(import_module(f'{package}.msg'), kind)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _profile(topic: Topic) -> QoSProfile:
+    best_effort = bool(topic.qos) and all(
+        one.reliability is QosReliability.BEST_EFFORT for one in topic.qos
+    )
+    return QoSProfile(
+        depth=_DEPTH,
+        reliability=(ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE),
+        durability=(
+            DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
+        ),
+    )
+
+
+def _wait_for_listeners(publishers: Any, console: Console) -> None:
+    publishers = list(publishers)
+    end = time.monotonic() + _PATIENCE
+    with console.status('waiting for somebody who listens'):
+        while not any(publisher.get_subscription_count() for publisher in publishers):
+            if time.monotonic() > end:
+                console.print(f'nobody listens after {_PATIENCE:g} s; playing all the same')
+                return
+            time.sleep(0.05)
+        time.sleep(_GRACE)

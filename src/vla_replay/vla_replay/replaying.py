@@ -1,0 +1,132 @@
+"""Play a recording to a graph of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from vla_cli.driven_graph import driven_graph
+from vla_core.errors import ConfigError
+from vla_core.parameters import load_yaml
+from vla_core.robot import load_robot
+from vla_replay.bag.reader import BagReader
+from vla_replay.driver import ReplayDriver
+from vla_replay.options import Playing
+from vla_replay.schedule import COMPRESSED, find_sources, Sources, Tick, ticks
+from vla_replay.trace import TICK, Trace
+from vla_ros.files import robot_path
+
+#: A tick never waits for a scan (docs/reference/safety.md).
+_LEFT_OUT = ('scan', 'zones')
+#: Ticks between two signs of life.
+_NEWS = 50
+
+
+def replay(
+    bag: BagReader, options: Playing, progress: Callable[[str], None], note: Callable[[str], None]
+) -> tuple[Trace, str]:
+    """Play a recording in lock-step.
+
+    Args:
+        bag: the recording.
+        options: what of it, and to whom.
+        progress: takes what is happening.
+        note: takes what a person should know.
+
+    Returns:
+        What the graph did, and one line on how fast.
+
+    Raises:
+        BagError: if the recording lacks what a graph needs, or a message is malformed.
+        ConfigError: if an option or the robot file is wrong.
+        LockstepError: if a hop falls silent.
+        GraphError: if the graph ends.
+    """
+    if options.stop is not None and not 0.0 <= options.start < options.stop:
+        raise ConfigError(
+            f'start is {options.start} and stop {options.stop}: expected 0 <= start < stop'
+        )
+    sources = find_sources(tuple(bag.topics.values()), options.camera)
+    facts = {
+        'recording': options.bag.name,
+        'content': _content(bag, sources),
+        'part': f'{options.start:g} to {"the end" if options.stop is None else options.stop} s',
+        'instruction': options.instruction,
+        'frames from': sources.frames.name,
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    robot = _robot_file(robot_path(options.robot), options.output, note)
+    transport = 'compressed' if sources.frames.type == COMPRESSED else 'raw'
+    with driven_graph(
+        lambda domain_id: ReplayDriver(sources, domain_id),
+        str(robot),
+        options.policy,
+        options.output / 'graph.log',
+        {'camera': {'transport': transport}},
+    ) as driver:
+        schedule = _announced(ticks(bag, sources, options.start, options.stop), progress)
+        chunks, decisions = driver.run(schedule, options.instruction)
+        facts |= {'policy': driver.model, 'robot': Path(options.robot).stem}
+        if driver.skipped or driver.dropped:
+            note(
+                f'{driver.skipped} frames shared a tick of {TICK} s with a newer one, '
+                f'{len(driver.dropped)} were refused by the graph ({options.output}/graph.log)'
+            )
+        return Trace(facts, chunks, decisions), _speed(driver)
+
+
+def _content(bag: BagReader, sources: Sources) -> str:
+    """Return a hash of what is played, with its times."""
+    names = {topic.name for topic in (sources.frames, sources.odom, sources.command) if topic}
+    digest = hashlib.sha256()
+    for message in bag.messages(names):
+        digest.update(f'{message.topic} {message.stamp_ns} {len(message.data)} '.encode())
+        digest.update(message.data)
+    return digest.hexdigest()
+
+
+def _robot_file(given: Path, folder: Path, note: Callable[[str], None]) -> Path:
+    """Write a copy of a robot file for a graph that moves nothing: it arms itself, in lock-step.
+
+    Raises:
+        ConfigError: if the file is wrong.
+    """
+    load_robot(given)
+    values = load_yaml(given)
+    for name in _LEFT_OUT:
+        if values.pop(name, None) is not None:
+            note(f'{given.name}: {name} is left out: scans are not replayed')
+    values |= {
+        'simulated': True,
+        'self_arm': True,
+        'estop': 'none',
+        'odom': 'required',
+        'discovery': 'LOCALHOST',
+    }
+    file = folder / f'{given.stem}.yaml'
+    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding='utf-8')
+    return file.resolve()
+
+
+def _announced(schedule: Iterator[Tick], progress: Callable[[str], None]) -> Iterator[Tick]:
+    for number, tick in enumerate(schedule):
+        if number % _NEWS == 0:
+            progress(f'{number * TICK:.0f} s of the recording')
+        yield tick
+
+
+def _speed(driver: ReplayDriver) -> str:
+    wall = np.array(driver.seconds)
+    inference = np.array([seconds for seconds in driver.inference if seconds]) * 1e3
+    text = (
+        f'{len(wall) * TICK:.1f} s in {wall.sum():.1f} s, {len(wall) * TICK / wall.sum():.1f} '
+        f'times real time; ms per tick: p50 {np.median(wall) * 1e3:.1f}, '
+        f'p99 {np.quantile(wall, 0.99) * 1e3:.1f}'
+    )
+    if len(inference):
+        text += f'; of inference: p50 {np.median(inference):.1f}'
+    return text

@@ -1,0 +1,221 @@
+"""What a recording feeds the graph at each tick of the lock-step clock.
+
+The tick's stamp takes the place of every stamp, and the recorded one is kept aside: nodes in
+lock-step know only whole ticks, people know a frame by its own stamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+import heapq
+import itertools
+import statistics
+
+from vla_replay.bag.reader import BagReader, Message, Topic
+from vla_replay.errors import BagError
+from vla_replay.stamps import stamp_of
+
+#: ns between two ticks.
+TICK_NS = 20_000_000
+#: ns by which messages of a recording may be out of the order of their stamps.
+_SLACK = 1_000_000_000
+#: Frames from which the time between stamp and recording is learned.
+_SAMPLE = 100
+ODOM = 'odom'
+#: In the name of frames that a camera node has scaled already.
+_SCALED = 'vla/image'
+COMMAND = 'command'
+IMAGE = 'sensor_msgs/msg/Image'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+ODOMETRY = 'nav_msgs/msg/Odometry'
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Topics of the recording that take the place of the robot.
+
+    Attributes:
+        frames: raw or compressed frames, or images that the camera node has scaled already.
+        odom: odometry.
+        command: texts.
+    """
+
+    frames: Topic
+    odom: Topic
+    command: Topic | None
+
+    @property
+    def entry(self) -> str:
+        """Topic of the graph at which the frames come in."""
+        if self.frames.type == COMPRESSED:
+            return 'camera/color/image_raw/compressed'
+        return 'vla/image/front' if self.scaled else 'camera/color/image_raw'
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the frames went through a camera node before they were recorded."""
+        return self.frames.type == IMAGE and self.frames.name.endswith('vla/image/front')
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame, and the stamp that it was recorded with, ns."""
+
+    stamp_ns: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What goes out before the clock shows this tick.
+
+    Attributes:
+        texts: messages for `command`.
+        odom: the newest odometry up to now.
+        frame: the newest frame since the last tick.
+        skipped: frames between it and the last tick, which no tick is left for.
+    """
+
+    texts: tuple[bytes, ...]
+    odom: bytes = field(repr=False)
+    frame: Frame | None
+    skipped: int
+
+
+def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
+    """Choose the frames to play.
+
+    Args:
+        topics: of the recording.
+        camera: topic of the frames; empty: the only camera there is, raw before scaled before
+            compressed.
+
+    Raises:
+        BagError: if there are none, or it is not clear which ones are meant.
+    """
+    images = [topic for topic in topics if topic.type in (IMAGE, COMPRESSED)]
+    if camera:
+        found = [topic for topic in images if topic.name.strip('/') == camera.strip('/')]
+    else:
+        raw = [topic for topic in images if topic.type == IMAGE and _SCALED not in topic.name]
+        scaled = [topic for topic in images if topic.type == IMAGE and _SCALED in topic.name]
+        found = raw or scaled or images
+    if len(found) != 1:
+        names = [topic.name for topic in found or images] or 'none'
+        wanted = camera or 'a camera'
+        raise BagError(f'frames of {wanted}: found {names}: expected one topic; name it (camera)')
+    return found[0]
+
+
+def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
+    """Choose what to play.
+
+    Args:
+        topics: of the recording.
+        camera: topic of the frames, see find_frames.
+
+    Raises:
+        BagError: if frames or odometry are missing, or it is not clear which ones are meant.
+    """
+    frames = find_frames(topics, camera)
+    odom = [topic for topic in topics if topic.type == ODOMETRY]
+    odom = [topic for topic in odom if _last(topic) == ODOM] or odom
+    if len(odom) != 1:
+        found = [topic.name for topic in odom] or 'none'
+        raise BagError(f'odometry: found {found}: expected one topic of {ODOMETRY}')
+    texts = [
+        topic
+        for topic in topics
+        if topic.type == 'std_msgs/msg/String' and _last(topic) == COMMAND
+    ]
+    if len(texts) > 1:
+        raise BagError(f'texts: found {[topic.name for topic in texts]}: expected one topic')
+    return Sources(frames, odom[0], texts[0] if texts else None)
+
+
+def ticks(
+    bag: BagReader, sources: Sources, start: float = 0.0, stop: float | None = None
+) -> Iterator[Tick]:
+    """Cut a recording into ticks, from its first frame on.
+
+    Args:
+        bag: the recording.
+        sources: what of it to play.
+        start: s after the beginning of the recording.
+        stop: s after the beginning; None: to its end.
+
+    Raises:
+        BagError: if a stamp is out of order by more than 1 s, or there is no frame or odometry.
+    """
+    begin = bag.start_ns + round(start * 1e9)
+    end = None if stop is None else bag.start_ns + round(stop * 1e9)
+    delay = _delay(bag, sources)
+    names = {sources.frames.name, sources.odom.name}
+    if sources.command is not None:
+        names.add(sources.command.name)
+    messages = bag.messages(names, begin, end)
+    yield from _cut(_in_order(messages, sources, delay), sources)
+
+
+def _delay(bag: BagReader, sources: Sources) -> int:
+    """Return ns from a frame's stamp to its recording: texts have no stamp of their own."""
+    frames = itertools.islice(bag.messages({sources.frames.name}), _SAMPLE)
+    delays = [message.stamp_ns - stamp_of(message.data) for message in frames]
+    if not delays:
+        raise BagError(f'{sources.frames.name}: no frame in the recording')
+    return round(statistics.median(delays))
+
+
+def _in_order(
+    messages: Iterable[Message], sources: Sources, delay: int
+) -> Iterator[tuple[int, Message]]:
+    """Sort by stamp what was recorded in the order of arrival."""
+    waiting: list[tuple[int, int, Message]] = []
+    latest = None
+    for number, message in enumerate(messages):
+        arrived = message.stamp_ns - delay
+        texts = sources.command is not None and message.topic == sources.command.name
+        stamp = arrived if texts else stamp_of(message.data)
+        if not abs(stamp - arrived) <= _SLACK:
+            raise BagError(
+                f'{message.topic}: stamp {stamp / 1e9:.3f} s of a message that was recorded at '
+                f'{message.stamp_ns / 1e9:.3f} s: expected at most {_SLACK / 1e9:g} s away from '
+                f"the frames' usual delay of {delay / 1e9:.3f} s"
+            )
+        heapq.heappush(waiting, (stamp, number, message))
+        latest = arrived if latest is None else max(latest, arrived)
+        while waiting and waiting[0][0] <= latest - _SLACK:
+            yield heapq.heappop(waiting)[::2]
+    while waiting:
+        yield heapq.heappop(waiting)[::2]
+
+
+def _cut(messages: Iterable[tuple[int, Message]], sources: Sources) -> Iterator[Tick]:
+    """Give each tick what has happened since the one before."""
+    odom = frame = first = None
+    texts: list[bytes] = []
+    due, skipped = 0, 0
+    for stamp, message in messages:
+        while first is not None and odom is not None and stamp > due:
+            yield Tick(tuple(texts), odom, frame, skipped)
+            texts.clear()
+            frame, skipped, due = None, 0, due + TICK_NS
+        if message.topic == sources.odom.name:
+            odom = message.data
+        elif message.topic == sources.frames.name:
+            if first is None:
+                first = due = stamp
+            skipped += frame is not None
+            frame = Frame(stamp_of(message.data), message.data)
+        else:
+            texts.append(message.data)
+    if first is None:
+        raise BagError(f'{sources.frames.name}: no frame in this part of the recording')
+    if odom is None:
+        raise BagError(f'{sources.odom.name}: no odometry in this part of the recording')
+    yield Tick(tuple(texts), odom, frame, skipped)
+
+
+def _last(topic: Topic) -> str:
+    return topic.name.rsplit('/', 1)[-1]
