@@ -15,7 +15,13 @@ setup(
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': ['recorder = vla_replay.recorder_node:main'],
-        'vla.commands': ['play = vla_replay.cli:play', 'replay = vla_replay.cli:replay'],
+        'vla.commands': [
+            'bag = vla_replay.cli:bag',
+            'play = vla_replay.cli:play',
+            'record = vla_replay.cli:record',
+            'replay = vla_replay.cli:replay',
+        ],
+        'vla.measurements': ['recorder = vla_replay.measuring:measurements'],
     },
     zip_safe=False,
 )

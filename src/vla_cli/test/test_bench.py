@@ -14,7 +14,7 @@ from vla_cli.bench import command, learning, parts
 from vla_cli.bench.command import bench
 from vla_cli.bench.driving import reaction
 from vla_cli.bench.load import class_of, CLASSES, put_into
-from vla_cli.bench.measurements import chosen, Measurement, MEASUREMENTS
+from vla_cli.bench.measurements import chosen, Measurement, measurements
 from vla_cli.bench.report import Row, show, write
 from vla_cli.graph import Graph, GraphError
 from vla_core.errors import ConfigError, VlaError
@@ -125,7 +125,7 @@ def test_numbers_are_those_given_else_the_usual_or_the_long_ones():
     assert [count for _, count in chosen(['soak', 'estop=7', 'estop'], long=False)] == [60, 7, 40]
     assert [count for _, count in chosen(['soak', 'estop'], long=True)] == [60, 3000]
     assert {one.name: count for one, count in chosen([], long=True)} == {
-        one.name: one.long for one in MEASUREMENTS
+        one.name: one.long for one in measurements()
     }
     assert 'soak' not in {one.name for one, _ in chosen([], long=False)}
 

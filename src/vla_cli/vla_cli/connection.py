@@ -98,6 +98,22 @@ class Connection:
         return answer.success, answer.message
 
 
+def valid_namespace(namespace: str) -> str:
+    """Return a namespace with its leading slash.
+
+    Raises:
+        ConfigError: `namespace` is no valid name.
+    """
+    full = f'/{namespace.strip("/")}'
+    try:
+        validate_namespace(full)
+    except InvalidNamespaceException as error:
+        raise ConfigError(
+            f'namespace {namespace!r} is invalid; expected letters, digits and _, parted by /'
+        ) from error
+    return full
+
+
 @contextmanager
 def connect(namespace: str) -> Iterator[Connection]:
     """Open a connection in `namespace`, with Ctrl-C noted rather than raised.
@@ -105,12 +121,7 @@ def connect(namespace: str) -> Iterator[Connection]:
     Raises:
         ConfigError: `namespace` is no valid name.
     """
-    try:
-        validate_namespace(f'/{namespace.strip("/")}')
-    except InvalidNamespaceException as error:
-        raise ConfigError(
-            f'namespace {namespace!r} is invalid; expected letters, digits and _, parted by /'
-        ) from error
+    valid_namespace(namespace)
     context = rclpy.Context()
     # rclpy's handlers would end the context at Ctrl-C, before a last "stop" could leave.
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)

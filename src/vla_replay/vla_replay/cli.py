@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from vla_replay.bag_options import Info, Merge, Record, Repair, Trim
 from vla_replay.options import Bless, Check, Play
 
 
@@ -31,3 +32,35 @@ def play(options: Annotated[Play, tyro.conf.arg(name='')]) -> int:
     from vla_replay.player import play as play_bag
 
     return play_bag(options)
+
+
+def record(options: tyro.conf.OmitArgPrefixes[Record]) -> int:
+    """Record the graph into a bag until Ctrl-C, or keep the last seconds for a trigger.
+
+    The bag opens with `ros2 bag`, Foxglove and Lichtblick, whatever ends this process.
+
+    Args:
+        options: of the recorder.
+    """
+    from vla_replay.record_command import record as record_graph
+
+    return record_graph(options)
+
+
+def bag(
+    what: Annotated[
+        Annotated[Info, tyro.conf.subcommand('info', prefix_name=False)]
+        | Annotated[Trim, tyro.conf.subcommand('trim', prefix_name=False)]
+        | Annotated[Merge, tyro.conf.subcommand('merge', prefix_name=False)]
+        | Annotated[Repair, tyro.conf.subcommand('repair', prefix_name=False)],
+        tyro.conf.arg(name=''),
+    ],
+) -> int:
+    """Look into bags, and make bags of bags.
+
+    Args:
+        what: to do.
+    """
+    from vla_replay.bag_command import carry_out
+
+    return carry_out(what)

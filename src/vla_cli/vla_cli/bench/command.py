@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vla_cli.bench.learning import Missing
-from vla_cli.bench.measurements import chosen, MEASUREMENTS, positive, Setting
+from vla_cli.bench.measurements import chosen, measurements, positive, Setting
 from vla_cli.bench.report import Row, show, write
 from vla_core.errors import VlaError
 
@@ -64,8 +64,8 @@ def bench(
 
 def listing() -> str:
     """Return the names of all measurements with what their number counts."""
-    width = max(len(one.name) for one in MEASUREMENTS)
+    known = measurements()
+    width = max(len(one.name) for one in known)
     return '\n'.join(
-        f'{one.name:{width}}  {one.usual or "–"} {one.counted}, long {one.long}'
-        for one in MEASUREMENTS
+        f'{one.name:{width}}  {one.usual or "–"} {one.counted}, long {one.long}' for one in known
     )

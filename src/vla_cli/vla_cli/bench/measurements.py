@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from vla_cli.bench import estop, graphs, learning, malformed, parts, soak
@@ -11,6 +12,8 @@ from vla_cli.bench.policy_faults import policy_faults
 from vla_cli.bench.report import Row
 from vla_core.errors import ConfigError
 
+#: Group of entry points: functions of other packages that return theirs.
+GROUP = 'vla.measurements'
 #: Drives in the long rows of faults: `hold`, which they were first asked for with, never moves,
 #: so that it could never be seen to decelerate.
 SCRIPTED = 'scripted'
@@ -140,6 +143,12 @@ MEASUREMENTS = (
 )
 
 
+def measurements() -> tuple[Measurement, ...]:
+    """Return all of them, those of other packages last."""
+    others = (found.load()() for found in entry_points(group=GROUP))
+    return (*MEASUREMENTS, *(one for group in others for one in group))
+
+
 def chosen(only: Sequence[str], long: bool) -> list[tuple[Measurement, int]]:
     """Return what to measure, and how often.
 
@@ -150,9 +159,9 @@ def chosen(only: Sequence[str], long: bool) -> list[tuple[Measurement, int]]:
     Raises:
         ConfigError: if a name is unknown or a number is not a positive integer.
     """
-    known = {one.name: one for one in MEASUREMENTS}
+    known = {one.name: one for one in measurements()}
     if not only:
-        plans = [(one, one.long if long else one.usual) for one in MEASUREMENTS]
+        plans = [(one, one.long if long else one.usual) for one in known.values()]
         return [(one, count) for one, count in plans if count]
     result = []
     for text in only:

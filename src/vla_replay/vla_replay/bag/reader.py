@@ -128,7 +128,7 @@ class BagReader:
                     f'{self.path}: expected a folder, or a file {" or ".join(_SUFFIXES)}'
                 )
             return [self._file(self.path)]
-        files = sorted((one for one in self.path.iterdir() if one.suffix in _SUFFIXES), key=_order)
+        files = ordered_files(self.path)
         described = self.path / NAME
         if described.exists():
             try:
@@ -194,6 +194,11 @@ class BagReader:
         if not isinstance(error, BagError):
             text = f'damaged: {text.splitlines()[0][:200]}'
         return BagError(text if text.startswith(str(self.path)) else f'{self.path}: {text}')
+
+
+def ordered_files(folder: Path) -> list[Path]:
+    """Return the files of a bag in the order in which they were written."""
+    return sorted((file for file in folder.iterdir() if file.suffix in _SUFFIXES), key=_order)
 
 
 def _order(path: Path) -> tuple[int, str]:

@@ -191,7 +191,7 @@ class Scan:
         elif code < 0x80:
             raise ValueError(f'record of kind {code}')
         self.end = begin + length
-        return code == Opcode.FOOTER
+        return bool(code == Opcode.FOOTER)
 
     def _other(self, code: int, body: bytes) -> None:
         if code == Opcode.HEADER:
@@ -247,13 +247,9 @@ class Scan:
             if at + _HEAD.size <= self.size:
                 length = _HEAD.unpack_from(self._data, at)[1]
                 content = at + _HEAD.size
-                if _CHUNK_HEAD.size <= length <= self.size - content:
-                    try:
-                        next(_unfold(self._data[content : content + length]))
-                    except Exception:  # noqa: S110: what is no chunk fails in many ways
-                        pass
-                    else:
-                        return at
+                fits = _CHUNK_HEAD.size <= length <= self.size - content
+                if fits and _whole(self._data[content : content + length]):
+                    return at
             at = self._data.find(code, at + 1)
         return None
 
@@ -265,6 +261,14 @@ def _stream(body: bytes) -> ReadDataStream:
 def _message(data: Any, begin: int, length: int) -> tuple[int, int, bytes]:
     channel, _, stamp, _ = _MESSAGE.unpack_from(data, begin)
     return channel, stamp, data[begin + _MESSAGE.size : begin + length]
+
+
+def _whole(body: bytes) -> bool:
+    try:
+        next(_unfold(body))
+    except Exception:  # what is no chunk fails in many ways
+        return False
+    return True
 
 
 def _unfold(body: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,11 +1,11 @@
-"""Where the messages of a bag come from: rosbags where it opens the bag, a scan where it is torn."""
+"""Where the messages of a bag come from: from rosbags, or from a scan where it is torn."""
 
 from collections.abc import Collection, Iterator
 from copy import copy
 import heapq
 from pathlib import Path
 import struct
-from typing import Protocol
+from typing import Any, Protocol
 import zlib
 
 from mcap.reader import make_reader
@@ -89,13 +89,7 @@ class Whole:
         wanted = [one for one in self._reader.connections if one.topic in topics]
         if not wanted:
             return
-        storage = self._reader.storage
-        storages = [storage]
-        if isinstance(storage, DirectoryReader):
-            storages = [copy(storage) for _ in storage.storages]
-            for one, inner in zip(storages, storage.storages, strict=True):
-                one.storages = [inner]
-        streams = [one.messages(wanted, start_ns, end_ns) for one in storages]
+        streams = [one.messages(wanted, start_ns, end_ns) for one in self._files()]
         for connection, stamp, data in heapq.merge(*streams, key=lambda found: found[1]):
             yield Message(connection.topic, stamp, bytes(data))
 
@@ -103,17 +97,25 @@ class Whole:
         """Close the files."""
         self._reader.close()
 
+    def _files(self) -> list[Any]:
+        """Return a reader of each file: rosbags reads one file after the other."""
+        storage = self._reader.storage
+        if not isinstance(storage, DirectoryReader):
+            return [storage]
+        files = [copy(storage) for _ in storage.storages]
+        for file, inner in zip(files, storage.storages, strict=True):
+            file.storages = [inner]
+        return files
+
     def _topic(self, found: Connection) -> Topic:
-        assert isinstance(found.ext, ConnectionExtRosbag2)
-        if found.ext.serialization_format != 'cdr':
-            raise BagError(
-                f'topic {found.topic} is {found.ext.serialization_format!r}: expected cdr'
-            )
+        told = found.ext
+        if not isinstance(told, ConnectionExtRosbag2) or told.serialization_format != 'cdr':
+            raise BagError(f'topic {found.topic} is encoded as {told}: expected cdr')
         return Topic(
             found.topic,
             found.msgtype,
             found.msgcount,
-            tuple(found.ext.offered_qos_profiles),
+            tuple(told.offered_qos_profiles),
             found.digest or self._hashes.get(found.topic, ''),
             found.msgdef.data,
         )
@@ -224,4 +226,4 @@ def whole(path: Path) -> bool:
             return True
         stream.seek(begin)
         # All of the index, and of the footer what comes before the checksum.
-        return zlib.crc32(stream.read(size - begin - len(MAGIC) - 4)) == checksum
+        return bool(zlib.crc32(stream.read(size - begin - len(MAGIC) - 4)) == checksum)

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 import re
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
 from rosbags.interfaces import Nodetype
@@ -83,7 +84,7 @@ def _installed(name: str) -> str:
         ) from error
 
 
-def _named(description: tuple[int, object]) -> str:
+def _named(description: Any) -> str:
     kind, rest = description
     while kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
         (kind, rest), _ = rest

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 import time
 from types import TracebackType
+from typing import cast, IO
 
 from mcap.writer import CompressionType, Writer
 from rosbags.interfaces import Qos
@@ -32,13 +33,13 @@ _LATEST = (1 << 63) - 1
 class BagWriter:
     """Writes a folder that `ros2 bag`, Foxglove and Lichtblick open: MCAP and metadata.yaml.
 
-    Chunks go to the disk every half second, with fdatasync, so that neither `kill -9` nor a power
-    failure costs more than the last second. When the disk refuses, the file in progress is cut
-    back to its last whole chunk and a next one is begun with the next message.
+    Every half second a chunk is handed to the system, where a `kill -9` does not reach it, and a
+    thread calls fdatasync, so that a power failure costs no more than the last second. When the
+    disk refuses, the file in progress is cut back to its last whole chunk, and the next message
+    begins another one.
 
     Attributes:
         folder: of the bag.
-        lost: topic -> messages that a refusing disk cost.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class BagWriter:
             BagError: if the folder exists or cannot be made.
         """
         self.folder = folder
-        self.lost: dict[str, int] = {}
+        self._offered: dict[str, int] = {}
         self._custom = dict(custom or {})
         self._compression = CompressionType.ZSTD if compress else CompressionType.NONE
         self._split_bytes, self._split_seconds = split_bytes, split_seconds
@@ -79,6 +80,14 @@ class BagWriter:
             folder.mkdir(parents=True)
         except OSError as error:
             raise BagError(f'{folder}: {error.strerror}: expected a new folder') from error
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Topic -> messages that a refusing disk cost."""
+        parts = [*self._parts, self._file.part] if self._file else self._parts
+        kept = {topic: sum(part.counts.get(topic, 0) for part in parts) for topic in self._offered}
+        lost = {topic: count - kept[topic] for topic, count in self._offered.items()}
+        return {topic: count for topic, count in lost.items() if count}
 
     @property
     def size(self) -> int:
@@ -132,6 +141,7 @@ class BagWriter:
             raise BagError(f'topic {topic}: expected one of {sorted(self._topics)}')
         if not 0 <= stamp_ns <= _LATEST:
             raise BagError(f'{topic}: stamp {stamp_ns} ns: expected 0 to {_LATEST}')
+        self._offered[topic] = self._offered.get(topic, 0) + 1
         with self._guarded():
             file = self._file
             if file is None or self._full(file, stamp_ns):
@@ -170,6 +180,15 @@ class BagWriter:
         with self._guarded():
             if self._file:
                 self._file.flush(self._clock)
+
+    def finish_file(self) -> None:
+        """Write the index of the file in progress; the next message begins another one.
+
+        Raises:
+            BagError: if the disk refuses.
+        """
+        with self._guarded():
+            self._finish()
 
     def close(self) -> None:
         """Write the index and metadata.yaml; a second time is nothing.
@@ -229,10 +248,6 @@ class BagWriter:
         file, self._file = self._file, None
         if file is None:
             return
-        for topic, count in file.part.counts.items():
-            lost = count - file.saved.counts.get(topic, 0)
-            if lost:
-                self.lost[topic] = self.lost.get(topic, 0) + lost
         file.stream.cut()
         file.stream.close()
         if file.saved.total:
@@ -259,7 +274,8 @@ class _File:
         self._schemas: dict[tuple[str, str], int] = {}
         self.stream = Stream(path)
         try:
-            self._writer = Writer(self.stream, chunk_size=_CHUNK, compression=compression)
+            output = cast(IO[bytes], self.stream)
+            self._writer = Writer(output, chunk_size=_CHUNK, compression=compression)
             self._writer.start('ros2', _LIBRARY)
             self.note(custom)
             self.flush(clock)
@@ -276,7 +292,6 @@ class _File:
             part.first_ns = part.last_ns = stamp_ns
         part.first_ns = min(part.first_ns, stamp_ns)
         part.last_ns = max(part.last_ns, stamp_ns)
-        # Before the disk can refuse: a message that it refused is lost.
         part.counts[topic.name] = part.counts.get(topic.name, 0) + 1
         self._writer.add_message(channel, stamp_ns, data, stamp_ns, part.counts[topic.name])
 
@@ -290,7 +305,7 @@ class _File:
 
     def flush(self, clock: Callable[[], float]) -> None:
         self._writer.flush()
-        self.stream.sync()
+        self.stream.mark()
         self.saved = copy(self.part)
         self.saved.counts = dict(self.part.counts)
         self.due = clock() + FLUSH_PERIOD

@@ -1,0 +1,178 @@
+"""Bags made of bags."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+
+from vla_replay.bag import tools
+from vla_replay.bag.reader import BagReader
+from vla_replay.bag.topics import Message
+from vla_replay.bag.types import hash_of
+from vla_replay.bag.writer import BagWriter
+from vla_replay.errors import BagError
+
+TEXT = 'std_msgs/msg/String'
+SECOND = 1_000_000_000
+FOREVER = QosTime(9223372036, 854775807)
+LATCHED = Qos(
+    QosHistory.UNKNOWN,
+    0,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    FOREVER,
+    FOREVER,
+    QosLiveliness.AUTOMATIC,
+    FOREVER,
+    False,
+)
+
+
+def numbered(count: int, topic: str = '/text') -> list[Message]:
+    """Return ten messages a second, half a kilobyte each."""
+    return [
+        Message(topic, SECOND + n * SECOND // 10, b'\0\1\0\0' + n.to_bytes(4, 'big') * 128)
+        for n in range(count)
+    ]
+
+
+def write(folder: Path, sent: list[Message], qos=(), **options) -> Path:
+    now = [0.0]
+    with BagWriter(folder, clock=lambda: now[0], **options) as writer:
+        for message in sent:
+            writer.add_topic(message.topic, TEXT, qos)
+            now[0] = message.stamp_ns * 1e-9
+            writer.write(message.topic, message.stamp_ns, message.data)
+    return folder
+
+
+def read(path: Path) -> list[Message]:
+    with BagReader(path) as bag:
+        return list(bag.messages())
+
+
+def test_trim_keeps_span_topics_facts_and_attachments(tmp_path: Path):
+    sent = sorted(numbered(50) + numbered(50, '/other'), key=lambda one: one.stamp_ns)
+    with BagWriter(tmp_path / 'bag', custom={'robot': 'sim'}) as writer:
+        writer.attach('parameters/gate.yaml', b'gate: {}')
+        for message in sent:
+            writer.add_topic(message.topic, TEXT)
+            writer.write(message.topic, message.stamp_ns, message.data)
+    count = tools.trim(tmp_path / 'bag', tmp_path / 'piece', 1.0, 2.0, ['/text'])
+    assert count == 10
+    assert read(tmp_path / 'piece') == numbered(50)[10:20]
+    with BagReader(tmp_path / 'piece') as piece:
+        assert set(piece.topics) == {'/text'}
+        assert piece.custom == {'robot': 'sim'}
+        assert piece.attachments == {'parameters/gate.yaml': b'gate: {}'}
+
+
+def test_trim_begins_with_what_a_latched_topic_last_said(tmp_path: Path):
+    bag = write(tmp_path / 'bag', numbered(3), [LATCHED])
+    tools.trim(bag, tmp_path / 'piece', 0.15)
+    first, second = read(tmp_path / 'piece')
+    assert first == Message('/text', SECOND + SECOND * 15 // 100, numbered(3)[1].data)
+    assert second == numbered(3)[2]
+
+
+@pytest.mark.parametrize(('start', 'end'), [(-1.0, 1.0), (1.0, 1.0), (float('nan'), 1.0)])
+def test_trim_refuses_a_span_without_content(tmp_path: Path, start, end):
+    bag = write(tmp_path / 'bag', numbered(3))
+    with pytest.raises(BagError, match='expected 0 <= start < end'):
+        tools.trim(bag, tmp_path / 'piece', start, end)
+
+
+def test_trim_names_a_topic_that_is_not_there(tmp_path: Path):
+    bag = write(tmp_path / 'bag', numbered(3))
+    with pytest.raises(BagError, match=r"no topic /image: expected one of \['/text'\]"):
+        tools.trim(bag, tmp_path / 'piece', topics=['/image'])
+
+
+def test_merge_orders_by_stamp(tmp_path: Path):
+    one = write(tmp_path / 'one', numbered(30)[::2], custom={'robot': 'sim', 'of': 'one'})
+    two = write(tmp_path / 'two', numbered(30)[1::2], custom={'robot': 'other'})
+    assert tools.merge([one, two], tmp_path / 'both') == 30
+    assert read(tmp_path / 'both') == numbered(30)
+    with BagReader(tmp_path / 'both') as both:
+        assert both.custom == {'robot': 'sim', 'of': 'one'}
+
+
+def test_merge_refuses_a_topic_of_two_types(tmp_path: Path):
+    one = write(tmp_path / 'one', numbered(3))
+    with BagWriter(tmp_path / 'two') as writer:
+        writer.add_topic('/text', 'std_msgs/msg/Bool')
+    with pytest.raises(BagError, match=r'/text of type std_msgs/msg/Bool: expected .*String'):
+        tools.merge([one, tmp_path / 'two'], tmp_path / 'both')
+
+
+def test_a_type_that_is_installed_nowhere_survives_every_tool(tmp_path: Path):
+    """Its definition and hash are those of the bag."""
+    name, definition = 'far_msgs/msg/Away', 'int32 one\n'
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.add_topic('/far', name, definition=definition, type_hash=hash_of(name, definition))
+        writer.write('/far', 1, b'\0\1\0\0\1\0\0\0')
+    tools.trim(tmp_path / 'bag', tmp_path / 'piece')
+    tools.merge([tmp_path / 'piece'], tmp_path / 'merged')
+    tools.repair(tmp_path / 'merged', tmp_path / 'repaired')
+    with BagReader(tmp_path / 'repaired') as bag:
+        found = bag.topics['/far']
+        assert (found.definition, found.type_hash) == (definition, hash_of(name, definition))
+
+
+@pytest.fixture(scope='module')
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = write(tmp_path_factory.mktemp('recorded') / 'bag', numbered(100))
+    return (folder / 'bag_0.mcap').read_bytes()
+
+
+@given(st.data())
+def test_repair_loses_what_is_damaged_and_nothing_behind_it(tmp_path_factory, recorded, data):
+    """Behind the first chunk, which names the topics."""
+    at = data.draw(st.integers(2000, len(recorded) - 1))
+    cut = data.draw(st.integers(at, len(recorded)))
+    damaged = bytearray(recorded[:cut])
+    damaged[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
+    folder = tmp_path_factory.mktemp('damaged')
+    (folder / 'bag_0.mcap').write_bytes(damaged[:cut])
+    done = tools.repair(folder, folder / 'repaired')
+    found = read(folder / 'repaired')
+    assert len(found) == done.messages
+    assert set(found) <= set(numbered(100))
+    (folder / 'bag_0.mcap').write_bytes(recorded[:cut])
+    # Five or six messages are a chunk; a damaged place can lie across two.
+    assert len(found) >= len(read(folder / 'bag_0.mcap')) - 12
+
+
+def test_repair_makes_a_bag_whole(tmp_path: Path, recorded):
+    (tmp_path / 'bag').mkdir()
+    (tmp_path / 'bag' / 'bag_0.mcap').write_bytes(recorded[: len(recorded) // 2])
+    tools.repair(tmp_path / 'bag', tmp_path / 'repaired')
+    with BagReader(tmp_path / 'repaired') as bag:
+        assert not bag.torn
+        assert bag.problems == []
+        assert len(list(bag.messages())) == bag.topics['/text'].count > 40
+
+
+def test_repair_says_what_it_cannot_do(tmp_path: Path):
+    with pytest.raises(BagError, match=r'no \.mcap file'):
+        tools.repair(tmp_path, tmp_path / 'repaired')
+
+
+def test_description_has_every_topic_and_every_problem(tmp_path: Path, recorded):
+    (tmp_path / 'bag_0.mcap').write_bytes(recorded[:-1])
+    with BagReader(tmp_path) as bag:
+        lines = tools.describe(bag).splitlines()
+    assert [line for line in lines if line.startswith('/text ')] == [
+        '/text       100    10.1 Hz  std_msgs/msg/String'
+    ]
+    assert sum(line.startswith('problem') for line in lines) == 2
+    assert 'start     1970-01-01 00:00:01.000 UTC' in lines

@@ -1,0 +1,131 @@
+"""`vla bag` and `vla record`."""
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+import tyro
+
+from vla_cli.main import main
+from vla_core.errors import ConfigError
+from vla_core.parameters import build
+from vla_replay.bag.reader import BagReader
+from vla_replay.bag.writer import BagWriter
+from vla_replay.bag_options import Record
+from vla_replay.record_command import parameters
+from vla_replay.recording.config import RecorderConfig
+from vla_ros.domains import process_domain
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    with BagWriter(tmp_path / 'bag', custom={'robot': 'sim'}) as writer:
+        writer.add_topic('/text', 'std_msgs/msg/String')
+        for second in range(10):
+            writer.write('/text', second * 1_000_000_000, b'\0\1\0\0\2\0\0\0x\0')
+    return tmp_path / 'bag'
+
+
+def count(path: Path) -> int:
+    with BagReader(path) as bag:
+        return len(list(bag.messages()))
+
+
+def test_info_says_what_is_in_a_bag(bag: Path, capsys) -> None:
+    assert main(['bag', 'info', str(bag)]) == 0
+    said = capsys.readouterr().out
+    assert '/text        10     1.1 Hz  std_msgs/msg/String' in said
+    assert 'robot: sim' in said
+
+
+def test_trim_merge_and_repair_make_new_bags(bag: Path, tmp_path: Path, capsys) -> None:
+    piece, both, whole = (str(tmp_path / name) for name in ('piece', 'both', 'whole'))
+    assert main(['bag', 'trim', str(bag), piece, '--start', '2', '--end', '5']) == 0
+    assert count(Path(piece)) == 3
+    assert main(['bag', 'merge', both, str(bag), piece]) == 0
+    assert count(Path(both)) == 13
+    file = bag / 'bag_0.mcap'
+    file.write_bytes(file.read_bytes()[:-100])
+    (bag / 'metadata.yaml').unlink()
+    assert main(['bag', 'repair', str(bag), whole]) == 0
+    assert count(Path(whole)) == 10
+    assert capsys.readouterr().out.splitlines() == [
+        f'3 messages in {piece}',
+        f'13 messages in {both}',
+        f'10 messages in {whole}',
+    ]
+
+
+def test_a_path_without_a_bag_is_one_line(tmp_path: Path, capsys) -> None:
+    assert main(['bag', 'info', str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_options_are_the_parameters_of_the_recorder() -> None:
+    # Named alike, they have the same defaults.
+    default = build(RecorderConfig, parameters(Record(output=Path('/bags/drive'))), 'test')
+    assert default == RecorderConfig(folder='/bags', name='drive')
+    given = tyro.cli(
+        Record,
+        args=[
+            '/odom',
+            '/vla/*',
+            '--output',
+            '/bags',
+            '--ring',
+            '10',
+            '--on-warn',
+            '--images',
+            'raw',
+            '--exclude',
+            '/tf',
+        ],
+    )
+    assert build(RecorderConfig, parameters(given), 'test') == RecorderConfig(
+        folder='/bags',
+        topics='/odom /vla/*',
+        exclude='/tf',
+        images='raw',
+        mode='ring',
+        ring_seconds=10.0,
+        on_warn=True,
+    )
+
+
+def test_contradicting_options_are_an_error() -> None:
+    with pytest.raises(ConfigError, match='--on-warn without --ring'):
+        parameters(Record(on_warn=True))
+
+
+def test_without_a_recorder_save_says_so(capsys) -> None:
+    assert main(['record', '--save']) == 1
+    assert 'no recorder: nobody offers /recorder/save' in capsys.readouterr().err
+
+
+def test_an_impossible_namespace_is_an_error(capsys) -> None:
+    assert main(['record', '--namespace', '1-2']) == 1
+    assert "namespace '1-2' is invalid" in capsys.readouterr().err
+
+
+def test_record_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
+    """In a process of its own; Ctrl-C once the bag is begun."""
+    code = (
+        'import os, signal, sys, threading, time\n'
+        'from pathlib import Path\n'
+        'from vla_cli.main import main\n'
+        'def interrupt():\n'
+        f'    while not list(Path({str(tmp_path)!r}).glob("drive/*")): time.sleep(0.05)\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        'threading.Thread(target=interrupt).start()\n'
+        f'sys.exit(main(["record", "--output", {str(tmp_path / "drive")!r}]))\n'
+    )
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(process_domain())}
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    with BagReader(tmp_path / 'drive') as bag:
+        assert bag.problems == []
+        assert 'git_revision' in bag.custom

@@ -1,0 +1,204 @@
+"""Make bags of bags: cut a piece out, put several together, save what a damaged one holds."""
+
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, UTC
+import heapq
+from pathlib import Path
+
+from vla_replay.bag.reader import BagReader, ordered_files
+from vla_replay.bag.scan import Scan
+from vla_replay.bag.sources import plain, topic_of
+from vla_replay.bag.topics import Message, Topic
+from vla_replay.bag.writer import BagWriter, CUSTOM
+from vla_replay.errors import BagError
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What `repair` could do.
+
+    Attributes:
+        messages: that were saved.
+        skipped: bytes of damaged places between them.
+        unknown: messages whose topic the bag does not say any more.
+    """
+
+    messages: int
+    skipped: int
+    unknown: int
+
+
+def describe(bag: BagReader) -> str:
+    """Return what a person wants to know about a bag."""
+    size = sum(file.stat().st_size for file in _files(bag.path))
+    seconds = (bag.end_ns - bag.start_ns) * 1e-9
+    lines = [
+        f'bag       {bag.path}',
+        f'size      {size / 1e6:.1f} MB',
+        f'start     {_when(bag.start_ns)}',
+        f'duration  {seconds:.3f} s',
+        f'messages  {sum(topic.count for topic in bag.topics.values())}',
+    ]
+    lines += [f'problem   {problem}' for problem in bag.problems]
+    lines += [f'{key}: {value}' for key, value in sorted(bag.custom.items())]
+    lines += [f'attached  {name}, {len(data)} bytes' for name, data in bag.attachments.items()]
+    width = max((len(name) for name in bag.topics), default=0)
+    for name, topic in sorted(bag.topics.items()):
+        rate = f'{topic.count / seconds:.1f} Hz' if topic.count > 1 and seconds > 0 else ''
+        lines.append(f'{name:{width}}  {topic.count:8}  {rate:>9}  {topic.type}')
+    return '\n'.join(lines)
+
+
+def trim(
+    source: Path,
+    output: Path,
+    start: float = 0.0,
+    end: float | None = None,
+    topics: Collection[str] | None = None,
+) -> int:
+    """Copy a piece of a bag.
+
+    The newest message of a latched topic before the piece is what its subscribers would have: it
+    is copied too, with the stamp of the beginning.
+
+    Args:
+        source: the bag.
+        output: new folder.
+        start: s after the bag's first message.
+        end: s after the bag's first message, before which the piece ends; None: its end.
+        topics: names; None: all.
+
+    Returns:
+        Messages written.
+
+    Raises:
+        BagError: if a bag cannot be read or written, or `end` does not come after `start`.
+    """
+    if not 0.0 <= start < (float('inf') if end is None else end):
+        raise BagError(f'from {start} s to {end} s: expected 0 <= start < end')
+    with BagReader(source) as bag:
+        names = set(bag.topics if topics is None else topics)
+        begin = bag.start_ns + round(start * 1e9)
+        stop = bag.end_ns if end is None else bag.start_ns + round(end * 1e9)
+        latched = [name for name in names if name in bag.topics and bag.topics[name].latched]
+        before: dict[str, Message] = {}
+        if latched:
+            for message in bag.messages(latched, end_ns=begin):
+                before[message.topic] = Message(message.topic, begin, message.data)
+        with BagWriter(output, custom=bag.custom) as writer:
+            _prepare(writer, [bag], names)
+            count = _copy(writer, before.values())
+            return count + _copy(writer, bag.messages(names, begin, stop))
+
+
+def merge(sources: Sequence[Path], output: Path) -> int:
+    """Put several bags into one, by the stamps of their messages.
+
+    Returns:
+        Messages written.
+
+    Raises:
+        BagError: if a bag cannot be read or written, or a topic has another type in another bag.
+    """
+    with ExitStack() as stack:
+        bags = [stack.enter_context(BagReader(source)) for source in sources]
+        custom = {key: value for bag in reversed(bags) for key, value in bag.custom.items()}
+        writer = stack.enter_context(BagWriter(output, custom=custom))
+        _prepare(writer, bags)
+        streams = [bag.messages() for bag in bags]
+        return _copy(writer, heapq.merge(*streams, key=lambda message: message.stamp_ns))
+
+
+def repair(source: Path, output: Path) -> Repaired:
+    """Save every message of a damaged MCAP bag that can be read; the bag itself stays as it is.
+
+    Args:
+        source: folder or file.
+        output: new folder.
+
+    Raises:
+        BagError: if there is no MCAP file, or the output cannot be written.
+    """
+    files = [file for file in _files(source) if file.suffix == '.mcap']
+    if not files:
+        raise BagError(f'{source}: no .mcap file: expected a bag in the format MCAP')
+    with ExitStack() as stack:
+        scans = [stack.enter_context(_scanned(file)) for file in files]
+        facts = {
+            key: text for scan in scans for key, text in scan.metadata.get(CUSTOM, {}).items()
+        }
+        writer = stack.enter_context(BagWriter(output, custom=facts))
+        written = 0
+        for scan in scans:
+            for name, data in scan.attachments.items():
+                writer.attach(name, data)
+            names: dict[int, str] = {}
+            for number in scan.channels:
+                topic = topic_of(scan, number)
+                _add(writer, topic)
+                names[number] = topic.name
+            written += _copy(writer, map(plain, scan.messages(names, None, None)))
+        lost = (
+            count
+            for scan in scans
+            for key, count in scan.counts.items()
+            if key not in scan.channels
+        )
+        skipped = sum(end - begin for scan in scans for begin, end in scan.skipped)
+        return Repaired(written, skipped, sum(lost))
+
+
+def _scanned(file: Path) -> Scan:
+    try:
+        scan = Scan(file)
+    except OSError as error:
+        raise BagError(f'{file}: {error.strerror}: expected a bag') from error
+    scan.read(mend=True)
+    return scan
+
+
+def _prepare(
+    writer: BagWriter, bags: Sequence[BagReader], names: Collection[str] | None = None
+) -> None:
+    for number, bag in enumerate(bags):
+        for name, data in bag.attachments.items():
+            writer.attach(f'{number}/{name}' if len(bags) > 1 else name, data)
+        for topic in bag.topics.values():
+            if names is None or topic.name in names:
+                _add(writer, topic)
+
+
+def _add(writer: BagWriter, topic: Topic) -> None:
+    writer.add_topic(
+        topic.name,
+        topic.type,
+        topic.qos,
+        definition=topic.definition or None,
+        type_hash=topic.type_hash or None,
+    )
+
+
+def _copy(writer: BagWriter, messages: Iterable[Message]) -> int:
+    count = 0
+    for message in messages:
+        writer.write(message.topic, message.stamp_ns, message.data)
+        count += 1
+    return count
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise BagError(f'{path}: no such file or folder: expected a bag')
+    return ordered_files(path) if path.is_dir() else [path]
+
+
+def _when(stamp_ns: int) -> str:
+    seconds, rest = divmod(stamp_ns, 1_000_000_000)
+    try:
+        return (
+            f'{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1_000_000:03} UTC'
+        )
+    except (OverflowError, ValueError, OSError):
+        return f'{stamp_ns} ns'

@@ -1,0 +1,140 @@
+"""Raw subscriptions to every topic that is chosen, as soon as it has a publisher."""
+
+from importlib import import_module
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.subscription import Subscription
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+
+from vla_replay.bag.topics import Message, Topic
+from vla_replay.bag.types import Types
+from vla_replay.errors import BagError
+from vla_replay.recording.choice import Choice, COMPRESSED
+from vla_replay.recording.queue import Queue
+from vla_replay.recording.recorders import Recorder
+
+#: Messages that may wait in the middleware while this process is held up.
+_DEPTH = 100
+_SECOND = 1_000_000_000
+
+
+class Listening:
+    """Hears topics as bytes and hands them to the queue.
+
+    Attributes:
+        jpeg: topics whose pictures are to become JPEG.
+        lost: messages that the middleware reports as lost.
+    """
+
+    def __init__(self, node: Node, choice: Choice, queue: Queue, recorder: Recorder) -> None:
+        """Hear nothing yet."""
+        self._node, self._choice, self._queue, self._recorder = node, choice, queue, recorder
+        self._types = Types()
+        self._heard: dict[str, tuple[QoSProfile, Subscription]] = {}
+        self._unknown: set[str] = set()
+        self.jpeg: set[str] = set()
+        self.lost: dict[str, int] = {}
+
+    def look(self) -> None:
+        """Hear what is new in the graph, and anew what is offered otherwise than before."""
+        for name, kind in self._choice.of(dict(self._node.get_topic_names_and_types())).items():
+            publishers = self._node.get_publishers_info_by_topic(name)
+            if not publishers or name in self._unknown:
+                continue
+            profile = _matching([one.qos_profile for one in publishers])
+            before = self._heard.get(name)
+            if before is not None:
+                if before[0] == profile:
+                    continue
+                self._node.destroy_subscription(before[1])
+            try:
+                self._declare(name, kind, publishers)
+                self._heard[name] = profile, self._subscribe(name, kind, profile)
+            except (BagError, ImportError, AttributeError) as error:
+                self._unknown.add(name)
+                self._node.get_logger().warning(f'{name} is not recorded: {error}')
+
+    def _declare(self, name: str, kind: str, publishers: list[Any]) -> None:
+        qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
+        told = str(publishers[0].topic_type_hash)
+        definition = self._types.definition(kind)
+        type_hash = told if told.startswith('RIHS01_') else self._types.type_hash(kind)
+        topics = [Topic(name, kind, 0, qos, type_hash, definition)]
+        if self._choice.jpeg(name, kind):
+            self.jpeg.add(name)
+            topics.append(
+                Topic(
+                    f'{name}/compressed',
+                    COMPRESSED,
+                    0,
+                    qos,
+                    self._types.type_hash(COMPRESSED),
+                    self._types.definition(COMPRESSED),
+                )
+            )
+        for topic in topics:
+            self._queue.call(lambda topic=topic: self._recorder.declare(topic))
+
+    def _subscribe(self, name: str, kind: str, profile: QoSProfile) -> Subscription:
+        def heard(data: bytes, info: dict[str, int]) -> None:
+            self._queue.put(Message(name, info['received_timestamp'], data))
+
+        def lost(event: Any) -> None:
+            self.lost[name] = self.lost.get(name, 0) + event.total_count_change
+
+        package, _, rest = kind.partition('/')
+        message = getattr(import_module(f'{package}.msg'), rest.rpartition('/')[2])
+        callbacks = SubscriptionEventCallbacks(message_lost=lost)
+        return self._node.create_subscription(
+            message, name, heard, profile, raw=True, event_callbacks=callbacks
+        )
+
+
+def _matching(offered: list[QoSProfile]) -> QoSProfile:
+    """Return the profile that matches every publisher and loses the least."""
+    reliable = all(one.reliability is ReliabilityPolicy.RELIABLE for one in offered)
+    latched = all(one.durability is DurabilityPolicy.TRANSIENT_LOCAL for one in offered)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def qos_of(profile: QoSProfile) -> Qos:
+    """Return a profile as bags keep it."""
+
+    def word(policy: Any, kind: Any) -> Any:
+        return kind.__members__.get(policy.name, kind.UNKNOWN)
+
+    def span(duration: Any) -> QosTime:
+        return QosTime(*divmod(duration.nanoseconds, _SECOND))
+
+    return Qos(
+        word(HistoryPolicy(profile.history), QosHistory),
+        profile.depth,
+        word(ReliabilityPolicy(profile.reliability), QosReliability),
+        word(DurabilityPolicy(profile.durability), QosDurability),
+        span(profile.deadline),
+        span(profile.lifespan),
+        word(LivelinessPolicy(profile.liveliness), QosLiveliness),
+        span(profile.liveliness_lease_duration),
+        profile.avoid_ros_namespace_conventions,
+    )
