@@ -293,6 +293,6 @@ def test_smoothness_is_measured_with_the_policy_and_number_that_were_asked_for(m
         return subprocess.CompletedProcess(arguments, 0, json.dumps([row]), '')
 
     monkeypatch.setattr(learning.subprocess, 'run', driven)
-    (one,) = (one for one in MEASUREMENTS if one.name == 'smoothness')
+    (one,) = (one for one in measurements() if one.name == 'smoothness')
     (row,) = one.run(command.Setting('demo', Path()), 7)
     assert (row.name, list(row.samples)) == ('splice_step', [0.0] * 7)

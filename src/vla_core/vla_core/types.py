@@ -291,6 +291,8 @@ class ActionChunk:
         status: what the chunk does.
         policy_run: start of the policy process, ns.
         instruction_id: id of the instruction obeyed; 0: none.
+        predicted: float64 [steps, D], what the policy answered; None: it was not asked. For
+            recordings: no gate plays it.
     """
 
     stamp_ns: int
@@ -308,6 +310,7 @@ class ActionChunk:
     model_id: str = ''
     model_sha256: str = ''
     inference_seconds: float = 0.0
+    predicted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse a chunk that no gate may play.

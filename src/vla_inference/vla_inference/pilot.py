@@ -236,7 +236,8 @@ class Pilot:
         speed, turn_rate = self._planar(velocities)
         self._session.predicted(self._now(), answer.done, speed, turn_rate)
         self._publish(self._session.advance(self._now()))
-        self._send(stamp_ns, None if self._session.still else velocities, outcome.seconds)
+        sent = None if self._session.still else velocities
+        self._send(stamp_ns, sent, outcome.seconds, answer.data)
 
     def supervise(self) -> None:
         """Watch the worker and the clock; call it often, by wall time."""
@@ -351,7 +352,13 @@ class Pilot:
             for follower in self._followers:
                 follower(record)
 
-    def _send(self, stamp_ns: int, velocities: np.ndarray | None, seconds: float = 0.0) -> None:
+    def _send(
+        self,
+        stamp_ns: int,
+        velocities: np.ndarray | None,
+        seconds: float = 0.0,
+        predicted: np.ndarray | None = None,
+    ) -> None:
         """Send a chunk for the frame of a stamp; zeros where there are no velocities."""
         spec, execution = self._spec, self._execution
         if spec is None or execution is None or not self._active:
@@ -379,5 +386,6 @@ class Pilot:
                 model_id=spec.model_id,
                 model_sha256=spec.model_sha256,
                 inference_seconds=seconds,
+                predicted=predicted,
             )
         )

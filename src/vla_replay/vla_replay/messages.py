@@ -20,7 +20,10 @@ _RECORD = 'vla_interfaces/msg/Instruction'
 def gather(
     messages: Iterable[ActionChunk], recorded: Mapping[int, int], texts: Mapping[int, str]
 ) -> Chunks:
-    """Put chunks into arrays, the last one for each frame.
+    """Put what the policy answered into arrays, the last one for each frame; zeros: not asked.
+
+    What the gate plays is spliced into the command of the moment, and moments differ in a live
+    drive; the answer to a frame does not.
 
     Args:
         messages: in the order of arrival, of one policy.
@@ -28,7 +31,7 @@ def gather(
         texts: instruction id -> text.
 
     Raises:
-        BagError: if the policy changed its axes or its horizon.
+        BagError: if there is none, or the policy changed its axes or its horizon.
     """
     newest = {
         recorded[to_ns(msg.observation_stamp)]: msg
@@ -37,10 +40,15 @@ def gather(
     }
     frames = sorted(newest)
     chunks = [newest[frame] for frame in frames]
-    shapes = {(tuple(msg.names), tuple(msg.units), msg.horizon) for msg in chunks}
-    if len(shapes) != 1:
-        raise BagError(f'chunks of {len(shapes)} shapes (axes, units, steps): expected one')
-    ((names, units, horizon),) = shapes
+    axes = {(tuple(msg.names), tuple(msg.units)) for msg in chunks}
+    sizes = {len(msg.predicted) for msg in chunks} - {0}
+    if len(axes) != 1 or len(sizes) > 1:
+        raise BagError(
+            f'chunks of {len(axes)} kinds (axes, units) and {len(sizes)} sizes: expected one'
+        )
+    ((names, units),) = axes
+    size = max(sizes, default=len(names))
+    data = [msg.predicted if len(msg.predicted) else np.zeros(size) for msg in chunks]
     said = ('', *sorted(set(texts.values()) - {''}))
     return Chunks(
         names=names,
@@ -49,7 +57,7 @@ def gather(
         frame=np.array(frames, dtype=np.int64),
         text=np.array([said.index(texts.get(msg.instruction_id, '')) for msg in chunks]),
         status=np.array([msg.status for msg in chunks], dtype=np.uint8),
-        data=np.array([msg.data for msg in chunks]).reshape(len(chunks), horizon, len(names)),
+        data=np.array(data).reshape(len(chunks), -1, len(names)),
     )
 
 

@@ -35,7 +35,7 @@ class Chunks:
         frame: int64 [C], recorded stamp of the frame behind each one, ns, increasing.
         text: int64 [C], which instruction it obeys.
         status: uint8 [C], ActionChunk.STATUS_*.
-        data: float64 [C, H, D].
+        data: float64 [C, H, D], what the policy answered, before it was spliced.
     """
 
     names: tuple[str, ...]

@@ -44,13 +44,16 @@ def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
         model_sha256=chunk.model_sha256,
         inference_seconds=chunk.inference_seconds,
     )
+    if chunk.predicted is not None:
+        predicted = np.ascontiguousarray(chunk.predicted, dtype=np.float64)
+        msg.predicted = array.array('d', predicted.tobytes())
     msg.header.stamp = to_time(chunk.stamp_ns)
     msg.header.frame_id = chunk.frame_id
     return msg
 
 
 def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
-    """Return the chunk of a message.
+    """Return the chunk of a message, without `predicted`: that is for recordings.
 
     Raises:
         ActionRejected: if lengths disagree, an enumeration is unknown, or a number is not finite.

@@ -145,7 +145,7 @@ class LockstepClock:
         return self.decision
 
     def frame_lost(self) -> bool:
-        """Whether the last frame is known to be dropped on its way, so that nobody waits for it."""
+        """Whether the last frame is known to be lost, so that nobody waits for it."""
         return False
 
     def say(self, text: str) -> int:

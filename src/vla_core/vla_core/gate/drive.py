@@ -46,7 +46,7 @@ class Drive:
         ramp = 1.0
         if state is State.ARMING:
             # Below zero, where time went back, it would turn the velocity around.
-            ramp = ARMING_SHARE * max(0.0, (now - since) / ARMING_SPAN)
+            ramp = ARMING_SHARE * min(1.0, max(0.0, (now - since) / ARMING_SPAN))
         limited = clamp(wanted, self._limits.speed, ramp)
         if state is State.MANUAL:
             limited = self._around.escape(limited)

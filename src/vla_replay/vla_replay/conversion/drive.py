@@ -54,7 +54,7 @@ class Drive:
         """Return velocities, gripper last, D = 7, SI.
 
         Args:
-            source: `chunks` for the first step of every chunk, by its frame; else a topic of
+            source: `chunks` for the policy's first step for every frame; else a topic of
                 Twist or TwistStamped.
 
         Raises:
@@ -129,7 +129,9 @@ class Drive:
             raise BagError(f'{self._bag.path}: no {CHUNK} in it: name a topic of velocities')
         samples = []
         for _, msg in self.messages(topics[0]):
-            first = dict(zip(msg.names, msg.data[: len(msg.names)].tolist(), strict=True))
+            if not len(msg.predicted):
+                continue
+            first = dict(zip(msg.names, msg.predicted[: len(msg.names)].tolist(), strict=True))
             stamp = msg.observation_stamp.sec * 10**9 + msg.observation_stamp.nanosec
             samples.append((stamp, [first.get(axis, 0.0) for axis in NATIVE_AXES]))
         return Series.of(samples, len(NATIVE_AXES))
