@@ -6,11 +6,10 @@ from dataclasses import replace
 import hashlib
 import json
 from pathlib import Path
+import re
 import shutil
 import struct
 
-from hypothesis import given
-from hypothesis import strategies as st
 import numpy as np
 import pytest
 import yaml
@@ -34,44 +33,23 @@ def golden(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def perturbed(folder: Path) -> Path:
-    """Copy the shipped checkpoint and change one weight of its network."""
+    """Copy the shipped checkpoint and change one number of its network: turning, step 0."""
     shutil.copytree(checkpoint_path('demo'), folder)
     network = folder / 'policy.onnx'
     content = bytearray(network.read_bytes())
-    at = largest_tensor(bytes(content))
-    (weight,) = struct.unpack_from('<f', content, at)
-    struct.pack_into('<f', content, at, weight + 0.05)
+    # An ONNX tensor: its name, field 9 of wire type 2 (0x4a), 56 floats of 4 bytes
+    # (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+    head = b'policy.action.bias' + b'\x4a' + bytes((0xE0, 0x01))
+    assert content.count(head) == 1
+    at = content.index(head) + len(head) + 4 * 5
+    (bias,) = struct.unpack_from('<f', content, at)
+    struct.pack_into('<f', content, at, bias + 0.01)
     network.write_bytes(content)
     manifest = folder / 'manifest.yaml'
     values = yaml.safe_load(manifest.read_text())
     values['files']['policy.onnx'] = hashlib.sha256(content).hexdigest()
     manifest.write_text(yaml.safe_dump(values, sort_keys=False))
     return folder
-
-
-def largest_tensor(content: bytes) -> int:
-    """Return where the numbers of the network's largest float tensor begin, at its middle.
-
-    TensorProto.raw_data is field 9 of wire type 2: 0x4a, a varint, that many bytes
-    (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-    """
-    best, place = 0, 0
-    at = content.find(b'\x4a')
-    while at >= 0:
-        size, shift, end = 0, 0, at + 1
-        while end < len(content) and shift < 35:
-            size |= (content[end] & 0x7F) << shift
-            shift += 7
-            end += 1
-            if not content[end - 1] & 0x80:
-                break
-        if best < size <= len(content) - end and size % 4 == 0:
-            values = np.frombuffer(content[end : end + size], dtype='<f4')
-            if np.abs(values).max() < 100.0:
-                best, place = size, end + size // 8 * 4
-        at = content.find(b'\x4a', at + 1)
-    assert best > 10_000
-    return place
 
 
 def test_a_live_drive_and_its_replay_are_the_same(drive: Path, tmp_path: Path):
@@ -103,8 +81,10 @@ def test_one_changed_weight_fails_and_is_named(
     output = tmp_path / 'check'
     assert replay(Check(drive, golden=golden, policy=str(changed), output=output)) == 1
     said = ' '.join(capsys.readouterr().out.split())
-    assert 'chunk linear.x:' in said or 'chunk angular.z:' in said
-    assert 'm/s apart at step' in said or 'rad/s apart at step' in said
+    assert re.search(
+        r'chunk angular\.z: 0\.0\d+ rad/s apart at step 0 of frame \d+\.\d{9} \(', said
+    )
+    assert 'published angular.z:' in said
     content = json.loads((output / 'check.json').read_text())
     assert content['passed'] is False
     assert 'failure' in (output / 'check.xml').read_text()
@@ -122,9 +102,3 @@ def test_another_recording_or_instruction_is_not_judged(
     assert 'no such file' in capsys.readouterr().err
     assert replay(replace(options, linear=float('nan'))) == 2
     assert 'linear is nan' in capsys.readouterr().err
-
-
-@given(st.binary(max_size=2000))
-def test_search_for_a_tensor_ends(content: bytes):
-    with pytest.raises(AssertionError):
-        largest_tensor(content)
