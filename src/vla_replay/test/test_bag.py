@@ -479,3 +479,34 @@ def foreign(path: Path, plugin, mode, version: int, size: int = 10):
             sent.append(Message('/text', stamp, bytes(store.serialize_cdr(text, TEXT))))
             writer.write(connection, stamp, sent[-1].data)
     return store, sent
+
+
+@pytest.mark.parametrize(
+    ('name', 'definition'),
+    [
+        ('a/msg/B:\n    pass\nopen("ran", "w")\nclass C', 'int32 a'),
+        ('a/msg/B', 'int32 a = open("ran", "w")'),
+        ('a/msg/B', 'string A="""\nopen("ran", "w")\n"""'),
+        ('a/msg/B', f'a/C c\n{"=" * 80}\nMSG: a/C"""\nopen("ran", "w")\nint32 a'),
+    ],
+)
+def test_no_definition_of_a_bag_is_run(tmp_path: Path, monkeypatch, name, definition):
+    monkeypatch.chdir(tmp_path)
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.add_topic('/text', name, definition=definition, type_hash='RIHS01_' + '0' * 64)
+        writer.write('/text', 1, cdr(b''))
+    assert len(read(tmp_path / 'bag')) == 1
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_aliases_in_a_description_do_not_unfold(bag):
+    folder = bag(1)
+    levels = ['&a0 [x, x, x, x, x, x, x, x]']
+    levels += [f'&a{n} [{", ".join([f"*a{n - 1}"] * 8)}]' for n in range(1, 12)]
+    custom = '\n'.join(f'    k{number}: {level}' for number, level in enumerate(levels))
+    description = folder / 'metadata.yaml'
+    text = description.read_text().replace('custom_data: null', f'custom_data:\n{custom}')
+    description.write_text(text)
+    with BagReader(folder) as reader:
+        assert reader.custom == {}
+        assert len(list(reader.messages())) == 1
