@@ -493,7 +493,7 @@ def foreign(path: Path, plugin, mode, version: int, size: int = 10):
 def test_no_definition_of_a_bag_is_run(tmp_path: Path, monkeypatch, name, definition):
     monkeypatch.chdir(tmp_path)
     with BagWriter(tmp_path / 'bag') as writer:
-        writer.add_topic('/text', name, definition=definition, type_hash='RIHS01_' + '0' * 64)
+        writer.add_topic('/text', name, definition=definition)
         writer.write('/text', 1, cdr(b''))
     assert len(read(tmp_path / 'bag')) == 1
     assert not (tmp_path / 'ran').exists()
