@@ -176,7 +176,18 @@ def test_a_bag_that_is_cut_anywhere_opens_and_yields_what_was_flushed(recorded, 
                         assert bag.topic(name, kind).type_hash == Types().type_hash(kind)
 
 
-def test_every_half_second_is_safe(tmp_path: Path):
+def test_a_single_message_does_not_wait_for_the_next(tmp_path: Path):
+    now = [0.0]
+    writer = BagWriter(tmp_path / 'bag', clock=lambda: now[0])
+    writer.add_topic('/text', TEXT)
+    writer.write('/text', 1, cdr(b''))
+    assert read(tmp_path / 'bag' / 'bag_0.mcap') == []
+    now[0] = 0.3
+    writer.poll()
+    assert len(read(tmp_path / 'bag' / 'bag_0.mcap')) == 1
+
+
+def test_every_quarter_of_a_second_is_safe(tmp_path: Path):
     now = [0.0]
     writer = BagWriter(tmp_path / 'bag', clock=lambda: now[0])
     writer.add_topic('/text', TEXT)
@@ -188,7 +199,7 @@ def test_every_half_second_is_safe(tmp_path: Path):
     for number, content in enumerate(copies):
         file = tmp_path / 'copy.mcap'
         file.write_bytes(content)
-        assert number + 1 - len(read(file)) < 6
+        assert number + 1 - len(read(file)) < 4
 
 
 @given(st.data())
@@ -479,3 +490,34 @@ def foreign(path: Path, plugin, mode, version: int, size: int = 10):
             sent.append(Message('/text', stamp, bytes(store.serialize_cdr(text, TEXT))))
             writer.write(connection, stamp, sent[-1].data)
     return store, sent
+
+
+@pytest.mark.parametrize(
+    ('name', 'definition'),
+    [
+        ('a/msg/B:\n    pass\nopen("ran", "w")\nclass C', 'int32 a'),
+        ('a/msg/B', 'int32 a = open("ran", "w")'),
+        ('a/msg/B', 'string A="""\nopen("ran", "w")\n"""'),
+        ('a/msg/B', f'a/C c\n{"=" * 80}\nMSG: a/C"""\nopen("ran", "w")\nint32 a'),
+    ],
+)
+def test_no_definition_of_a_bag_is_run(tmp_path: Path, monkeypatch, name, definition):
+    monkeypatch.chdir(tmp_path)
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.add_topic('/text', name, definition=definition)
+        writer.write('/text', 1, cdr(b''))
+    assert len(read(tmp_path / 'bag')) == 1
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_aliases_in_a_description_do_not_unfold(bag):
+    folder = bag(1)
+    levels = ['&a0 [x, x, x, x, x, x, x, x]']
+    levels += [f'&a{n} [{", ".join([f"*a{n - 1}"] * 8)}]' for n in range(1, 12)]
+    custom = '\n'.join(f'    k{number}: {level}' for number, level in enumerate(levels))
+    description = folder / 'metadata.yaml'
+    text = description.read_text().replace('custom_data: null', f'custom_data:\n{custom}')
+    description.write_text(text)
+    with BagReader(folder) as reader:
+        assert reader.custom == {}
+        assert len(list(reader.messages())) == 1

@@ -147,7 +147,7 @@ class Disk:
     """A disk that can be nearly full, and one that refuses every byte."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.free, self.refuses = 1000, False
+        self.free, self.refuses, self.now = 1000, False, 0.0
         write = Stream.write
 
         def or_refuse(stream: Stream, data: bytes) -> int:
@@ -158,8 +158,7 @@ class Disk:
         monkeypatch.setattr(Stream, 'write', or_refuse)
 
     def make(self, path: Path) -> BagWriter:
-        # Its time stands still: what is asked for by poll() is what reaches the disk.
-        return BagWriter(path, clock=lambda: 0.0)
+        return BagWriter(path, clock=lambda: self.now)
 
 
 @pytest.fixture
@@ -196,6 +195,7 @@ def test_a_disk_without_room_costs_messages_and_recording_goes_on(tmp_path: Path
     for number in range(60):
         disk.free = 100 if how == 'full' and 10 <= number < 20 else 1000
         disk.refuses = how == 'refuses' and 10 <= number < 20
+        disk.now = float(number)
         recorder.add(message(number), float(number))
         recorder.poll(float(number))
         if number == 15:

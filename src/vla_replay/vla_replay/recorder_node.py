@@ -49,7 +49,8 @@ class RecorderNode(Node):
         self._thread = WritingThread(self._queue, self._recorder, self._convert)
         self._desk.note('git_revision', git_revision(Path(__file__).resolve().parent) or 'unknown')
         self._desk.note('namespace', self.get_namespace())
-        self.create_service(Trigger, '~/save', self._on_save)
+        if config.mode == 'ring':
+            self.create_service(Trigger, '~/save', self._on_save)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(PERIOD, self._look, clock=STEADY)
         self._look()
@@ -71,12 +72,8 @@ class RecorderNode(Node):
         self._report()
 
     def _on_save(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._config.mode == 'ring'
-        response.message = (
-            f'written in {self._config.after_seconds:g} s, to {self._folder}'
-            if response.success
-            else f'everything is being written to {self._recorder.status.bags[-1]}'
-        )
+        response.success = True
+        response.message = f'written in {self._config.after_seconds:g} s, to {self._folder}'
         self._desk.trigger('asked for')
         return response
 

@@ -40,8 +40,7 @@ class Part:
 
 def qos_text(profiles: Sequence[Qos]) -> str:
     """Return profiles as a channel of MCAP names them."""
-    dumped = dump_qos_v9(list(profiles))
-    return yaml.safe_dump(dumped, sort_keys=False).strip() if dumped else ''
+    return yaml.safe_dump(dump_qos_v9(list(profiles)), sort_keys=False).strip()
 
 
 def write(

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from vla_replay.bag.metadata import NAME
-from vla_replay.bag.sources import Source, Torn, Whole, whole
+from vla_replay.bag.sources import facts, Source, Torn, Whole, whole
 from vla_replay.bag.topics import Message, Topic
 from vla_replay.bag.types import hash_of, Types
 from vla_replay.errors import BagError
@@ -221,5 +221,4 @@ def _listed(described: Path) -> list[str]:
 
 
 def _custom(described: Path) -> dict[str, str]:
-    told = _information(described).get('custom_data') or {}
-    return {str(key): str(value) for key, value in told.items()}
+    return facts(_information(described).get('custom_data'))

@@ -73,8 +73,7 @@ class Whole:
             files = sorted(path.glob('*.mcap')) if path.is_dir() else [path]
             self._mcap_facts([file for file in files if file.suffix == '.mcap'])
             self.topics = [self._topic(one) for one in self._reader.connections]
-            told = self._reader.storage.metadata.custom
-            self.custom |= {str(key): str(value) for key, value in (told or {}).items()}
+            self.custom |= facts(self._reader.storage.metadata.custom)
         except BaseException:
             self.close()
             raise
@@ -177,6 +176,14 @@ class Torn:
     def close(self) -> None:
         """Close the file."""
         self._scan.close()
+
+
+def facts(told: Any) -> dict[str, str]:
+    """Return what `custom_data` says; what is no plain value is left out."""
+    # A text of YAML may stand for gigabytes by its aliases: nothing nested is ever written out.
+    plain = (str, int, float, bool)
+    content = told.items() if isinstance(told, dict) else ()
+    return {str(key): str(value) for key, value in content if isinstance(value, plain)}
 
 
 def topic_of(scan: Scan, number: int) -> Topic:

@@ -16,6 +16,7 @@ from vla_replay.errors import BagError
 IDL = '=' * 80 + '\nIDL: '
 #: rosbags hashes `char` otherwise than ROS 2 does, where it is a uint8.
 _CHAR = re.compile(r'^\s*char\b', re.MULTILINE)
+_NAME = re.compile(r'[a-zA-Z]\w*/(msg|srv|action)/[a-zA-Z]\w*', re.ASCII)
 
 
 class Types:
@@ -58,19 +59,19 @@ class Types:
 
 @lru_cache(maxsize=256)
 def hash_of(name: str, definition: str) -> str:
-    """Return the RIHS01 hash of a complete definition; empty: it cannot be told.
+    """Return the RIHS01 hash of a complete definition; empty: rosbags cannot tell it.
 
-    Raises:
-        BagError: if the definition cannot be read.
+    rosbags makes Python code of a definition: a name that is no name never gets there.
     """
-    if not definition or definition.startswith(IDL) or _CHAR.search(definition):
+    unknown = not definition or definition.startswith(IDL) or _CHAR.search(definition)
+    if unknown or not _NAME.fullmatch(name):
         return ''
     try:
         store = get_typestore(Stores.EMPTY)
         store.register(get_types_from_msg(definition, name))
         return str(store.hash_rihs01(name))
-    except Exception as error:  # whatever a parser makes of a text that is no definition
-        raise BagError(f'definition of {name}: {_short(error)}: expected a ROS message') from error
+    except Exception:  # whatever a parser makes of a text that it does not understand
+        return ''
 
 
 def _installed(name: str) -> str:
@@ -89,7 +90,3 @@ def _named(description: Any) -> str:
     while kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
         (kind, rest), _ = rest
     return str(rest) if kind == Nodetype.NAME else ''
-
-
-def _short(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

@@ -124,7 +124,12 @@ class Continuous:
         """Everything is written anyway."""
 
     def poll(self, now: float) -> None:
-        """Look after the disk once a second."""
+        """Look after what waits, and once a second after the disk."""
+        if not self._blocked:
+            try:
+                self._writer.poll()
+            except BagError as error:
+                self._refuse(error, now)
         if now < self._check_at:
             return
         self._check_at = now + CHECK
@@ -142,7 +147,6 @@ class Continuous:
             self._blocked = False
             if lost:
                 self._writer.set_custom(LOST, words(lost))
-            self._writer.flush()
         except BagError as error:
             self._refuse(error, now)
 
