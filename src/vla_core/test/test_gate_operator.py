@@ -140,6 +140,16 @@ def test_refusal_lists_what_is_not_green(world, name):
     assert [event.kind for event in result.events] == [EventKind.REFUSED]
 
 
+def test_refusal_says_when_the_policy_was_heard(world):
+    world.beating = False
+    world.until(State.STOPPED)
+    assert 'heartbeat never heard: HEARTBEAT_LOST' in world.step().blockers[0]
+    world.beating = True
+    world.step()
+    world.beating = False
+    assert 'heartbeat heard 0.60 s ago: HEARTBEAT_LOST' in world.go(0.6).blockers[0]
+
+
 def test_refusal_lists_everything_at_once(world):
     world.until(State.STOPPED)
     world.beating = world.chunking = world.odom_on = False
