@@ -106,6 +106,11 @@ def test_robot_without_estop_warns_and_arms(world):
     assert result.ready_to_arm
 
 
+def test_robot_without_odom_is_a_warning(make_world):
+    result = make_world(odom_required=False).step()
+    assert any(warning.startswith('odom: none') for warning in result.warnings)
+
+
 def test_required_estop_is_no_warning(make_world):
     assert not any('estop' in text for text in make_world(estop_required=True).step().warnings)
 
