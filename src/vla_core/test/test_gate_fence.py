@@ -260,21 +260,40 @@ def test_distance_agrees_with_that_of_a_square(x, y):
     assert _take(SQUARE, x, y).inside == pytest.approx(expected, abs=1e-9)
 
 
+@given(x=st.floats(-1.0, 5.0), y=st.floats(-1.0, 4.0))
+def test_inside_of_slanted_edges_is_to_their_left(x, y):
+    corners = ((0.0, 0.0), (4.0, 1.0), (1.0, 3.0))
+    left = [
+        (bx - ax) * (y - ay) - (by - ay) * (x - ax)
+        for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True)
+    ]
+    if min(map(abs, left)) > 1e-6:
+        assert (_take(corners, x, y).inside > 0.0) is (min(left) > 0.0)
+
+
 @given(
     x=st.floats(-4.0, 4.0),
     y=st.floats(-4.0, 4.0),
     yaw=st.floats(-math.pi, math.pi),
     speed=st.sampled_from([-1e-4, 1e-4]),
+    sideways=st.booleans(),
 )
-def test_way_out_of_a_breach_makes_it_smaller(x, y, yaw, speed):
+def test_way_out_of_a_breach_makes_it_smaller(x, y, yaw, speed, sideways):
     fence = _take(SQUARE, x, y, yaw)
     if not fence.breached:
         return
-    velocity = fence.escape((speed, 0.0, 0.0, 0.0, 0.0, 0.3))
+    wanted = (0.0, speed) if sideways else (speed, 0.0)
+    velocity = fence.escape((*wanted, 0.0, 0.0, 0.0, 0.3))
     assert velocity[5] == 0.3
-    moved = _take(SQUARE, x + velocity[0] * math.cos(yaw), y + velocity[0] * math.sin(yaw))
-    # Inside again, in a corner: away from the nearest side is towards the other one.
-    assert moved.inside >= fence.inside - (1e-7 if fence.inside < 0.0 else abs(speed))
+    ahead, left = velocity[:2]
+    moved = _take(
+        SQUARE,
+        x + ahead * math.cos(yaw) - left * math.sin(yaw),
+        y + ahead * math.sin(yaw) + left * math.cos(yaw),
+    )
+    # Less than a step outside, or inside again, in a corner: it may lead over the other side.
+    clear = fence.inside < -abs(speed)
+    assert moved.inside >= fence.inside - (1e-7 if clear else abs(speed))
 
 
 def test_way_along_the_fence_is_no_way_out():
@@ -295,6 +314,11 @@ def test_pose_on_a_border_is_beyond_it():
     assert take(0.0) == (False, False)
     assert take(1.5) == (True, False)
     assert take(2.0) == (True, True)
+    # The way back needs the hysteresis.
+    assert take(2.01 - RELEASE) == (True, True)
+    assert take(1.99 - RELEASE) == (True, False)
+    assert take(1.51 - RELEASE) == (True, False)
+    assert take(1.49 - RELEASE) == (False, False)
 
 
 @given(st.tuples(*[st.floats(-5.0, 5.0)] * 2), st.floats(0.0, 1.0))
@@ -312,6 +336,8 @@ def test_fence_without_a_pose_counts_as_breached():
     assert fence.escape((0.1, 0.1, 0.0, 0.0, 0.0, 0.1)) == (0.0, 0.0, 0.0, 0.0, 0.0, 0.1)
     with pytest.raises(ObservationError, match="'map'"):
         fence.take(Odom(ZERO, 0.0, (0.0, 0.0, 0.0), 'map'))
+    with pytest.raises(ObservationError, match='inf'):
+        fence.take(Odom(ZERO, 0.0, (0.0, math.inf, 0.0), 'odom'))
 
 
 def test_corner_given_twice_is_one_corner():

@@ -57,6 +57,11 @@ def test_a_number_that_is_not_finite_gives_zero_on_every_axis(bad, axis):
 def test_one_ratio_keeps_the_arc(linear, angular):
     result = clamp((linear, 0.0, 0.0, 0.0, 0.0, angular), LIMITS.speed)
     assert result[0] * angular == pytest.approx(result[5] * linear, abs=1e-9)
+    assert holds(result, LIMITS)
+
+
+def test_zero_has_no_sign():
+    assert str(clamp((-0.0, -9.0, 0.0, 0.0, 0.0, -0.0), LIMITS.speed)) == str(ZERO)
 
 
 def test_unlisted_axes_are_zero_and_do_not_slow_the_others():

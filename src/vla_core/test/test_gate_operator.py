@@ -106,6 +106,11 @@ def test_robot_without_estop_warns_and_arms(world):
     assert result.ready_to_arm
 
 
+def test_robot_without_odom_is_a_warning(make_world):
+    result = make_world(odom_required=False).step()
+    assert any(warning.startswith('odom: none') for warning in result.warnings)
+
+
 def test_required_estop_is_no_warning(make_world):
     assert not any('estop' in text for text in make_world(estop_required=True).step().warnings)
 
@@ -138,6 +143,16 @@ def test_refusal_lists_what_is_not_green(world, name):
     assert (result.reply.accepted, result.state) == (False, State.STOPPED)
     assert text in result.reply.text
     assert [event.kind for event in result.events] == [EventKind.REFUSED]
+
+
+def test_refusal_says_when_the_policy_was_heard(world):
+    world.beating = False
+    world.until(State.STOPPED)
+    assert 'heartbeat never heard: HEARTBEAT_LOST' in world.step().blockers[0]
+    world.beating = True
+    world.step()
+    world.beating = False
+    assert 'heartbeat heard 0.60 s ago: HEARTBEAT_LOST' in world.go(0.6).blockers[0]
 
 
 def test_refusal_lists_everything_at_once(world):
