@@ -14,7 +14,6 @@ from vla_learning.evaluation.blocks import BLOCK, plan, Settings
 from vla_learning.evaluation.episodes import Outcome
 from vla_learning.evaluation.report import draw, Results, wilson, write
 from vla_learning.evaluation.tasks import (
-    BLIND,
     DRIVEN,
     GO_TO,
     HELD_OUT_WORDINGS,
@@ -179,7 +178,7 @@ def test_wordings_are_all_different(category):
 
 
 def test_blocks_hold_every_episode_once_and_a_long_run_begins_like_a_short_one():
-    blocks = plan(25, blind=True)
+    blocks = plan(25, DRIVEN + SAID)
     for category in DRIVEN:
         numbers = [
             number
@@ -188,9 +187,9 @@ def test_blocks_hold_every_episode_once_and_a_long_run_begins_like_a_short_one()
             for number in range(block.first, block.first + block.count)
         ]
         assert numbers == list(range(25))
-    assert {block for block in plan(20, blind=True) if block.category in DRIVEN} <= set(blocks)
+    assert {block for block in plan(20, DRIVEN + SAID) if block.category in DRIVEN} <= set(blocks)
     assert max(block.count for block in blocks if block.category in DRIVEN) == BLOCK
-    assert BLIND not in {block.category for block in plan(5, blind=False)}
+    assert {block.category for block in plan(5, (GO_TO, NONSENSE))} == {GO_TO, NONSENSE}
 
 
 def test_settings_come_from_the_environment():
@@ -207,6 +206,13 @@ def test_settings_come_from_the_environment():
 def test_wrong_setting_is_named(name, value):
     with pytest.raises(ConfigError, match=f"{name} is '{value}'"):
         Settings.of({name: value})
+
+
+def test_categories_are_all_unless_they_are_named():
+    assert Settings.of({}).categories == DRIVEN + SAID
+    assert Settings.of({'CATEGORIES': 'motion go_to'}).categories == (MOTION, GO_TO)
+    with pytest.raises(ConfigError, match="CATEGORIES has 'walk'"):
+        Settings.of({'CATEGORIES': 'go_to walk'})
 
 
 def test_wilson_interval_is_the_published_one():

@@ -1,8 +1,8 @@
 """Closed-loop evaluation through the real graph: `make evaluate`.
 
 Settings come from the environment: EPISODES per category (50), SEED of the first layout (500000;
-with FINAL=1: 1000001), JOBS graphs side by side (one per core), POLICY (demo). Results are in
-build/evaluate.json and build/evaluate.png.
+with FINAL=1: 1000001), JOBS graphs side by side (one per core), POLICY (demo), CATEGORIES (all).
+Results are in build/evaluate.json and build/evaluate.png.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A block is the same wherever and beside whatever it is played: no result depends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -48,14 +48,22 @@ class Settings:
     seed: int
     jobs: int
     policy: str
+    categories: tuple[str, ...] = DRIVEN + SAID
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
-        """Read EPISODES, SEED, FINAL, JOBS and POLICY.
+        """Read EPISODES, SEED, FINAL, JOBS, POLICY and CATEGORIES.
 
         Raises:
-            ConfigError: if one is not a number, or out of range.
+            ConfigError: if one is not a number, out of range, or no category.
         """
+        known = DRIVEN + SAID
+        categories = tuple((environment.get('CATEGORIES') or '').split()) or known
+        unknown = [category for category in categories if category not in known]
+        if unknown:
+            raise ConfigError(
+                f'CATEGORIES has {unknown[0]!r}: expected some of {", ".join(known)}'
+            )
         cores = len(os.sched_getaffinity(0))
         first = FINAL_SEED if environment.get('FINAL') else FIRST_SEED
         return cls(
@@ -63,6 +71,7 @@ class Settings:
             seed=_number(environment, 'SEED', first, 0),
             jobs=_number(environment, 'JOBS', cores, 1),
             policy=environment.get('POLICY') or 'demo',
+            categories=categories,
         )
 
 
@@ -85,15 +94,16 @@ class Played:
     restarts: int = 0
 
 
-def plan(episodes: int, blind: bool) -> list[Block]:
+def plan(episodes: int, categories: Sequence[str]) -> list[Block]:
     """Divide the evaluation into blocks; the longest episodes come first."""
-    driven = [BLIND] * blind + [category for category in DRIVEN if category != BLIND]
+    driven = [category for category in (BLIND, *DRIVEN[:-1]) if category in categories]
     blocks = [
         Block(category, first, min(BLOCK, episodes - first))
         for category in driven
         for first in range(0, episodes, BLOCK)
     ]
-    return blocks + [Block(category, 0, len(wordings(category))) for category in SAID]
+    said = [category for category in SAID if category in categories]
+    return blocks + [Block(category, 0, len(wordings(category))) for category in said]
 
 
 def play_block(block: Block, settings: Settings, log: Path) -> Played:
@@ -127,7 +137,8 @@ def evaluate(settings: Settings, logs: Path, console: Console) -> Results:
     builtin = settings.policy in policy_names()
     sha256 = '' if builtin else load_manifest(checkpoint_path(settings.policy)).spec.model_sha256
     logs.mkdir(parents=True, exist_ok=True)
-    blocks = plan(settings.episodes, blind=not builtin)
+    unfit = (BLIND,) if builtin else ()
+    blocks = plan(settings.episodes, [one for one in settings.categories if one not in unfit])
     began = time.monotonic()
     played = _play_all(blocks, settings, logs, console)
     return Results(
