@@ -17,6 +17,7 @@ setup(
         'console_scripts': ['recorder = vla_replay.recorder_node:main'],
         'vla.commands': [
             'bag = vla_replay.cli:bag',
+            'demo = vla_replay.cli:demo',
             'play = vla_replay.cli:play',
             'record = vla_replay.cli:record',
             'replay = vla_replay.cli:replay',
