@@ -196,9 +196,7 @@ def _record(kind: type[Any], data: Any, where: str) -> dict[str, Any]:
     for name, expected in types.items():
         value = data[name]
         if expected in (str, int, float) and type(value) is not expected:
-            raise CheckpointError(
-                f'{where}.{name} is {value!r}: expected a {expected.__name__}'
-            )
+            raise CheckpointError(f'{where}.{name} is {value!r}: expected a {expected.__name__}')
         if expected is float and not (math.isfinite(value) and value >= 0.0):
             raise CheckpointError(f'{where}.{name} is {value}: expected a finite number >= 0')
     return dict(data)

@@ -66,9 +66,7 @@ def time_in_turns(
     languages = [one.encode(WARM_UP_TEXT) for one in (policy, reference)]
     seconds: tuple[list[float], list[float]] = [], []
     for number in range(WARMING + frames):
-        for one, language, taken in zip(
-            (policy, reference), languages, seconds, strict=True
-        ):
+        for one, language, taken in zip((policy, reference), languages, seconds, strict=True):
             before = clock()
             one.infer(observation, language)
             if number >= WARMING:

@@ -5,7 +5,7 @@ Shape legend: N frames, H horizon, D axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +95,3 @@ def _drive(policy: Policy, seed: int, episodes: int) -> list[bool]:
         return [drive(driver, task).success for task in tasks(seed, episodes, 0)]
     finally:
         driver.close()
-
-
-#: Makes a policy.
-Opener = Callable[[], Policy]

@@ -17,8 +17,8 @@ import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
-    quantize_static,
     QuantFormat,
+    quantize_static,
     QuantType,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -63,9 +63,7 @@ def _quantise(
     missing = names - set(rows[0])
     for row in rows:
         # Masks and types of exported BERTs, where a graph kept them.
-        row.update(
-            {n: np.full_like(row['input_ids'], n == 'attention_mask') for n in missing}
-        )
+        row.update({n: np.full_like(row['input_ids'], n == 'attention_mask') for n in missing})
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / file.name
         # Symbolic shapes fail on a free number of words; names are what is needed.

@@ -93,7 +93,8 @@ class TorchPolicy:
         if self._minilm is not None:
             tokens = torch.from_numpy(self._minilm(text))[None].to(self._device)
             return Features(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool))
-        assert self._bert is not None and self._listen is not None  # noqa: S101 (one of the two)
+        assert self._bert is not None  # noqa: S101 (one of the two)
+        assert self._listen is not None  # noqa: S101
         said = self._bert.tokenize([text])
         if self.pad_to:
             more = (0, max(0, self.pad_to - said.ids.shape[1]))
