@@ -54,6 +54,9 @@ COMMANDS = {
     'verify': Command(
         'check an optimised checkpoint on this machine', 'vla_learning.optimise.verify'
     ),
+    'full-size': Command(
+        'make a full-size checkpoint to measure with', 'vla_learning.optimise.full_size'
+    ),
     'import-seed': Command('turn a .pth of the seed into one', 'vla_learning.seed_import'),
     'convert': Command('write a data set as LeRobotDataset v3', 'vla_learning.data.convert'),
     'data': Command('say what is in a data set', 'vla_learning.data.convert', 'listing'),

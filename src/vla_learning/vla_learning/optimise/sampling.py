@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from vla_core.types import PolicySpec
 from vla_learning.answers import Kind
 from vla_learning.optimise.probe import Probe
 from vla_learning.questions import recorded, Scene, simulated
+
+if TYPE_CHECKING:
+    from vla_learning.data.source import Recorded
 
 #: Layouts of the simulator that calibrate are those for training; those that measure are not.
 _CALIBRATING = 0
@@ -53,11 +58,17 @@ def from_recordings(
         ConfigError: if there are too few frames for both.
         DataError: if the recordings cannot be read.
     """
-    from vla_learning.data.source import Recorded, RecordedSource, View
+    from vla_learning.data.source import RecordedSource, View
 
-    split = Recorded(data, camera, fps, validation_share=0.0, seed=seed, cache=False)
-    source = RecordedSource(split, View.of(spec), 1, 'all')
-    scenes = list(recorded(spec, source, frames + CALIBRATION, seed))
+    scenes = [
+        scene
+        for recording in cameras(data, camera, fps, seed)
+        for scene in recorded(
+            *(spec, RecordedSource(recording, View.of(spec), 1, 'all'), frames, seed)
+        )
+        # A camera that was not plugged in recorded one colour.
+        if scene.image.min() < scene.image.max()
+    ]
     if len(scenes) < frames + CALIBRATION:
         raise ConfigError(
             f'{data.name}: {len(scenes)} frames: expected {frames} to measure on and '
@@ -67,6 +78,17 @@ def from_recordings(
     shuffled = [scenes[number] for number in order]
     text = f'{frames} frames of {data.name}'
     return _probe(shuffled[:frames], text), _probe(shuffled[frames:], text)
+
+
+def cameras(data: Path, camera: str, fps: float | None, seed: int) -> list[Recorded]:
+    """Return a data set as one camera sees it, or as each does if none is named."""
+    # Needs torch, which a machine that verifies in the simulator may lack.
+    from vla_learning.data.formats import open_recording
+    from vla_learning.data.source import Recorded
+
+    first = Recorded(data, camera, fps, validation_share=0.0, seed=seed, cache=False)
+    names = [camera] if camera else open_recording(data, fps=fps).cameras
+    return [replace(first, camera=name) for name in names]
 
 
 def _probe(scenes: Sequence[Scene], source: str) -> Probe:
