@@ -30,7 +30,7 @@ def build(
         quantise(folder, subject, calibration)
     spec = replace(manifest.spec, model_id=f'{manifest.spec.model_id}-{variant.name}')
     write_manifest(
-        *(folder, variant.policy, spec, language),
+        *(folder, variant.policy or 'onnx', spec, language),
         training=manifest.training,
         statistics=manifest.statistics,
         runtime=Runtime(threads, variant.precision),

@@ -92,7 +92,8 @@ class TorchPolicy:
     def _embed(self, text: str) -> Features:
         if self._minilm is not None:
             tokens = torch.from_numpy(self._minilm(text))[None].to(self._device)
-            return Features(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool))
+            padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=self._device)
+            return Features(tokens, padding)
         assert self._bert is not None  # noqa: S101 (one of the two)
         assert self._listen is not None  # noqa: S101
         said = self._bert.tokenize([text])
