@@ -155,7 +155,9 @@ class _Bench:
                 try:
                     if reason:
                         raise VlaError(reason)
-                    yield self._row(variant, running, expected)
+                    row = self._row(variant, running, expected)
+                    print(_summary(row), flush=True)
+                    yield row
                 except (VlaError, RuntimeError) as error:
                     if variant is base:
                         raise
@@ -271,6 +273,15 @@ def _moving(row: Mapping[str, Any]) -> list[str]:
     """Name the axes on which the reference moves most, two at most, for a narrow table."""
     axes = row['axes']
     return sorted(sorted(axes, key=lambda name: -axes[name]['deviation'])[:2], key=[*axes].index)
+
+
+def _summary(row: Mapping[str, Any]) -> str:
+    """Say the most important as soon as it is known: the whole takes minutes."""
+    cached = row['cached']
+    return (
+        f'  {1e3 * cached["p50"]:.2f} ms per frame, {cached["against"] / cached["p50"]:.2f} × '
+        f'eager, {row["excess"] or "within the limits"}'
+    )
 
 
 def _beside(options: Optimise) -> Path:
