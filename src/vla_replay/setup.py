@@ -22,7 +22,10 @@ setup(
             'record = vla_replay.cli:record',
             'replay = vla_replay.cli:replay',
         ],
-        'vla.measurements': ['recorder = vla_replay.measuring:measurements'],
+        'vla.measurements': [
+            'recorder = vla_replay.measuring:measurements',
+            'replay = vla_replay.measuring_replay:measurements',
+        ],
     },
     zip_safe=False,
 )
