@@ -23,7 +23,7 @@ from rosbags.interfaces import (
 )
 
 from vla_replay.bag.topics import Message, Topic
-from vla_replay.bag.types import Types
+from vla_replay.bag.types import hash_of, Types
 from vla_replay.errors import BagError
 from vla_replay.recording.choice import Choice, COMPRESSED
 from vla_replay.recording.queue import Queue
@@ -74,7 +74,14 @@ class Listening:
         qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
         told = str(publishers[0].topic_type_hash)
         definition = self._types.definition(kind)
+        installed = hash_of(kind, definition)
         type_hash = told if told.startswith('RIHS01_') else self._types.type_hash(kind)
+        if installed and type_hash != installed:
+            definition = ''
+            self._node.get_logger().warning(
+                f'{name} is recorded without a definition: its {kind} is {type_hash}, '
+                f'expected {installed} as installed here'
+            )
         topics = [Topic(name, kind, 0, qos, type_hash, definition)]
         if self._choice.jpeg(name, kind):
             self.jpeg.add(name)
