@@ -74,9 +74,10 @@ class Listening:
         qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
         told = str(publishers[0].topic_type_hash)
         definition = self._types.definition(kind)
-        installed = hash_of(kind, definition)
-        type_hash = told if told.startswith('RIHS01_') else self._types.type_hash(kind)
-        if installed and type_hash != installed:
+        installed = self._types.type_hash(kind)
+        type_hash = told if told.startswith('RIHS01_') else installed
+        # Where rosbags takes a hash for another one, as of every type with a char, it is not said.
+        if type_hash != installed and hash_of(kind, definition):
             definition = ''
             self._node.get_logger().warning(
                 f'{name} is recorded without a definition: its {kind} is {type_hash}, '
