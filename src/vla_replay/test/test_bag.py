@@ -521,3 +521,18 @@ def test_aliases_in_a_description_do_not_unfold(bag):
     with BagReader(folder) as reader:
         assert reader.custom == {}
         assert len(list(reader.messages())) == 1
+
+
+def test_a_publisher_with_another_definition_is_kept_without_one(tmp_path: Path):
+    """Its hash says which one it has; what is installed here would misread it."""
+    foreign_hash = 'RIHS01_' + '1' * 64
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.add_topic('/text', TEXT, definition='', type_hash=foreign_hash)
+        writer.write('/text', 1, cdr(b'x'))
+    for path in (tmp_path / 'bag', tmp_path / 'bag' / 'bag_0.mcap'):
+        with BagReader(path) as bag:
+            assert (bag.topics['/text'].definition, bag.topics['/text'].type_hash) == (
+                '',
+                foreign_hash,
+            )
+            assert len(list(bag.messages())) == 1

@@ -23,7 +23,7 @@ from rosbags.interfaces import (
 )
 
 from vla_replay.bag.topics import Message, Topic
-from vla_replay.bag.types import Types
+from vla_replay.bag.types import hash_of, Types
 from vla_replay.errors import BagError
 from vla_replay.recording.choice import Choice, COMPRESSED
 from vla_replay.recording.queue import Queue
@@ -80,7 +80,15 @@ class Listening:
         qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
         told = str(publishers[0].topic_type_hash)
         definition = self._types.definition(kind)
-        type_hash = told if told.startswith('RIHS01_') else self._types.type_hash(kind)
+        installed = self._types.type_hash(kind)
+        type_hash = told if told.startswith('RIHS01_') else installed
+        # Where rosbags takes a hash for another one, as of every type with a char, it is not said.
+        if type_hash != installed and hash_of(kind, definition):
+            definition = ''
+            self._node.get_logger().warning(
+                f'{name} is recorded without a definition: its {kind} is {type_hash}, '
+                f'expected {installed} as installed here'
+            )
         topics = [Topic(name, kind, 0, qos, type_hash, definition)]
         if self._choice.jpeg(name, kind):
             self.jpeg.add(name)

@@ -177,10 +177,7 @@ class BagReader:
     def _completed(self, topic: Topic) -> Topic:
         """Compare the hash with the definition; give one to a topic that came without."""
         if not topic.definition:
-            try:
-                return replace(topic, definition=Types().definition(topic.type))
-            except BagError:
-                return topic
+            return self._defined(topic)
         expected = hash_of(topic.type, topic.definition)
         if topic.type_hash and expected and topic.type_hash != expected:
             raise BagError(
@@ -188,6 +185,16 @@ class BagReader:
                 f'expected {expected}, that of its definition'
             )
         return topic
+
+    def _defined(self, topic: Topic) -> Topic:
+        """Give a definition to a topic of an old bag, unless its hash is that of another one."""
+        try:
+            types = Types()
+            known = types.type_hash(topic.type)
+            fits = topic.type_hash in ('', known)
+            return replace(topic, definition=types.definition(topic.type)) if fits else topic
+        except BagError:
+            return topic
 
     def _as_bag_error(self, error: Exception) -> BagError:
         text = str(error) or type(error).__name__

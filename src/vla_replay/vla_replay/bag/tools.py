@@ -175,8 +175,8 @@ def _add(writer: BagWriter, topic: Topic) -> None:
         topic.name,
         topic.type,
         topic.qos,
-        definition=topic.definition or None,
-        type_hash=topic.type_hash or None,
+        definition=topic.definition,
+        type_hash=topic.type_hash,
     )
 
 

@@ -110,7 +110,8 @@ class BagWriter:
             name: with its leading slash.
             type: for example `std_msgs/msg/String`.
             qos: profiles of the publishers.
-            definition: of the type; None: as rosbags or an installed package has it.
+            definition: of the type; empty: unknown; None: as rosbags or an installed package has
+                it.
             type_hash: of the type; None: of that definition.
 
         Raises:

@@ -24,6 +24,10 @@ class Pictures:
         self._quality = quality
         self._store = get_typestore(Stores.ROS2_JAZZY)
         self.refused: dict[str, str] = {}
+        # Now, so that the first picture takes no longer than the others.
+        Image.preinit()
+        for kind in (IMAGE, COMPRESSED):
+            self._store.get_msgdef(kind)
 
     def convert(self, message: Message) -> Message:
         """Return the picture on the topic `.../compressed`, or the message as it is."""

@@ -297,7 +297,7 @@ def _write(writer: BagWriter, message: Message, topics: dict[str, Topic]) -> Non
         topic.name,
         topic.type,
         topic.qos,
-        definition=topic.definition or None,
-        type_hash=topic.type_hash or None,
+        definition=topic.definition,
+        type_hash=topic.type_hash,
     )
     writer.write(message.topic, message.stamp_ns, message.data)
