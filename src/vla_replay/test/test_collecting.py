@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import math
+import os
 from pathlib import Path
+import termios
 import time
 
 from geometry_msgs.msg import Twist
@@ -23,6 +25,7 @@ from vla_core.errors import ConfigError
 from vla_replay.bag.reader import BagReader
 from vla_replay.collecting.command import collect, Collector
 from vla_replay.collecting.keys import Ask, Keys
+from vla_replay.collecting.terminal import next_key, single_keys
 from vla_replay.conversion.dataset import to_dataset
 from vla_replay.conversion.drive import Drive
 from vla_replay.conversion.film import Film
@@ -212,3 +215,24 @@ def test_what_cannot_become_a_data_set_or_a_film_is_named(tmp_path: Path):
     with pytest.raises(BagError, match='no such file'):
         to_video(ToVideo(tmp_path / 'bag', tmp_path / 'x.mp4'))
     assert not list(tmp_path.glob('*.mp4'))
+
+
+def test_keys_come_from_a_terminal_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, 'r') as terminal:
+        monkeypatch.setattr('sys.stdin', terminal)
+        before = termios.tcgetattr(terminal)
+        with single_keys():
+            assert next_key(0.0) == ''
+            for sent, expected in (
+                (b'w', 'w'),
+                (b'wwwd', 'd'),
+                (b'\x1b[A', '\x1b[A'),
+                (b'\r', '\r'),
+                (b'\x03', '\x03'),
+                (b'\xff', ''),
+            ):
+                os.write(ours, sent)
+                assert next_key(5.0) == expected
+        assert termios.tcgetattr(terminal) == before
+    os.close(ours)

@@ -36,8 +36,9 @@ def next_key(timeout: float) -> str:
     """Return the next key, an arrow with its whole escape sequence; empty: none came in time."""
     if not select.select([sys.stdin], [], [], timeout)[0]:
         return ''
-    data = os.read(sys.stdin.fileno(), _LONGEST).decode(errors='ignore')
-    # The end of the input is Ctrl-D. Of keys that repeat only the last one counts.
+    data = os.read(sys.stdin.fileno(), _LONGEST)
     if not data:
-        return '\x04'
-    return data[-3:] if data[-3:].startswith('\x1b[') else data[-1]
+        return '\x04'  # the end of the input, as Ctrl-D
+    # Of keys that repeat only the last one counts.
+    text = data.decode(errors='ignore')
+    return text[-3:] if text[-3:].startswith('\x1b[') else text[-1:]
