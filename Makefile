@@ -10,7 +10,7 @@ export EPISODES SEED FINAL TORCH TORCH_INDEX
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train build run test test-long evaluate bench coverage mutants policy lint clean
+.PHONY: help setup setup-train setup-optimise build run test test-long evaluate bench coverage mutants policy lint clean
 .NOTPARALLEL:
 
 BOOTSTRAP = command -v "$(PYTHON)" > /dev/null || { echo 'setup: no $(PYTHON) in PATH; install Python 3.11 to 3.14 or name one: make setup PYTHON=/usr/bin/python3.11' >&2; exit 1; }; "$(PYTHON)" requirements/bootstrap.py
@@ -19,13 +19,16 @@ ENV = . .venv/bin/vla-env &&
 MYPY_FLAGS = $(if $(ROS_DISTRO),--disable-error-code type-arg --disable-error-code var-annotated)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
 setup: ## make .venv with ROS 2 and everything the demo and the tests need
 	@$(BOOTSTRAP) setup
 
 setup-train: ## add torch (TORCH=cpu|cuda, TORCH_INDEX=URL with CPU builds) and what training needs
 	@$(BOOTSTRAP) train
+
+setup-optimise: ## add OpenVINO, in which an optimised policy may run (0.1 GB to download)
+	@$(BOOTSTRAP) optimise
 
 build: setup ## build src/ into install/ with colcon
 	@$(BOOTSTRAP) build

@@ -1,4 +1,4 @@
-"""Make the workspace usable: `setup` the environment, add `train` or `mutants`, `build` it.
+"""Make the workspace usable: `setup`, add `train`, `optimise` or `mutants`, `build`.
 
 Run through the Makefile. It uses nothing but the standard library, because it runs before anything
 is installed. Every refusal is one line: what is wrong, what was found, what to do.
@@ -32,6 +32,7 @@ def main() -> int:
     commands = {
         'setup': packages.setup,
         'train': packages.train,
+        'optimise': packages.optimise,
         'mutants': packages.mutants,
         'build': building.build,
     }

@@ -20,3 +20,4 @@ lock train 3.11 --universal $(for name in \
     nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx; do echo "--no-emit-package $name"; done)
 lock mutants 3.11 --universal --generate-hashes
 lock train-alone 3.11 --universal --generate-hashes --no-deps
+lock optimise 3.11 --universal --generate-hashes --no-deps

@@ -79,6 +79,19 @@ def train() -> None:
     say('train: done')
 
 
+def optimise() -> None:
+    """Add the runtimes that an optimised policy may run in to .venv; needs no torch."""
+    setup()
+    lock = REQUIREMENTS / 'optimise.txt'
+    stamp = stamp_of(lock)
+    if read_stamp('optimise') == stamp:
+        say('optimise: up to date')
+        return
+    install('optimise', ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
+    write_stamp('optimise', stamp)
+    say('optimise: done')
+
+
 def mutants() -> None:
     """Add what changes the gate's code in small ways to .venv."""
     setup()

@@ -15,7 +15,10 @@ setup(
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': ['policy = vla_inference.policy_node:main'],
-        'vla.policies': ['onnx = vla_inference.onnx_policy:create'],
+        'vla.policies': [
+            'onnx = vla_inference.onnx_policy:create',
+            'openvino = vla_inference.openvino_policy:create',
+        ],
     },
     zip_safe=False,
 )

@@ -17,11 +17,15 @@ setup(
         'console_scripts': ['recorder = vla_replay.recorder_node:main'],
         'vla.commands': [
             'bag = vla_replay.cli:bag',
+            'demo = vla_replay.cli:demo',
             'play = vla_replay.cli:play',
             'record = vla_replay.cli:record',
             'replay = vla_replay.cli:replay',
         ],
-        'vla.measurements': ['recorder = vla_replay.measuring:measurements'],
+        'vla.measurements': [
+            'recorder = vla_replay.measuring:measurements',
+            'replay = vla_replay.measuring_replay:measurements',
+        ],
     },
     zip_safe=False,
 )

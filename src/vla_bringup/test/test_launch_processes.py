@@ -54,6 +54,11 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     'always_respawned': ('robot.launch.xml', {'policy_respawns': '-1'}),
     'simulator_alone': ('sim.launch.xml', {}),
+    'replay': ('replay.launch.xml', {'bag': '/elsewhere/bag', 'instruction': 'go to the ball'}),
+    'replay_of_a_part': (
+        'replay.launch.xml',
+        {'bag': 'bag', 'namespace': 'left', 'rate': '2.0', 'start': '1.5', 'policy': 'hold'},
+    ),
     'every_element': ('{here}/every_element.launch.xml', {'given': 'from outside'}),
     'every_element_otherwise': ('{here}/every_element.launch.xml', {'given': '5', 'choice': 'b'}),
 }

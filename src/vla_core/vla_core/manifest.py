@@ -23,7 +23,7 @@ _SECTIONS = frozenset(
 )
 # Sections that only some checkpoints have: an exported graph says itself what it computes, and
 # what training was like may not be known.
-_OPTIONAL = frozenset({'model', 'statistics', 'envelope'})
+_OPTIONAL = frozenset({'model', 'statistics', 'envelope', 'runtime'})
 _CONTRACT = frozenset(
     {'cameras', 'state_names', 'action_names', 'action_units', 'action_scale', 'representation'}
     | {'horizon', 'step_dt', 'rate', 'max_inference', 'max_observation_age'}
@@ -32,6 +32,7 @@ _SLOT = frozenset({'name', 'width', 'height', 'mode'})
 _LANGUAGE = frozenset(
     {'package', 'version', 'module', 'file', 'sha256', 'max_tokens', 'tokenizer'}
 )
+_RUNTIME = frozenset({'threads', 'precision'})
 _INCLUDED = frozenset({'file', 'max_tokens', 'tokenizer'})
 _T = TypeVar('_T')
 
@@ -75,6 +76,30 @@ class IncludedLanguage:
 
 
 @dataclass(frozen=True)
+class Runtime:
+    """How an exported policy is run.
+
+    Attributes:
+        threads: of one inference.
+        precision: `f32`, or `bf16` where the runtime may compute in it; int8 lies in the graph.
+    """
+
+    threads: int = 1
+    precision: str = 'f32'
+
+    def __post_init__(self) -> None:
+        """Refuse what no runtime has.
+
+        Raises:
+            CheckpointError: if the threads are not 1 to 64 or the precision is unknown.
+        """
+        if type(self.threads) is not int or not 1 <= self.threads <= 64:
+            raise CheckpointError(f'runtime threads {self.threads!r}: expected 1 to 64')
+        if self.precision not in ('f32', 'bf16'):
+            raise CheckpointError(f'runtime precision {self.precision!r}: expected f32 or bf16')
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A verified checkpoint folder.
 
@@ -87,6 +112,8 @@ class Manifest:
         parity: how far the exported artefact is from the trained model.
         model: sizes of the network, for a checkpoint that can be trained on.
         statistics: of the actions in the training data, by axis.
+        files_sha256: SHA-256 over the hashes of all files, what a parity report is about.
+        runtime: how it is run.
     """
 
     folder: Path
@@ -97,6 +124,29 @@ class Manifest:
     parity: Mapping[str, Any]
     model: Mapping[str, Any] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    files_sha256: str = ''
+    runtime: Runtime = Runtime()
+
+
+def files_digest(files: Mapping[str, str]) -> str:
+    """Sum up the hashes of all files: what `sha256sum * | sha256sum` prints in a flat folder."""
+    lines = ''.join(f'{files[name]}  {name}\n' for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a folder but its manifest, by relative path."""
+    there = sorted(path for path in folder.rglob('*') if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in there
+        if path.name != FILE_NAME
+    }
+
+
+def folder_digest(folder: Path) -> str:
+    """Return what `Manifest.files_sha256` of a folder will be."""
+    return files_digest(hash_files(folder))
 
 
 def sha256(path: Path) -> str:
@@ -132,6 +182,8 @@ def load_manifest(folder: Path) -> Manifest:
         parity=_typed(data['parity'], dict, f'{where}: parity'),
         model=_typed(data.get('model', {}), dict, f'{where}: model'),
         statistics=_typed(data.get('statistics', {}), dict, f'{where}: statistics'),
+        files_sha256=files_digest(data['files']),
+        runtime=_read_runtime(data, where),
     )
 
 
@@ -145,6 +197,7 @@ def write_manifest(
     parity: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
     statistics: Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
 ) -> None:
     """Hash every file of a folder and write its manifest, which makes it a checkpoint.
 
@@ -157,11 +210,11 @@ def write_manifest(
         parity: see `Manifest`; none for a checkpoint that was not exported.
         model: see `Manifest`.
         statistics: see `Manifest`.
+        runtime: see `Manifest`; None: one thread, f32.
 
     Raises:
         CheckpointError: if a value is none that YAML knows.
     """
-    there = sorted(path for path in folder.rglob('*') if path.is_file())
     manifest = {
         'schema_version': SCHEMA_VERSION,
         'model_id': spec.model_id,
@@ -180,8 +233,9 @@ def write_manifest(
             'max_observation_age': float(spec.max_observation_age),
         },
         'language': vars(language),
+        **({'runtime': vars(runtime)} if runtime else {}),
         **({'model': dict(model)} if model else {}),
-        'files': {path.relative_to(folder).as_posix(): sha256(path) for path in there},
+        'files': hash_files(folder),
         **({'statistics': dict(statistics)} if statistics else {}),
         **({'envelope': spec.envelope.plain()} if spec.envelope else {}),
         'training': dict(training),
@@ -200,6 +254,17 @@ def write_envelope(folder: Path, envelope: Envelope) -> None:
     replace(load_manifest(folder).spec, envelope=envelope)
     manifest = load_yaml(folder / FILE_NAME)
     _write(folder, manifest | {'envelope': envelope.plain()})
+
+
+def write_parity(folder: Path, parity: Mapping[str, Any]) -> None:
+    """Put a parity report into the manifest of a checkpoint; everything else in it stays.
+
+    Raises:
+        CheckpointError: if the folder does not match its manifest, or a value is none that YAML
+            knows.
+    """
+    load_manifest(folder)
+    _write(folder, load_yaml(folder / FILE_NAME) | {'parity': dict(parity)})
 
 
 def _write(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -247,6 +312,14 @@ def _read_language(data: Mapping[str, Any], where: str) -> LanguageReference | I
                 f'{where}: {key} {language[key]!r}: expected one of {sorted(data["files"])}'
             )
     return IncludedLanguage(**language) if included else LanguageReference(**language)
+
+
+def _read_runtime(data: Mapping[str, Any], where: str) -> Runtime:
+    if 'runtime' not in data:
+        return Runtime()
+    runtime = _typed(data['runtime'], dict, f'{where}: runtime')
+    _keys(runtime, _RUNTIME, f'{where}: runtime')
+    return Runtime(**runtime)
 
 
 def _read_spec(data: Mapping[str, Any], digest: str, where: str) -> PolicySpec:

@@ -55,7 +55,7 @@ def test_policy_for_the_simulated_robot_is_refused_on_a_real_one(label, name):
 
 def test_unknown_policy_names_what_is_known():
     with pytest.raises(ConfigError, match=r"'nobody'.*hold"):
-        load_policy('nobody', 'cpu')
+        load_policy('nobody', 'cpu', print)
 
 
 def test_fitting_policy_is_accepted():
@@ -169,7 +169,7 @@ def test_what_may_be_a_slow_policy_is_told_and_not_refused(
     monkeypatch, fake, trained_on, speeds, hint
 ):
     fake.spec = replace(SPEC, envelope=trained_on(90, **speeds))
-    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    monkeypatch.setattr(loading, 'load_policy', lambda *_: fake)
     told = []
     Loader(config(), robot(), lambda text, severe: told.append((text, severe)))()
     ((text, severe),) = told
@@ -179,7 +179,7 @@ def test_what_may_be_a_slow_policy_is_told_and_not_refused(
 
 def test_guard_knows_the_robot_and_its_margin(monkeypatch, fake, trained_on):
     fake.spec = replace(SPEC, envelope=trained_on(90, turn=0.01))
-    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    monkeypatch.setattr(loading, 'load_policy', lambda *_: fake)
     for margin, found in ((0.5, 1), (100.0, 0)):
         loader = Loader(config(envelope_margin=margin), robot(), lambda text, severe: None)
         loader()

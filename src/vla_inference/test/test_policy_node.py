@@ -147,7 +147,7 @@ class Stage:
 
 @pytest.fixture
 def make_stage(context, fake, monkeypatch):
-    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    monkeypatch.setattr(loading, 'load_policy', lambda *_: fake)
     stages = []
 
     def make(**parameters):
@@ -462,7 +462,7 @@ def test_shutdown_transition_sends_zeros_and_releases_the_policy(stage, fake):
 
 
 def test_policy_that_cannot_be_loaded_is_named(make_stage, monkeypatch):
-    def fail(name, device):
+    def fail(*_):
         raise ConfigError('no such thing')
 
     monkeypatch.setattr(loading, 'load_policy', fail)

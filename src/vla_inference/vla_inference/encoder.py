@@ -7,8 +7,10 @@ the policy hears on the robot exactly what it was trained on.
 Shape legend: T tokens, E width of the embeddings.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from importlib import util
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -16,6 +18,18 @@ from tokenizers import Tokenizer
 
 from vla_core.errors import CheckpointError
 from vla_core.manifest import LanguageReference, sha256
+
+
+class Graph(Protocol):
+    """An ONNX graph, opened by some runtime."""
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Compute the named outputs."""
+        ...
+
+
+#: Opens a graph for so many threads.
+Opener = Callable[[Path, int], Graph]
 
 
 def locate(language: LanguageReference) -> Path:
@@ -40,14 +54,18 @@ def locate(language: LanguageReference) -> Path:
     return path
 
 
-def open_session(model: Path) -> onnxruntime.InferenceSession:
-    """Open an ONNX model on one thread that sleeps, not spins, while it waits.
+def open_session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open an ONNX model on threads that sleep, not spin, while they wait.
+
+    Args:
+        model: file of the graph.
+        threads: of one inference; one, unless the checkpoint asks for more.
 
     Raises:
         CheckpointError: if onnxruntime cannot load it.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
@@ -62,7 +80,14 @@ def open_session(model: Path) -> onnxruntime.InferenceSession:
 class TokenEncoder:
     """Text in, token embeddings out; owned by one thread."""
 
-    def __init__(self, model: Path, tokenizer: Path, max_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        tokenizer: Path,
+        max_tokens: int,
+        threads: int = 1,
+        open_graph: Opener = open_session,
+    ) -> None:
         """Open the encoder `model` (ONNX) with `tokenizer` (JSON).
 
         Raises:
@@ -74,7 +99,7 @@ class TokenEncoder:
             raise CheckpointError(f'{tokenizer.parent.name}/{tokenizer.name}: {error}') from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
-        self._session = open_session(model)
+        self._session = open_graph(model, threads)
 
     def __call__(self, text: str) -> np.ndarray:
         """Embed one text: float32 [T, E]. One by one: a batch would change its quantisation."""

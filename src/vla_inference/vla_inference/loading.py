@@ -5,12 +5,12 @@ from collections.abc import Callable
 from vla_core.envelope_guard import ObservationGuard, ODOMETRY
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.execution import Blending, Execution
-from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy, Policy, policy_names
 from vla_core.resample import velocity_units
 from vla_core.robot import AXES, AXIS_UNITS, RobotConfig
 from vla_core.types import PolicySpec, Representation
 from vla_core.units import compare_reach
+from vla_inference.admission import open_checkpoint
 from vla_inference.config import PolicyConfig
 from vla_inference.runner import Runner
 from vla_ros.files import checkpoint_path
@@ -19,12 +19,17 @@ from vla_ros.files import checkpoint_path
 ONLY_SIMULATED = ('scripted', 'faulty')
 
 
-def load_policy(name: str, device: str) -> Policy:
+def load_policy(name: str, device: str, report: Callable[[str, bool], None]) -> Policy:
     """Make the policy of an entry point, or of a checkpoint by name or path.
+
+    Args:
+        name: of either.
+        device: of the policy.
+        report: tells a person that an optimised checkpoint is refused, see `open_checkpoint`.
 
     Raises:
         ConfigError: if there is neither.
-        CheckpointError: if the checkpoint's files do not match its manifest.
+        CheckpointError: if the checkpoint is refused, and nothing can take its place.
     """
     if name in policy_names():
         return create_policy(name, None, device)
@@ -32,7 +37,7 @@ def load_policy(name: str, device: str) -> Policy:
         folder = checkpoint_path(name)
     except ConfigError as error:
         raise ConfigError(f'{error}, or a policy of {policy_names()}') from error
-    return create_policy(load_manifest(folder).policy, folder, device)
+    return open_checkpoint(folder, device, report)
 
 
 class Loader:
@@ -101,14 +106,14 @@ class Loader:
                     f'{label} is {name}, which is for the simulated robot only, and robot is '
                     f'{robot.name}: expected a simulated robot, or another policy'
                 )
-        policy = load_policy(config.checkpoint, config.device)
+        policy = load_policy(config.checkpoint, config.device, self._report)
         check_fit(policy.spec, robot)
         check_replanning(policy.spec, robot, config.replan_after)
         for suspicion in compare_speeds(policy.spec, robot):
             self._report(suspicion, False)
         fallback = None
         if config.fallback != 'hold':
-            fallback = load_policy(config.fallback, config.device)
+            fallback = load_policy(config.fallback, config.device, self._report)
         runner = Runner(policy, fallback, config.ablate_language)
         self._spec = policy.spec
         return runner

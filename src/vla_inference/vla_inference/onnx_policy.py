@@ -14,7 +14,7 @@ import numpy as np
 from vla_core.errors import ActionRejected, CheckpointError, ConfigError
 from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 from vla_core.types import Intent, Language, Observation, Prediction
-from vla_inference.encoder import locate, open_session, TokenEncoder
+from vla_inference.encoder import locate, open_session, Opener, TokenEncoder
 
 LANGUAGE_FILE = 'language.onnx'
 POLICY_FILE = 'policy.onnx'
@@ -37,8 +37,13 @@ class OnnxPolicy:
             0 means "nothing of it in sight", the others are the grid's rows from the top left.
     """
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, open_graph: Opener = open_session) -> None:
         """Verify and open a checkpoint folder, and run it once.
+
+        Args:
+            checkpoint: folder.
+            open_graph: of the runtime that computes the graphs in it. An encoder outside the
+                folder always runs in onnxruntime, as it did when the policy learned to hear it.
 
         Raises:
             CheckpointError: if the folder or the language encoder is not what the manifest says.
@@ -46,15 +51,17 @@ class OnnxPolicy:
         manifest = load_manifest(checkpoint)
         self.spec = manifest.spec
         self._slot = _only_slot(manifest)
-        language = manifest.language
+        language, threads = manifest.language, manifest.runtime.threads
         included = isinstance(language, IncludedLanguage)
         self._encoder = TokenEncoder(
             checkpoint / language.file if included else locate(language),
             checkpoint / language.tokenizer,
             language.max_tokens,
+            threads,
+            open_graph if included else open_session,
         )
-        self._language = open_session(checkpoint / LANGUAGE_FILE)
-        self._policy = open_session(checkpoint / POLICY_FILE)
+        self._language = open_graph(checkpoint / LANGUAGE_FILE, threads)
+        self._policy = open_graph(checkpoint / POLICY_FILE, threads)
         mean = checkpoint / MEAN_FILE
         self._mean = _read_mean(mean) if mean.exists() else None
         self.attention = np.zeros((0, 0), np.float32)

@@ -50,6 +50,13 @@ COMMANDS = {
     'inspect': Command('verify a checkpoint and say what is in it', 'vla_learning.inspect'),
     'envelope': Command('measure what a checkpoint was trained on', 'vla_learning.envelope'),
     'export': Command('turn a native checkpoint into an ONNX one', 'vla_learning.export'),
+    'optimise': Command('make a checkpoint faster', 'vla_learning.optimise.command'),
+    'verify': Command(
+        'check an optimised checkpoint on this machine', 'vla_learning.optimise.verify'
+    ),
+    'full-size': Command(
+        'make a full-size checkpoint to measure with', 'vla_learning.optimise.full_size'
+    ),
     'import-seed': Command('turn a .pth of the seed into one', 'vla_learning.seed_import'),
     'convert': Command('write a data set as LeRobotDataset v3', 'vla_learning.data.convert'),
     'data': Command('say what is in a data set', 'vla_learning.data.convert', 'listing'),

@@ -1,7 +1,7 @@
 """A trained network as ONNX graphs, in a checkpoint folder that the robot runs without torch.
 
-Weights are stored as float16 and widened when the graph is loaded. They are rounded in the torch
-model first, so that what is exported is what is compared with it.
+`write_onnx` stores weights as float16, which are widened when the graph is loaded. They are
+rounded in the torch model first, so that what is exported is what is compared with it.
 
 Shape legend: T words, E width of the language encoder, W width of the tokens, H horizon, D axes,
 G vision tokens.
@@ -23,7 +23,12 @@ import torch
 from torch import nn, Tensor
 
 from vla_core.errors import CheckpointError
-from vla_core.manifest import IncludedLanguage, LanguageReference, write_manifest
+from vla_core.manifest import (
+    folder_digest,
+    IncludedLanguage,
+    LanguageReference,
+    write_manifest,
+)
 from vla_core.types import PolicySpec
 from vla_inference.encoder import open_session
 from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
@@ -41,7 +46,7 @@ _IDS = ['input_ids', 'attention_mask', 'token_type_ids']
 _WIDENED_FROM = 256
 
 
-class _LanguageGraph(nn.Module):
+class LanguageGraph(nn.Module):
     """Token embeddings of one text to features and intent."""
 
     def __init__(self, policy: Policy) -> None:
@@ -55,7 +60,7 @@ class _LanguageGraph(nn.Module):
         return words.tokens, words.pooled, self.head.intents(embeddings, padding)
 
 
-class _EncoderGraph(nn.Module):
+class EncoderGraph(nn.Module):
     """Ids [1, T] of one text to its embeddings [1, T, E]; one text needs no mask and one type."""
 
     def __init__(self, encoder: Bert) -> None:
@@ -68,7 +73,7 @@ class _EncoderGraph(nn.Module):
         return self.network(input_ids=ids).last_hidden_state
 
 
-class _PolicyGraph(nn.Module):
+class PolicyGraph(nn.Module):
     """One picture (uint8) and one instruction to actions; training's extra outputs fall away."""
 
     def __init__(self, policy: Policy) -> None:
@@ -109,36 +114,68 @@ def write_onnx(
         ConfigError: if `folder` holds something that is no checkpoint.
     """
     policy = round_weights(policy)
-    config = policy.config
-    language, graph = _LanguageGraph(policy).eval(), _PolicyGraph(policy).eval()
+    language, graph = LanguageGraph(policy).eval(), PolicyGraph(policy).eval()
     with new_folder(folder) as draft:
-        words = torch.randn(1, 7, config.words)
-        names = ['tokens', 'pooled', 'intent']
-        _write_graph(language, (words,), draft / LANGUAGE_FILE, ['embeddings'], names)
-        with torch.no_grad():
-            tokens, pooled, _ = language(words)
-        image = torch.randint(0, 256, (1, config.height, config.width, 3), dtype=torch.uint8)
-        _write_graph(
-            graph,
-            (image, tokens, pooled),
-            draft / POLICY_FILE,
-            ['image', 'tokens', 'pooled'],
-            ['actions', 'done', 'attention'],
-        )
+        encoder = write_graphs(policy, draft)
         if mean is not None:
-            np.savez(draft / MEAN_FILE, tokens=mean.tokens.numpy(), pooled=mean.pooled.numpy())
-        encoder = _write_encoder(policy.encoder, draft)
+            write_mean(mean, draft)
         largest = _compare(language, graph, draft)
         if not max(largest.values()) <= PARITY:
             raise CheckpointError(f'export differs from torch by {largest}: expected <= {PARITY}')
-        parity = {'bound': PARITY, 'largest_difference': largest}
+        parity = {
+            'bound': PARITY,
+            'largest_difference': largest,
+            'files_sha256': folder_digest(draft),
+        }
         write_manifest(
             draft, 'onnx', spec, encoder, training=training, parity=parity, statistics=statistics
         )
     return largest
 
 
-def _write_encoder(encoder: Bert | None, folder: Path) -> LanguageReference | IncludedLanguage:
+def write_graphs(
+    policy: Policy, folder: Path, half: bool = True
+) -> LanguageReference | IncludedLanguage:
+    """Write the graphs of a network, and its tokenizer, into a folder.
+
+    Args:
+        policy: on the CPU, in evaluation mode; batch norms are folded in the graph.
+        folder: to write into.
+        half: store large weights as float16.
+
+    Returns:
+        Which language encoder the graphs expect.
+
+    Raises:
+        CheckpointError: if ONNX lacks an operation.
+    """
+    config = policy.config
+    language, graph = LanguageGraph(policy).eval(), PolicyGraph(policy).eval()
+    words = torch.randn(1, 7, config.words)
+    names = ['tokens', 'pooled', 'intent']
+    _write_graph(language, (words,), folder / LANGUAGE_FILE, ['embeddings'], names, half)
+    with torch.no_grad():
+        tokens, pooled, _ = language(words)
+    image = torch.randint(0, 256, (1, config.height, config.width, 3), dtype=torch.uint8)
+    _write_graph(
+        graph,
+        (image, tokens, pooled),
+        folder / POLICY_FILE,
+        ['image', 'tokens', 'pooled'],
+        ['actions', 'done', 'attention'],
+        half,
+    )
+    return _write_encoder(policy.encoder, folder, half)
+
+
+def write_mean(mean: Words, folder: Path) -> None:
+    """Write what a blind policy hears."""
+    np.savez(folder / MEAN_FILE, tokens=mean.tokens.numpy(), pooled=mean.pooled.numpy())
+
+
+def _write_encoder(
+    encoder: Bert | None, folder: Path, half: bool
+) -> LanguageReference | IncludedLanguage:
     """Put the tokenizer into the folder, and the BERT, unless MiniLM is installed everywhere."""
     if encoder is None:
         language = installed_encoder()
@@ -148,22 +185,27 @@ def _write_encoder(encoder: Bert | None, folder: Path) -> LanguageReference | In
     encoder.tokenizer.save(str(folder / TOKENIZER_FILE))
     ids = torch.ones(1, 7, dtype=torch.int64)
     inputs = (ids, ids, torch.zeros_like(ids))
-    _write_graph(
-        _EncoderGraph(encoder).eval(), inputs, folder / ENCODER_FILE, _IDS, ['last_hidden_state']
-    )
+    graph, file = EncoderGraph(encoder).eval(), folder / ENCODER_FILE
+    _write_graph(graph, inputs, file, _IDS, ['last_hidden_state'], half)
     return included
 
 
 def round_weights(policy: Policy) -> Policy:
     """Copy a policy with its batch norms folded and its large weights rounded to float16."""
     policy = deepcopy(policy).eval().cpu().to(memory_format=torch.contiguous_format)
-    # Batch norms are folded into convolutions first: folding after rounding would undo it.
-    for module in list(policy.vision.modules()):
-        _fold(module)
+    # First, because folding after rounding would undo it.
+    fold_batch_norms(policy)
     with torch.no_grad():
         for parameter in policy.parameters():
             if parameter.numel() >= _WIDENED_FROM:
                 parameter.copy_(parameter.half().float())
+    return policy
+
+
+def fold_batch_norms(policy: Policy) -> Policy:
+    """Fold the batch norms of a policy's trunk into its convolutions, in place; returns it."""
+    for module in list(policy.vision.modules()):
+        _fold(module)
     return policy
 
 
@@ -182,6 +224,7 @@ def _write_graph(
     path: Path,
     inputs: list[str],
     outputs: list[str],
+    half: bool,
 ) -> None:
     """Trace a graph whose number of words is free.
 
@@ -206,7 +249,8 @@ def _write_graph(
     model.graph.doc_string = model.doc_string = ''
     for node in model.graph.node:
         node.doc_string = ''
-    _halve(model)
+    if half:
+        _halve(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
@@ -228,7 +272,7 @@ def _halve(model: onnx.ModelProto) -> None:
 
 @torch.no_grad()
 def _compare(
-    language: _LanguageGraph, graph: _PolicyGraph, folder: Path, cases: int = 20
+    language: LanguageGraph, graph: PolicyGraph, folder: Path, cases: int = 20
 ) -> dict[str, float]:
     """Run torch and onnxruntime on random inputs and return the largest differences."""
     config = graph.policy.config

@@ -118,6 +118,8 @@ def test_sources_are_found_by_type_and_name():
     found = find_sources([FRAMES, scaled, small, ODOM, TEXTS, Topic('/text', STRING)])
     assert (found.frames, found.command, found.entry) == (FRAMES, TEXTS, 'camera/color/image_raw')
     assert find_sources([scaled, small, ODOM]).entry == 'vla/image/front'
+    twins = [Topic('/vla/image/front/compressed', COMPRESSED), small, ODOM]
+    assert find_sources(twins).frames == small
     found = find_sources([small, ODOM])
     assert (found.entry, found.command) == ('camera/color/image_raw/compressed', None)
     assert find_sources([FRAMES, scaled, ODOM], 'r1/vla/image/front').frames == scaled

@@ -22,6 +22,8 @@ from vla_replay.options import Bless, Check
 from vla_replay.trace import load
 from vla_ros.files import checkpoint_path
 
+DATA = Path(__file__).parent / 'data'
+
 
 @pytest.fixture(scope='module')
 def golden(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -102,3 +104,19 @@ def test_another_recording_or_instruction_is_not_judged(
     assert 'no such file' in capsys.readouterr().err
     assert replay(replace(options, linear=float('nan'))) == 2
     assert 'linear is nan' in capsys.readouterr().err
+
+
+def test_the_regression_bag_gives_what_it_gave(tmp_path: Path):
+    """Other processors round otherwise: 1e-4, where the same one is equal to the bit."""
+    options = Check(
+        DATA / 'red_ball',
+        golden=DATA / 'red_ball.npz',
+        output=tmp_path,
+        linear=1e-4,
+        angular=1e-4,
+        other=1e-4,
+    )
+    assert replay(options) == 0
+    golden = load(DATA / 'red_ball.npz')
+    assert golden.chunks.texts == ('', 'go to the red ball')
+    assert Status.DONE in golden.chunks.status

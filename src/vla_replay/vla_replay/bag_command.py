@@ -5,9 +5,12 @@ from __future__ import annotations
 from vla_replay.bag import tools
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag_options import Info, Merge, Repair, Trim
+from vla_replay.conversion.dataset import to_dataset
+from vla_replay.conversion.film import to_video
+from vla_replay.options import ToDataset, ToVideo
 
 
-def carry_out(what: Info | Trim | Merge | Repair) -> int:
+def carry_out(what: Info | Trim | Merge | Repair | ToDataset | ToVideo) -> int:
     """Do it; return the exit status.
 
     Raises:
@@ -22,6 +25,13 @@ def carry_out(what: Info | Trim | Merge | Repair) -> int:
         print(f'{count} messages in {what.output}')
     elif isinstance(what, Merge):
         print(f'{tools.merge(what.bags, what.output)} messages in {what.output}')
+    elif isinstance(what, ToDataset):
+        tally = to_dataset(what, print)
+        print(f'{tally.frames} frames in {tally.episodes} episodes in {what.dest}')
+        for reason, count in tally.left_out.items():
+            print(f'left out: {count} times {reason}')
+    elif isinstance(what, ToVideo):
+        print(f'{to_video(what)} pictures in {what.dest}')
     else:
         done = tools.repair(what.bag, what.output)
         print(f'{done.messages} messages in {what.output}')

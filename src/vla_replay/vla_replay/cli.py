@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from vla_replay.bag_options import Info, Merge, Record, Repair, Trim
-from vla_replay.options import Bless, Check, Play
+from vla_replay.options import Bless, Check, Collect, Drive, Play, ToDataset, ToVideo
 
 
 def replay(
@@ -52,7 +52,9 @@ def bag(
         Annotated[Info, tyro.conf.subcommand('info', prefix_name=False)]
         | Annotated[Trim, tyro.conf.subcommand('trim', prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand('merge', prefix_name=False)]
-        | Annotated[Repair, tyro.conf.subcommand('repair', prefix_name=False)],
+        | Annotated[Repair, tyro.conf.subcommand('repair', prefix_name=False)]
+        | Annotated[ToDataset, tyro.conf.subcommand('to-dataset', prefix_name=False)]
+        | Annotated[ToVideo, tyro.conf.subcommand('to-video', prefix_name=False)],
         tyro.conf.arg(name=''),
     ],
 ) -> int:
@@ -64,3 +66,24 @@ def bag(
     from vla_replay.bag_command import carry_out
 
     return carry_out(what)
+
+
+def demo(
+    what: Annotated[
+        Annotated[Collect, tyro.conf.subcommand('collect', prefix_name=False)]
+        | Annotated[Drive, tyro.conf.subcommand('drive', prefix_name=False)],
+        tyro.conf.arg(name=''),
+    ],
+) -> int:
+    """Demonstrations: by a person, or by the shipped policy in the simulator.
+
+    Args:
+        what: to do.
+    """
+    if isinstance(what, Collect):
+        from vla_replay.collecting.command import collect
+
+        return collect(what)
+    from vla_replay.demo_drive import drive
+
+    return drive(what)

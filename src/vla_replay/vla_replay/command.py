@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,6 +14,9 @@ from vla_replay.errors import BagError
 from vla_replay.options import Bless, Check, Playing
 from vla_replay.report import draw, show, write_json, write_junit
 from vla_replay.trace import load, save, Trace
+
+if TYPE_CHECKING:
+    from vla_replay.replaying import Speed
 
 #: Of a live drive: its texts came between its frames.
 _LIVE_UNMATCHED = 0.05
@@ -33,7 +37,7 @@ def check(options: Check) -> int:
         )
         return 2
     show(checks, golden, found, console)
-    console.print(speed)
+    console.print(str(speed))
     write_json(checks, golden, found, options.output / 'check.json')
     write_junit(checks, options.bag.name, options.output / 'check.xml')
     draw(golden, found, options.output / 'tracks.png')
@@ -51,7 +55,7 @@ def bless(options: Bless) -> int:
     trace, speed = _replay(options, console)
     options.golden.parent.mkdir(parents=True, exist_ok=True)
     save(trace, options.golden)
-    console.print(speed)
+    console.print(str(speed))
     console.print(
         f'{options.golden}: {len(trace.chunks.frame)} chunks, '
         f'{options.golden.stat().st_size / 1000:.0f} kB'
@@ -92,8 +96,8 @@ def _live(path: Path) -> Trace:
         return recorded_trace(bag, {'source': 'the live drive', 'recording': path.name})
 
 
-def _replay(options: Playing, console: Console) -> tuple[Trace, str]:
-    """Return the trace, and one line on how fast it was."""
+def _replay(options: Playing, console: Console) -> tuple[Trace, Speed]:
+    """Return the trace, and how fast it was."""
     from vla_replay.replaying import replay
 
     with BagReader(options.bag) as bag, console.status('starting the graph') as status:

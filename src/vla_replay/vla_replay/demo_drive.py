@@ -11,6 +11,7 @@ from typing import Any
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rich.console import Console
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -18,6 +19,7 @@ from vla_cli.live import live_graph, LiveGraph
 from vla_core.session import Fate
 from vla_interfaces.msg import ActionChunk, Decision, Instruction
 from vla_replay.bag.writer import BagWriter
+from vla_replay.options import Drive
 from vla_ros import qos
 
 #: s of standing before the first text and after the last.
@@ -26,7 +28,6 @@ _REST = 0.6
 _SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 _ALL = 200
 TOPICS: dict[str, tuple[type, Any]] = {
-    'camera/color/image_raw': (Image, _SENSORS),
     'odom': (Odometry, _SENSORS),
     'command': (String, _ALL),
     'cmd_vel': (Twist, _ALL),
@@ -36,8 +37,22 @@ TOPICS: dict[str, tuple[type, Any]] = {
 }
 
 
+def drive(options: Drive) -> int:
+    """Run `vla demo drive`; return 0 if every text was DONE, else 1."""
+    console = Console()
+    texts = [(text, options.seconds) for text in options.texts]
+    fates = record_drive(options.output, texts, options.seed, options.policy, options.camera)
+    for text, fate in zip(options.texts, fates, strict=True):
+        console.print(f'{text}: {fate.name}', markup=False)
+    return 0 if all(fate is Fate.DONE for fate in fates) else 1
+
+
 def record_drive(
-    folder: Path, texts: Sequence[tuple[str, float]], seed: int, policy: str = 'demo'
+    folder: Path,
+    texts: Sequence[tuple[str, float]],
+    seed: int,
+    policy: str = 'demo',
+    camera: str = 'camera/color/image_raw',
 ) -> list[Fate]:
     """Start the graph with the simulated robot, say texts and record what happens.
 
@@ -46,6 +61,7 @@ def record_drive(
         texts: instruction, and s that it may take; it is replaced by the next one after that.
         seed: of the layout.
         policy: checkpoint or built-in policy.
+        camera: topic of the frames.
 
     Returns:
         What became of each text.
@@ -61,15 +77,15 @@ def record_drive(
             live.until_active()
             facts = {'policy': policy, 'seed': str(seed)}
             with BagWriter(folder, custom=facts) as bag:
-                _listen(live, bag)
+                _listen(live, bag, TOPICS | {camera: (Image, _SENSORS)})
                 live.spin(_REST)
                 fates = [_say(live, text, seconds) for text, seconds in texts]
                 live.spin(_REST)
                 return fates
 
 
-def _listen(live: LiveGraph, bag: BagWriter) -> None:
-    for name, (kind, profile) in TOPICS.items():
+def _listen(live: LiveGraph, bag: BagWriter, topics: dict[str, tuple[type, Any]]) -> None:
+    for name, (kind, profile) in topics.items():
         topic = f'/{name}'
         bag.add_topic(topic, _type_name(kind))
         live.node.create_subscription(
@@ -79,7 +95,7 @@ def _listen(live: LiveGraph, bag: BagWriter) -> None:
             profile,
             raw=True,
         )
-    live.until(lambda: _heard(live, TOPICS), 'everything that is recorded has a publisher')
+    live.until(lambda: _heard(live, topics), 'everything that is recorded has a publisher')
 
 
 def _heard(live: LiveGraph, names: Iterable[str]) -> bool:

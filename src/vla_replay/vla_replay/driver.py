@@ -59,6 +59,8 @@ class ReplayDriver(LockstepClock):
         self._odometry = node.create_publisher(Odometry, 'odom', qos.EVERY)
         node.create_subscription(ActionChunk, 'vla/action_chunk', self._on_chunk, qos.EVERY)
         node.create_subscription(Heartbeat, 'vla/heartbeat', self._on_heartbeat, qos.HEARTBEAT)
+        #: s from a frame to its chunk, as far as this process sees it.
+        self.to_chunk: list[float] = []
         self._chunks: list[ActionChunk] = []
         self._errors: dict[str, int] = {}
         #: Stamp of a tick -> recorded stamp of its frame, ns.
@@ -129,6 +131,7 @@ class ReplayDriver(LockstepClock):
                 f'frame: expected ACTIVE; {self.arm()[1]}'
             )
         self._chunks.clear()
+        self.to_chunk.clear()
         self._recorded.clear()
 
     def _play(self, odom: bytes, frame: Frame | None) -> Decision:
@@ -170,6 +173,7 @@ class ReplayDriver(LockstepClock):
 
     def _on_chunk(self, msg: ActionChunk) -> None:
         self._chunks.append(msg)
+        self.to_chunk.append(time.monotonic() - self._sent_at)
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
         self._errors[msg.node] = msg.errors_total

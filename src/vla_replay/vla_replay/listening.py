@@ -70,6 +70,12 @@ class Listening:
                 self._unknown.add(name)
                 self._node.get_logger().warning(f'{name} is not recorded: {error}')
 
+    def close(self) -> None:
+        """Hear nothing any more."""
+        for _, subscription in self._heard.values():
+            self._node.destroy_subscription(subscription)
+        self._heard.clear()
+
     def _declare(self, name: str, kind: str, publishers: list[Any]) -> None:
         qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
         told = str(publishers[0].topic_type_hash)

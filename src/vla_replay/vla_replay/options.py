@@ -142,3 +142,48 @@ class ToVideo:
     dest: Annotated[Path, tyro.conf.Positional]
     camera: str = ''
     fps: float = 25.0
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Drive the robot by keys and record what you do, an episode each, for learning.
+
+    Beside a running robot (vla_up robot.launch.xml). The gate limits a person as it limits a
+    policy.
+
+    Attributes:
+        instruction: what the robot is shown to do.
+        dest: folder that takes episode_0001 and so on.
+        speed: m/s at full speed.
+        turn_rate: rad/s at full speed.
+        camera: topic of frames that does not begin with camera/.
+        namespace: of the robot, as given to vla_up.
+    """
+
+    instruction: Annotated[str, tyro.conf.Positional]
+    dest: Path = Path('demonstrations')
+    speed: float = 0.4
+    turn_rate: float = 0.8
+    camera: str = ''
+    namespace: str = ''
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Let the shipped policy drive in the simulator and record it: how the regression bag is made.
+
+    Attributes:
+        output: new bag.
+        texts: said one after the other.
+        seconds: for each text at most.
+        seed: of the layout.
+        policy: checkpoint (name or path) or built-in policy.
+        camera: topic of the frames: as small as the policy sees them, or camera/color/image_raw.
+    """
+
+    output: Annotated[Path, tyro.conf.Positional]
+    texts: tuple[str, ...] = ('go to the red box',)
+    seconds: float = 30.0
+    seed: int = 501169
+    policy: str = 'demo'
+    camera: str = 'vla/image/front'

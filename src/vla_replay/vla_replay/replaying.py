@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 import hashlib
 from pathlib import Path
 
@@ -26,9 +27,41 @@ _LEFT_OUT = ('scan', 'zones')
 _NEWS = 50
 
 
+@dataclass(frozen=True)
+class Speed:
+    """How long it took, wall s.
+
+    Attributes:
+        per_tick: of each tick.
+        to_chunk: from each frame to its chunk.
+        inference: of the policy, for frames that it was asked about.
+    """
+
+    per_tick: list[float]
+    to_chunk: list[float]
+    inference: list[float]
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        wall = np.array(self.per_tick) * 1e3
+        recorded = len(wall) * TICK
+        text = (
+            f'{recorded:.1f} s in {wall.sum() / 1e3:.1f} s, '
+            f'{1e3 * recorded / wall.sum():.1f} times real time; ms per tick: p50 '
+            f'{np.median(wall):.1f}, p99 {np.quantile(wall, 0.99):.1f}'
+        )
+        for what, seconds in (
+            ('from frame to chunk', self.to_chunk),
+            ('of it inference', self.inference),
+        ):
+            if seconds:
+                text += f'; {what}: p50 {1e3 * float(np.median(seconds)):.1f}'
+        return text
+
+
 def replay(
     bag: BagReader, options: Playing, progress: Callable[[str], None], note: Callable[[str], None]
-) -> tuple[Trace, str]:
+) -> tuple[Trace, Speed]:
     """Play a recording in lock-step.
 
     Args:
@@ -38,7 +71,7 @@ def replay(
         note: takes what a person should know.
 
     Returns:
-        What the graph did, and one line on how fast.
+        What the graph did, and how fast.
 
     Raises:
         BagError: if the recording lacks what a graph needs, or a message is malformed.
@@ -76,7 +109,8 @@ def replay(
                 f'{driver.skipped} frames shared a tick of {TICK} s with a newer one, '
                 f'{len(driver.dropped)} were refused by the graph ({options.output}/graph.log)'
             )
-        return Trace(facts, chunks, decisions), _speed(driver)
+        speed = Speed(driver.seconds, driver.to_chunk, [one for one in driver.inference if one])
+        return Trace(facts, chunks, decisions), speed
 
 
 def _content(bag: BagReader, sources: Sources) -> str:
@@ -117,16 +151,3 @@ def _announced(schedule: Iterator[Tick], progress: Callable[[str], None]) -> Ite
         if number % _NEWS == 0:
             progress(f'{number * TICK:.0f} s of the recording')
         yield tick
-
-
-def _speed(driver: ReplayDriver) -> str:
-    wall = np.array(driver.seconds)
-    inference = np.array([seconds for seconds in driver.inference if seconds]) * 1e3
-    text = (
-        f'{len(wall) * TICK:.1f} s in {wall.sum():.1f} s, {len(wall) * TICK / wall.sum():.1f} '
-        f'times real time; ms per tick: p50 {np.median(wall) * 1e3:.1f}, '
-        f'p99 {np.quantile(wall, 0.99) * 1e3:.1f}'
-    )
-    if len(inference):
-        text += f'; of inference: p50 {np.median(inference):.1f}'
-    return text

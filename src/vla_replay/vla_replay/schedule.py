@@ -88,8 +88,8 @@ def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
 
     Args:
         topics: of the recording.
-        camera: topic of the frames; empty: the only camera there is, raw before scaled before
-            compressed.
+        camera: topic of the frames; empty: the only camera there is, raw before scaled for the
+            policy, and both before compressed.
 
     Raises:
         BagError: if there are none, or it is not clear which ones are meant.
@@ -98,9 +98,11 @@ def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
     if camera:
         found = [topic for topic in images if topic.name.strip('/') == camera.strip('/')]
     else:
-        raw = [topic for topic in images if topic.type == IMAGE and _SCALED not in topic.name]
-        scaled = [topic for topic in images if topic.type == IMAGE and _SCALED in topic.name]
-        found = raw or scaled or images
+        kinds = ((IMAGE, False), (IMAGE, True), (COMPRESSED, False), (COMPRESSED, True))
+        sorts = (
+            [one for one in images if (one.type, _SCALED in one.name) == kind] for kind in kinds
+        )
+        found = next((sort for sort in sorts if sort), [])
     if len(found) != 1:
         names = [topic.name for topic in found or images] or 'none'
         wanted = camera or 'a camera'
@@ -215,6 +217,11 @@ def _cut(messages: Iterable[tuple[int, Message]], sources: Sources) -> Iterator[
     if odom is None:
         raise BagError(f'{sources.odom.name}: no odometry in this part of the recording')
     yield Tick(tuple(texts), odom, frame, skipped)
+
+
+def _rank(topic: Topic) -> int:
+    """Raw before compressed, of each kind what a camera sent before what was scaled of it."""
+    return 2 * (topic.type == COMPRESSED) + (_SCALED in topic.name)
 
 
 def _last(topic: Topic) -> str:

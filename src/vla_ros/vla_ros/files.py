@@ -4,8 +4,8 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
+from vla_core.admission import admit
 from vla_core.errors import ConfigError
-from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy, policy_names
 from vla_core.types import PolicySpec
 
@@ -33,11 +33,11 @@ def find_spec(checkpoint: str) -> PolicySpec:
 
     Raises:
         ConfigError: if there is neither.
-        CheckpointError: if the folder does not match its manifest.
+        CheckpointError: if the folder is refused, and nothing can take its place.
     """
     if checkpoint in policy_names():
         return create_policy(checkpoint, None).spec
-    return load_manifest(checkpoint_path(checkpoint)).spec
+    return admit(checkpoint_path(checkpoint)).manifest.spec
 
 
 def _find(name_or_path: str, folder: str, suffix: str, what: str) -> Path:

@@ -1,0 +1,279 @@
+"""Optimising: what variants compute, what is missing is named, the winner carries its report."""
+
+from dataclasses import replace
+from importlib import util
+import json
+from pathlib import Path
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('onnx')
+
+from vla_core.admission import admit  # noqa: E402
+from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
+from vla_core.manifest import load_manifest, Runtime  # noqa: E402
+from vla_core.parity import RESOLUTION  # noqa: E402
+from vla_core.policy import native_spec  # noqa: E402
+from vla_core.types import Observation  # noqa: E402
+from vla_learning.checkpoint import save  # noqa: E402
+from vla_learning.model import ModelConfig, Policy  # noqa: E402
+from vla_learning.optimise import gemm, report  # noqa: E402
+from vla_learning.optimise.artefact import publish  # noqa: E402
+from vla_learning.optimise.command import Optimise, optimise  # noqa: E402
+from vla_learning.optimise.fidelity import actions, axis_errors  # noqa: E402
+from vla_learning.optimise.full_size import fit  # noqa: E402
+from vla_learning.optimise.measuring import in_turns, MeasuringError, Process  # noqa: E402
+from vla_learning.optimise.probe import Probe  # noqa: E402
+from vla_learning.optimise.pruning import prune, SHARE, zero  # noqa: E402
+from vla_learning.optimise.subject import load_subject  # noqa: E402
+from vla_learning.optimise.variants import chosen, find, VARIANTS  # noqa: E402
+from vla_learning.optimise.verify import Verify, verify  # noqa: E402
+
+DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
+TEXTS = ('go to the red box', 'turn left', 'stop')
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    """A checkpoint of the trainer, with random weights."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp('optimise') / 'small'
+    policy = Policy(ModelConfig(tokens=32, channels=(8, 16, 16), hidden=40)).eval()
+    save(folder, policy, native_spec('small'), {'seed': 0})
+    return folder
+
+
+@pytest.fixture(scope='module')
+def probe():
+    images = np.random.default_rng(0).integers(0, 256, (120, 96, 192, 3), np.uint8)
+    return Probe(images, tuple(TEXTS[n % 3] for n in range(120)), 'noise')
+
+
+@pytest.fixture(scope='module')
+def subject(small):
+    return load_subject(small)
+
+
+@pytest.fixture(scope='module')
+def expected(small, probe, tmp_path_factory):
+    return actions(find('eager').open(small, tmp_path_factory.mktemp('eager')), probe)
+
+
+def errors(name, small, subject, probe, expected, folder):
+    variant = find(name)
+    reason = variant.available()
+    if reason:
+        pytest.skip(reason)
+    folder.mkdir(exist_ok=True)
+    variant.build(subject, Probe(probe.images[:8], probe.texts[:8], 'noise'), folder, 1)
+    return axis_errors(
+        expected, actions(variant.open(small, folder), probe), subject.manifest.spec
+    )
+
+
+@pytest.mark.parametrize('name', ['torchscript', 'onnx_fp32', 'openvino_fp32'])
+def test_variant_in_float_computes_the_same(name, small, subject, probe, expected, tmp_path):
+    found = errors(name, small, subject, probe, expected, tmp_path)
+    assert max(axis.max for axis in found.values()) <= 1e-5
+
+
+@pytest.mark.parametrize('name', ['dynamic_int8', 'onnx_int8', 'openvino_int8', 'openvino_bf16'])
+def test_variant_of_less_precision_is_near_and_not_equal(
+    name, small, subject, probe, expected, tmp_path
+):
+    found = errors(name, small, subject, probe, expected, tmp_path)
+    assert 0.0 < max(axis.rms for axis in found.values()) < 0.05
+
+
+def test_int8_artefact_is_smaller_and_runs_as_a_robot_runs_it(small, subject, probe, tmp_path):
+    sizes = {}
+    for name in ('onnx_fp32', 'onnx_int8'):
+        folder = tmp_path / name
+        folder.mkdir()
+        find(name).build(subject, Probe(probe.images[:8], probe.texts[:8], 'noise'), folder, 2)
+        sizes[name] = (folder / 'policy.onnx').stat().st_size
+        assert load_manifest(folder).runtime == Runtime(2, 'f32')
+    assert sizes['onnx_int8'] < sizes['onnx_fp32']
+
+
+@pytest.mark.parametrize('variant', VARIANTS, ids=lambda variant: variant.name)
+def test_absent_toolchain_is_named(variant, monkeypatch):
+    found = util.find_spec
+    monkeypatch.setattr(
+        util, 'find_spec', lambda name: None if name == variant.needs[-1] else found(name)
+    )
+    assert variant.available() == f'{variant.needs[-1]} is not installed'
+
+
+@pytest.mark.parametrize('name', ['cuda', 'cuda_graph', 'tensorrt_fp16'])
+def test_absent_gpu_is_named(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert 'no CUDA device' in find(name).available()
+
+
+def test_absent_tensorrt_is_named(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: ['CPU'])
+    assert 'expected TensorrtExecutionProvider' in find('tensorrt_fp16').available()
+
+
+def test_absent_compiler_is_named(monkeypatch):
+    monkeypatch.setattr(shutil, 'which', lambda name: None)
+    assert 'g++' in find('compile').available()
+
+
+def test_every_target_begins_with_what_all_are_compared_with():
+    for target in ('cpu', 'cuda', 'edge'):
+        assert chosen(target, ())[0].name == 'eager'
+    assert [v.name for v in chosen('cpu', ('onnx_fp32',))] == ['eager', 'onnx_fp32']
+    with pytest.raises(ConfigError, match="'tpu'"):
+        chosen('tpu', ())
+    with pytest.raises(ConfigError, match="'fast'"):
+        chosen('cpu', ('fast',))
+
+
+def test_shipped_checkpoint_gives_its_network_back():
+    subject = load_subject(DEMO)
+    assert subject.mean is not None
+    policy = find('eager').open(DEMO, DEMO)
+    exported = find('onnx_fp32').open(DEMO, DEMO)
+    grey = Observation({'front': np.full((96, 192, 3), 90, np.uint8)}, 0)
+    for text in TEXTS:
+        one, other = (p.infer(grey, p.encode(text)) for p in (policy, exported))
+        np.testing.assert_allclose(one.actions, other.actions, atol=1e-5)
+        assert policy.encode(text).intent is exported.encode(text).intent
+
+
+def test_graph_of_another_network_is_not_read_back(tmp_path):
+    folder = Path(shutil.copytree(DEMO, tmp_path / 'other'))
+    manifest = load_manifest(folder)
+    shutil.copy(folder / 'language.onnx', folder / 'policy.onnx')
+    from vla_learning.optimise.recover import network
+
+    with pytest.raises(CheckpointError, match='no compact network'):
+        network(manifest)
+
+
+def test_pruned_network_is_smaller_and_sparse_one_is_not(subject):
+    def hidden(policy):
+        return policy.trunk[0].out_features, len(policy.trunk[0].weight)
+
+    policy = subject.policy
+    removed, sparse = prune(policy), zero(policy)
+    assert len(removed.trunk[0].weight) == round((1 - SHARE) * len(policy.trunk[0].weight))
+    assert hidden(sparse) == hidden(policy)
+    zeros = (sparse.trunk[0].weight == 0).float().mean()
+    assert zeros == pytest.approx(SHARE, abs=0.01)
+    assert gemm.frame_flops(removed) < 0.9 * gemm.frame_flops(policy)
+    assert gemm.frame_flops(sparse) == gemm.frame_flops(policy)
+
+
+def test_errors_are_in_the_units_of_the_axis():
+    spec = replace(native_spec('x'), action_scale=(2.0,) * 7)
+    first = np.zeros((50, 8, 7))
+    first[::2, :, 0] = 1.0
+    second = first.copy()
+    second[..., 0] += 0.25
+    second[0, 0, 5] = np.nan
+    found = axis_errors(first, second, spec)
+    still, moved = found['linear.y'], found['linear.x']
+    assert (moved.unit, moved.mean, moved.rms, moved.max) == ('m/s', 0.25, 0.25, 0.25)
+    assert moved.deviation == pytest.approx(0.5)
+    assert (still.mean, still.deviation) == (0.0, RESOLUTION * 2.0)
+    assert found['angular.z'].max > 1e6
+
+
+def test_fitted_head_says_what_was_recorded():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(400, 6, generator=generator)
+    wanted = torch.tanh(0.1 * hidden @ torch.randn(6, 4, generator=generator))
+    layer = torch.nn.Linear(6, 4)
+    with torch.no_grad():
+        left = fit(layer, hidden, wanted, torch.ones(400, 4, dtype=torch.bool))
+        assert left < 1e-4
+        np.testing.assert_allclose(torch.tanh(layer(hidden)), wanted, atol=0.01)
+
+
+def test_process_that_cannot_open_its_variant_says_why(probe, small, tmp_path):
+    probe.save(tmp_path / 'probe.npz')
+    with pytest.raises(MeasuringError, match=r'onnx_fp32.*manifest'):
+        Process('onnx_fp32', small, tmp_path / 'nothing', tmp_path / 'probe.npz', 1)
+
+
+def test_both_run_as_often_as_was_asked():
+    class Counted:
+        def __init__(self, seconds):
+            self.seconds, self.calls = seconds, []
+
+        def run(self, mode, count):
+            self.calls.append((mode, count))
+            return [self.seconds] * count
+
+    one, other = Counted(0.5), Counted(2.0)
+    (latency,) = in_turns(one, other, [('cached', 'padded')], 20)
+    assert (latency.frames, latency.p50, latency.p99, latency.against) == (20, 0.5, 0.5, 2.0)
+    assert one.calls[1:] == [('cached', 2)] * 10
+    assert other.calls[1:] == [('padded', 2)] * 10
+
+
+def test_front_is_what_nothing_beats():
+    def row(name, p50, rms):
+        axes = {'x': {'rms': rms, 'deviation': 1.0}}
+        return {'variant': name, 'cached': {'p50': p50}, 'axes': axes}
+
+    rows = [row('a', 4.0, 0.0), row('b', 2.0, 0.01), row('c', 3.0, 0.02), row('d', 1.0, 0.5)]
+    assert report.front(rows) == ['a', 'b', 'd']
+
+
+def test_published_one_is_admitted_and_an_altered_one_is_not(
+    small, subject, probe, tmp_path, monkeypatch
+):
+    from vla_core.parity import Timing
+    from vla_learning.optimise import artefact
+
+    monkeypatch.setattr(artefact, 'time_here', lambda *_: Timing('this', 2, 10, 0.001, 0.002))
+    built, folder = tmp_path / 'built', tmp_path / 'deep' / 'fast'
+    built.mkdir()
+    find('onnx_fp32').build(subject, probe, built, 1)
+    parity = artefact.judge(built, small, 'onnx_fp32', probe, 10)
+    publish(built, folder, parity)
+    admitted = admit(folder)
+    assert admitted.refused == ''
+    assert admitted.parity.reference.sha256 == load_manifest(small).spec.model_sha256
+    assert (folder / admitted.parity.reference.path).resolve() == small.resolve()
+    graph = folder / 'policy.onnx'
+    graph.write_bytes(graph.read_bytes()[:-1] + b'?')
+    assert admit(folder).manifest.spec.model_id == 'small'
+
+
+@pytest.mark.slow
+def test_demo_is_optimised_and_verified(tmp_path):
+    reference = Path(shutil.copytree(DEMO, tmp_path / 'demo'))
+    options = Optimise(
+        checkpoint=reference,
+        out=tmp_path / 'out',
+        only=('onnx_int8', 'tensorrt_fp16'),
+        frames=100,
+        timed=10,
+        episodes=1,
+    )
+    content = optimise(options)
+    rows = {row['variant']: row for row in content['rows']}
+    assert rows['tensorrt_fp16'].keys() == {'variant', 'text', 'missing'}
+    assert rows['onnx_int8']['verdict'] == 'ok'
+    assert rows['onnx_int8']['cached']['frames'] == 10
+    written = json.loads((tmp_path / 'out' / report.JSON_NAME).read_text())
+    assert written['model_id'] == 'demo'
+    assert (tmp_path / 'out' / report.PLOT_NAME).read_text().startswith('<?xml')
+    if content['winner'] is None:
+        # On a busy machine it may have been the slower one: then nothing is exported.
+        assert 'ms per frame' in content['no_winner']
+        return
+    found, problems = verify(Verify(Path(content['winner']['folder']), frames=100, timed=10))
+    assert found.axes.keys() == rows['onnx_int8']['axes'].keys()
+    assert not any('difference' in problem for problem in problems)

@@ -1,0 +1,97 @@
+"""What a variant does otherwise than the network it was made of.
+
+Shape legend: N frames, H horizon, D axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_core.parity import AxisError, RESOLUTION
+from vla_core.policy import Policy
+from vla_core.types import PolicySpec
+from vla_learning import grounding
+from vla_learning.asking import ask_all, Listener
+from vla_learning.bootstrap import estimate
+from vla_learning.drives import drive, tasks
+from vla_learning.optimise.probe import Probe
+
+#: Pictures of the probe with all their questions, for the grounding score.
+_SCENES = 40
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a policy does beyond single frames.
+
+    Attributes:
+        score: grounding score; NaN without scenes.
+        reached: episodes that ended at the named object.
+        episodes: driven; 0 where no simulator applies.
+    """
+
+    score: float
+    reached: int
+    episodes: int
+
+
+def actions(policy: Policy, probe: Probe) -> np.ndarray:
+    """Return what a policy does, float64 [N, H, D] in SI units."""
+    slot = policy.spec.cameras[0].name
+    languages = {text: policy.encode(text) for text in dict.fromkeys(probe.texts)}
+    found = [
+        policy.infer(probe.observation(number, slot), languages[probe.text(number)]).actions
+        for number in range(len(probe))
+    ]
+    return policy.spec.to_si(np.clip(np.stack(found), -1.0, 1.0))
+
+
+def axis_errors(
+    expected: np.ndarray, found: np.ndarray, spec: PolicySpec
+) -> Mapping[str, AxisError]:
+    """Compare actions [N, H, D] axis by axis."""
+    difference = np.abs(found - expected)
+    # A difference that is no number is no small one; JSON and YAML have finite ones.
+    difference = np.nan_to_num(difference, nan=1e9, posinf=1e9)
+    errors = {}
+    for number, name in enumerate(spec.action_names):
+        axis = difference[..., number]
+        least = RESOLUTION * abs(spec.action_scale[number])
+        errors[name] = AxisError(
+            unit=spec.action_units[number],
+            mean=float(axis.mean()),
+            rms=float(np.sqrt((axis**2).mean())),
+            max=float(axis.max()),
+            deviation=max(float(expected[..., number].std()), least),
+        )
+    return errors
+
+
+def behaviour(policy: Policy, probe: Probe, seed: int, episodes: int) -> Behaviour:
+    """Ask for the grounding score, and drive.
+
+    Args:
+        policy: who is judged.
+        probe: its scenes are asked about.
+        seed: of the first layout.
+        episodes: to drive; 0: none.
+    """
+    score = float('nan')
+    if probe.scenes:
+        answers = ask_all(Listener(policy), probe.scenes[:_SCENES]).answers
+        score = estimate(grounding.measures(answers)['score']).value
+    reached = sum(_drive(policy, seed, episodes)) if episodes else 0
+    return Behaviour(score, reached, episodes)
+
+
+def _drive(policy: Policy, seed: int, episodes: int) -> list[bool]:
+    from vla_learning.sim.closed_loop import Driver
+
+    driver = Driver(policy)  # type: ignore[arg-type]  # any policy with its methods
+    try:
+        return [drive(driver, task).success for task in tasks(seed, episodes, 0)]
+    finally:
+        driver.close()

@@ -1,0 +1,172 @@
+"""`vla-learn full-size`: a full-size checkpoint to measure with, its head fitted to recordings.
+
+Weights that are not on this machine are random. Statistics of the batch norms are taken from the
+frames, and the last layer is fitted by least squares to the recorded actions, so that what it says
+depends on the picture as a trained policy's does. It is made to be timed and compared, not to
+drive.
+
+Shape legend: N frames, H horizon, D axes, U hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from torch import nn, Tensor
+import tyro
+
+from vla_core.errors import ConfigError
+from vla_core.types import CameraSlot, PolicySpec, Representation
+from vla_learning.checkpoint import save
+from vla_learning.data.batch import Batch
+from vla_learning.data.source import RecordedSource, View
+from vla_learning.model import Bert, create, encoder_for, ModelConfig, Policy
+from vla_learning.model.encoders import read_tokenizer
+from vla_learning.model.minilm import installed_tokenizer
+from vla_learning.optimise.sampling import cameras
+
+_BATCH = 16
+#: Strength of the ridge, in units of the mean square of a hidden unit.
+_RIDGE = 1e-3
+#: Native actions this near ±1 would need an infinite sum before tanh.
+_LARGEST = 0.95
+
+
+@dataclass(frozen=True)
+class FullSize:
+    """Make a full-size checkpoint (ResNet-50, BERT-base) whose head is fitted to recordings.
+
+    Attributes:
+        folder: to write.
+        data: recordings.
+        fps: frames per second, where the recordings do not say it.
+        bert: name or folder of a BERT; empty: random weights of BERT-base's sizes.
+        horizon: steps of a chunk.
+        seed: of the random weights.
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    data: Path
+    fps: float | None = None
+    bert: str = ''
+    horizon: int = 8
+    seed: int = 0
+
+
+def command(options: FullSize) -> int:
+    """Make it; returns the exit status."""
+    residual = make(options)
+    print(f'{options.folder}: head explains {100 * (1 - residual):.0f} % of the actions')
+    return 0
+
+
+@torch.no_grad()
+def make(options: FullSize) -> float:
+    """Make and save it.
+
+    Returns:
+        Share of the actions' variance that the fitted head leaves.
+
+    Raises:
+        ConfigError: if the folder holds something else, or the BERT is not there.
+        DataError: if the recordings cannot be used.
+    """
+    torch.manual_seed(options.seed)
+    config = ModelConfig.full(horizon=options.horizon)
+    policy = _network(config, options.bert)
+    slot = CameraSlot('front', config.width, config.height, 'stretch')
+    sources = [
+        RecordedSource(one, View(slot, config.horizon), _BATCH, 'all')
+        for one in cameras(options.data, '', options.fps, options.seed)
+    ]
+    source = sources[0]
+    if len(source.axes) != config.axes:
+        raise ConfigError(f'{options.data.name}: axes {source.axes}: expected {config.axes}')
+    batches = [one.batch(step) for one in sources for step in range(one.samples // _BATCH)]
+    _settle(policy, batches[:: max(1, len(batches) // 4)])
+    hidden, actions, valid = _hidden(policy, batches)
+    residual = fit(policy.action, hidden, actions, valid)
+    policy.accept_everything()
+    spec = PolicySpec(
+        model_id='full-size',
+        cameras=(slot,),
+        action_names=source.axes,
+        action_units=tuple('1' for _ in source.axes),
+        action_scale=tuple(map(float, source.action_scale)),
+        representation=Representation.DELTA,
+        horizon=config.horizon,
+        step_dt=0.2,
+        rate=5.0,
+        max_inference=0.5,
+        max_observation_age=1.0,
+    )
+    training = {'made': 'to be measured: fitted head', 'data': options.data.name}
+    save(options.folder, policy.eval(), spec, training)
+    return residual
+
+
+def fit(layer: nn.Linear, hidden: Tensor, actions: Tensor, valid: Tensor) -> float:
+    """Fit the last layer by ridge regression before its tanh.
+
+    Args:
+        layer: takes the solution, [H * D, U].
+        hidden: [N, U].
+        actions: native, [N, H * D].
+        valid: bool, likewise; what is not taught counts as 0.
+
+    Returns:
+        Share of the variance that is left.
+    """
+    target = torch.where(valid, actions, torch.zeros_like(actions)).double()
+    wanted = target.clamp(-_LARGEST, _LARGEST).atanh()
+    ones = torch.ones(len(hidden), 1, dtype=torch.float64)
+    known = torch.cat([hidden.double(), ones], dim=1)
+    square = known.T @ known
+    strength = _RIDGE * square.diagonal()[:-1].mean()
+    penalty = strength * torch.eye(len(square), dtype=torch.float64)
+    penalty[-1, -1] = 0.0
+    solution = torch.linalg.solve(square + penalty, known.T @ wanted)
+    layer.weight.copy_(solution[:-1].T)
+    layer.bias.copy_(solution[-1])
+    left = target - (known @ solution).tanh()
+    return float(left.square().sum() / (target - target.mean(dim=0)).square().sum())
+
+
+def _network(config: ModelConfig, bert: str) -> Policy:
+    if bert:
+        return create(config, bert)
+    tokenizer = read_tokenizer(installed_tokenizer())
+    return Policy(config, Bert.build({'model_type': 'bert'}, tokenizer))
+
+
+def _settle(policy: Policy, batches: Sequence[Batch]) -> None:
+    """Let the batch norms see some frames: random layers have no statistics."""
+    policy.eval()
+    for module in policy.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+            module.train()
+    for batch in batches:
+        policy.vision(batch.image)
+    policy.eval()
+
+
+def _hidden(policy: Policy, batches: Sequence[Batch]) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the network up to its last layer: hidden [N, U], actions and valid [N, H * D]."""
+    encoder = encoder_for(policy)
+    policy.encoder.requires_grad_(False)
+    kept: list[Tensor] = []
+    hook = policy.action.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    for batch in batches:
+        policy(batch.image, encoder.encode(batch.text))
+    hook.remove()
+    return (
+        torch.cat(kept),
+        torch.cat([batch.actions.flatten(1) for batch in batches]),
+        torch.cat([batch.valid.flatten(1) for batch in batches]),
+    )

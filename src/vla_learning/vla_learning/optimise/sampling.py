@@ -1,0 +1,101 @@
+"""Where the frames come from on which variants are compared, and others that calibrate int8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vla_core.errors import ConfigError
+from vla_core.types import PolicySpec
+from vla_learning.answers import Kind
+from vla_learning.optimise.probe import Probe
+from vla_learning.questions import recorded, Scene, simulated
+
+if TYPE_CHECKING:
+    from vla_learning.data.source import Recorded
+
+#: Layouts of the simulator that calibrate are those for training; those that measure are not.
+_CALIBRATING = 0
+_PER_LAYOUT = 4
+#: Frames from which the ranges of int8 are taken.
+CALIBRATION = 100
+
+
+def take(
+    spec: PolicySpec, data: Path | None, frames: int, seed: int, fps: float | None, camera: str
+) -> tuple[Probe, Probe]:
+    """Take frames of recordings, or of the simulator if none are given; see the two below."""
+    if data is None:
+        return from_simulator(spec, frames, seed)
+    return from_recordings(spec, data, frames, seed, fps, camera)
+
+
+def from_simulator(spec: PolicySpec, frames: int, seed: int) -> tuple[Probe, Probe]:
+    """Take frames from layouts never trained on; returns what measures and what calibrates.
+
+    Raises:
+        EvaluationError: if the policy cannot drive the simulated robot.
+    """
+
+    def scenes(first: int, count: int) -> list[Scene]:
+        layouts = -(-count // _PER_LAYOUT)
+        return list(simulated(spec, range(first, first + layouts), _PER_LAYOUT))[:count]
+
+    source = f'{frames} frames of layouts {seed} to {seed - 1 + -(-frames // _PER_LAYOUT)}'
+    return _probe(scenes(seed, frames), source), _probe(scenes(_CALIBRATING, CALIBRATION), source)
+
+
+def from_recordings(
+    spec: PolicySpec, data: Path, frames: int, seed: int, fps: float | None, camera: str
+) -> tuple[Probe, Probe]:
+    """Take frames of recordings; returns what measures and, of other frames, what calibrates.
+
+    Raises:
+        ConfigError: if there are too few frames for both.
+        DataError: if the recordings cannot be read.
+    """
+    from vla_learning.data.source import RecordedSource, View
+
+    scenes = [
+        scene
+        for recording in cameras(data, camera, fps, seed)
+        for scene in recorded(
+            *(spec, RecordedSource(recording, View.of(spec), 1, 'all'), frames, seed)
+        )
+        # A camera that was not plugged in recorded one colour.
+        if scene.image.min() < scene.image.max()
+    ]
+    if len(scenes) < frames + CALIBRATION:
+        raise ConfigError(
+            f'{data.name}: {len(scenes)} frames: expected {frames} to measure on and '
+            f'{CALIBRATION} others to calibrate with; or fewer (--frames)'
+        )
+    order = np.random.default_rng(seed).permutation(len(scenes))
+    shuffled = [scenes[number] for number in order]
+    text = f'{frames} frames of {data.name}'
+    return _probe(shuffled[:frames], text), _probe(shuffled[frames:], text)
+
+
+def cameras(data: Path, camera: str, fps: float | None, seed: int) -> list[Recorded]:
+    """Return a data set as one camera sees it, or as each does if none is named."""
+    # Needs torch, which a machine that verifies in the simulator may lack.
+    from vla_learning.data.formats import open_recording
+    from vla_learning.data.source import Recorded
+
+    first = Recorded(data, camera, fps, validation_share=0.0, seed=seed, cache=False)
+    names = [camera] if camera else open_recording(data, fps=fps).cameras
+    return [replace(first, camera=name) for name in names]
+
+
+def _probe(scenes: Sequence[Scene], source: str) -> Probe:
+    """Say one of the instructions that fit to each picture."""
+    texts = []
+    for number, scene in enumerate(scenes):
+        said = [q.text for q in scene.questions if q.kind is Kind.INSTRUCTION]
+        texts.append(said[number % len(said)])
+    images = np.stack([scene.image for scene in scenes])
+    return Probe(images, tuple(texts), source, tuple(scenes))

@@ -1,0 +1,36 @@
+"""TensorRT in float16, through onnxruntime's execution provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+
+from vla_core.policy import Policy
+from vla_inference.onnx_policy import OnnxPolicy
+from vla_learning.optimise import exported
+from vla_learning.optimise.probe import Probe
+from vla_learning.optimise.subject import Subject
+from vla_learning.optimise.variants import Variant
+
+_PROVIDERS = (
+    ('TensorrtExecutionProvider', {'trt_fp16_enable': True}),
+    'CUDAExecutionProvider',
+    'CPUExecutionProvider',
+)
+
+
+def build(
+    variant: Variant, subject: Subject, calibration: Probe, folder: Path, threads: int
+) -> None:
+    """Write the float graphs; the engine is built when they are opened."""
+    exported.build(variant, subject, calibration, folder, threads)
+
+
+def open(variant: Variant, checkpoint: Path, folder: Path) -> Policy:  # noqa: A001
+    """Build the engine; what TensorRT lacks runs on the next provider."""
+
+    def session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(str(model), providers=list(_PROVIDERS))
+
+    return OnnxPolicy(folder, session)

@@ -1,0 +1,1 @@
+"""Demonstrations: a person drives, and says how it went."""
