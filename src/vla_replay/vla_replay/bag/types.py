@@ -45,6 +45,23 @@ class Types:
         self._load(name)
         return str(self.store.hash_rihs01(name))
 
+    def learn(self, name: str, definition: str) -> None:
+        """Take over the definition that a bag gives of a type that is not known yet.
+
+        rosbags makes Python code of a definition: a name that is no name never gets there.
+
+        Raises:
+            BagError: if it is no definition.
+        """
+        if name in self.store.fielddefs:
+            return
+        if not _NAME.fullmatch(name):
+            raise BagError(f'type {name!r}: expected PACKAGE/msg/NAME')
+        try:
+            self.store.register(get_types_from_msg(definition, name))
+        except Exception as error:  # whatever a parser makes of a text that it does not understand
+            raise BagError(f'definition of {name} in the bag: {error}: expected one') from None
+
     def _load(self, name: str) -> None:
         if name in self.store.fielddefs:
             return

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from rosbags.typesys import get_types_from_msg
 
 from vla_core.image import decode_compressed, decode_raw
 from vla_core.session import Fate
@@ -129,6 +128,11 @@ class Drive:
             raise BagError(f'{self._bag.path}: no {CHUNK} in it: name a topic of velocities')
         samples = []
         for _, msg in self.messages(topics[0]):
+            if not hasattr(msg, 'predicted'):
+                raise BagError(
+                    f'{self._bag.path}: its chunks do not say what the policy answered, as those '
+                    'of newer recordings do: name a topic of velocities'
+                )
             if not len(msg.predicted):
                 continue
             first = dict(zip(msg.names, msg.predicted[: len(msg.names)].tolist(), strict=True))
@@ -172,9 +176,9 @@ class Drive:
     def _reader(self, topic: Topic) -> Callable[[bytes], Any]:
         """Return what reads a message by the definition in its bag, older ones too."""
         if topic.name not in self._types:
-            store = Types().store
-            if topic.type not in store.fielddefs:
-                store.register(get_types_from_msg(topic.definition, topic.type))
+            types = Types()
+            types.learn(topic.type, topic.definition)
+            store = types.store
 
             def read(data: bytes) -> Any:
                 try:
