@@ -99,7 +99,7 @@ def test_frames_without_an_answer_are_refused_in_lockstep():
 
 
 def test_the_execution_is_that_of_the_parameters(fake, monkeypatch):
-    monkeypatch.setattr(loading, 'load_policy', lambda name, device: fake)
+    monkeypatch.setattr(loading, 'load_policy', lambda name, device, report: fake)
     steps = []
     for splice_time in (0.02, 1.0):
         loader = Loader(config(splice_time=splice_time), robot(), print)
