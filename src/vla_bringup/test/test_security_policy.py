@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 import re
+import time
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -178,11 +179,22 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Gra
         ]
         # The policy opens its pictures and its chunks only when it is configured.
         nodes[-1].start()
-        yield {name: _uses(nodes[0], name) for name, _, _ in kinds}
+        yield _settled(lambda: {name: _uses(nodes[0], name) for name, _, _ in kinds})
         for node in nodes:
             node.close() if hasattr(node, 'close') else None
             node.destroy_node()
         rclpy.try_shutdown(context=context)
+
+
+def _settled(look: Callable[[], dict[str, set[Grant]]]) -> dict[str, set[Grant]]:
+    """Look until nothing has changed for a second: the graph hears of new endpoints bit by bit."""
+    found, since = look(), time.monotonic()
+    while time.monotonic() - since < 1.0:
+        time.sleep(0.1)
+        now = look()
+        if now != found:
+            found, since = now, time.monotonic()
+    return found
 
 
 def _uses(observer: Node, name: str) -> set[Grant]:
