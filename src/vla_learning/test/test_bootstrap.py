@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip('scipy')
+
 from scipy import stats
 
 from vla_learning import bootstrap

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+pytest.importorskip('scipy')
+
 from vla_core.errors import ConfigError
 from vla_core.policy import native_spec
 from vla_learning import compare as module

@@ -6,6 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
+
+pytest.importorskip('scipy')
+
 from scipy import stats
 
 from vla_learning import grounding

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+pytest.importorskip('scipy')
+
 from vla_learning.answers import Answers, EvaluationError, join, load
 from vla_learning.metrics import axis_measures, measures, step_errors
 

@@ -10,6 +10,8 @@ from PIL import Image
 import pytest
 from rich.console import Console
 
+pytest.importorskip('scipy')
+
 from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot
 from vla_learning import drives, grounding, offline
