@@ -17,6 +17,7 @@ def test_every_bag_of_a_killed_recorder_opens(kills, figures):
     assert row.notes['without a message'] == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_dropped_in_silence(figures):
     for row in recorder_cpu(2):
         figures(row.line())
