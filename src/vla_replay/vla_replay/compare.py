@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vla_core.gate.causes import Cause, State
+from vla_core.robot import AXES
 from vla_core.types import Status
 from vla_replay.errors import BagError
-from vla_replay.trace import Chunks, Decisions, TICK, Trace, TWIST
+from vla_replay.trace import Chunks, Decisions, TICK, Trace
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _decisions(golden: Decisions, found: Decisions, tolerance: Tolerance) -> lis
         )
     for name in ('wanted', 'allowed', 'published'):
         apart = np.abs(getattr(golden, name)[:rows] - getattr(found, name)[:rows])
-        for axis, label in enumerate(TWIST):
+        for axis, label in enumerate(AXES):
             unit = 'm/s' if label.startswith('linear') else 'rad/s'
             checks.append(_check(f'{name} {label}', unit, apart[:, axis], tolerance.of(unit), _at))
     return checks

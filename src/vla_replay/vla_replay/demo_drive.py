@@ -19,6 +19,7 @@ from vla_cli.live import live_graph, LiveGraph
 from vla_core.session import Fate
 from vla_interfaces.msg import ActionChunk, Decision, Instruction
 from vla_replay.bag.writer import BagWriter
+from vla_replay.message_types import type_name
 from vla_replay.options import Drive
 from vla_ros import qos
 
@@ -87,7 +88,7 @@ def record_drive(
 def _listen(live: LiveGraph, bag: BagWriter, topics: dict[str, tuple[type, Any]]) -> None:
     for name, (kind, profile) in topics.items():
         topic = f'/{name}'
-        bag.add_topic(topic, _type_name(kind))
+        bag.add_topic(topic, type_name(kind))
         live.node.create_subscription(
             kind,
             name,
@@ -109,8 +110,3 @@ def _say(live: LiveGraph, text: str, seconds: float) -> Fate:
     while live.records[number].status == Fate.RUNNING and time.monotonic() < end:
         live.spin(0.05)
     return Fate(live.records[number].status)
-
-
-def _type_name(kind: type) -> str:
-    package, *_ = kind.__module__.split('.')
-    return f'{package}/msg/{kind.__name__}'

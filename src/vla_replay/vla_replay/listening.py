@@ -1,6 +1,5 @@
 """Raw subscriptions to every topic that is chosen, as soon as it has a publisher."""
 
-from importlib import import_module
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -25,6 +24,7 @@ from rosbags.interfaces import (
 from vla_replay.bag.topics import Message, Topic
 from vla_replay.bag.types import hash_of, Types
 from vla_replay.errors import BagError
+from vla_replay.message_types import message_class
 from vla_replay.recording.choice import Choice, COMPRESSED
 from vla_replay.recording.queue import Queue
 from vla_replay.recording.recorders import Recorder
@@ -112,11 +112,9 @@ class Listening:
         def lost(event: Any) -> None:
             self.lost[name] = self.lost.get(name, 0) + event.total_count_change
 
-        package, _, rest = kind.partition('/')
-        message = getattr(import_module(f'{package}.msg'), rest.rpartition('/')[2])
         callbacks = SubscriptionEventCallbacks(message_lost=lost)
         return self._node.create_subscription(
-            message, name, heard, profile, raw=True, event_callbacks=callbacks
+            message_class(kind), name, heard, profile, raw=True, event_callbacks=callbacks
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 import itertools
 import math
 import time
@@ -28,6 +27,7 @@ from vla_cli.graph import use_profile
 from vla_core.errors import ConfigError
 from vla_replay.bag.reader import BagReader, Topic
 from vla_replay.errors import BagError
+from vla_replay.message_types import message_class
 from vla_replay.options import Play
 from vla_replay.pacing import chosen, fresh, has_header, pace
 from vla_replay.schedule import COMPRESSED, IMAGE, ODOMETRY
@@ -164,23 +164,15 @@ def _publishers(
 ) -> dict[str, Any]:
     publishers = {}
     for name, topic in topics.items():
-        kind = _class(topic.type)
-        if kind is None:
+        try:
+            kind = message_class(topic.type)
+        except (ImportError, AttributeError):
             console.print(f'{name} is left out: {topic.type} is not installed here', markup=False)
             continue
         publishers[name] = node.create_publisher(kind, names[name], _profile(topic))
     if not publishers:
         raise BagError(f'none of {sorted(topics)} can be played: their types are not installed')
     return publishers
-
-
-def _class(name: str) -> Any:
-    """Return the class of a message type, e.g. std_msgs/msg/String; None: it is not installed."""
-    package, _, kind = name.split('/')
-    try:
-        return getattr(import_module(f'{package}.msg'), kind)
-    except (ImportError, AttributeError):
-        return None
 
 
 def _profile(topic: Topic) -> QoSProfile:

@@ -14,10 +14,12 @@ import statistics
 
 from vla_replay.bag.reader import BagReader, Message, Topic
 from vla_replay.errors import BagError
+from vla_replay.recording.choice import COMPRESSED, IMAGE
 from vla_replay.stamps import stamp_of
+from vla_replay.trace import TICK
 
 #: ns between two ticks.
-TICK_NS = 20_000_000
+TICK_NS = round(TICK * 1e9)
 #: ns by which messages of a recording may be out of the order of their stamps.
 _SLACK = 1_000_000_000
 #: Frames from which the time between stamp and recording is learned.
@@ -26,8 +28,6 @@ ODOM = 'odom'
 #: In the name of frames that a camera node has scaled already.
 _SCALED = 'vla/image'
 COMMAND = 'command'
-IMAGE = 'sensor_msgs/msg/Image'
-COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 ODOMETRY = 'nav_msgs/msg/Odometry'
 
 

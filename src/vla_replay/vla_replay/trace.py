@@ -14,14 +14,13 @@ import zipfile
 
 import numpy as np
 
+from vla_core.robot import AXES
 from vla_replay.errors import BagError
 
 #: Of the file.
 VERSION = 1
 #: s between two decisions of a graph in lock-step.
 TICK = 0.02
-#: Axes of a velocity, as in geometry_msgs/Twist.
-TWIST = ('linear.x', 'linear.y', 'linear.z', 'angular.x', 'angular.y', 'angular.z')
 
 
 @dataclass(frozen=True)
@@ -162,5 +161,5 @@ def _check(trace: Trace) -> None:
         rows = len(decisions.state)
         for field in dataclasses.fields(Decisions):
             array = getattr(decisions, field.name)
-            if array.shape not in ((rows,), (rows, len(TWIST))):
+            if array.shape not in ((rows,), (rows, len(AXES))):
                 raise ValueError(f'decisions.{field.name} of shape {array.shape}')
