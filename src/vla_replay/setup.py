@@ -23,6 +23,7 @@ setup(
             'replay = vla_replay.cli:replay',
         ],
         'vla.measurements': [
+            'camera = vla_replay.measuring_camera:measurements',
             'recorder = vla_replay.measuring:measurements',
             'replay = vla_replay.measuring_replay:measurements',
         ],

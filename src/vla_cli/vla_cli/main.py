@@ -94,6 +94,7 @@ def bench(
     *,
     only: Only = (),
     long: bool = False,
+    peer: Path | None = None,
     names: Annotated[bool, tyro.conf.arg(name='list')] = False,
 ) -> int:
     """Measure latencies, stops and the gate on this machine; writes build/bench.json.
@@ -103,6 +104,7 @@ def bench(
     Args:
         only: what to measure, NAME or NAME=N for another number than usual.
         long: take the numbers that the promises name; all together that is most of a day.
+        peer: checkout of github.com/rsasaki0109/vla_ros2, whose node is measured beside ours.
         names: say what can be measured, and stop.
     """
     from vla_cli.bench.command import bench as measure
@@ -111,7 +113,7 @@ def bench(
     if names:
         print(listing())
         return 0
-    return measure(only, long)
+    return measure(only, long, peer)
 
 
 def faults(

@@ -22,6 +22,7 @@ _KILLS = ('policy_kill', 'policy_freeze')
 def bench(
     only: Sequence[str] = (),
     long: bool = False,
+    peer: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> int:
     """Measure, print the table, write build/bench.json; return the exit status.
@@ -29,6 +30,7 @@ def bench(
     Args:
         only: what to measure, `NAME` or `NAME=N`; none: everything.
         long: take the numbers of the promises, which takes most of a day.
+        peer: checkout of rsasaki0109/vla_ros2, to be measured beside.
         environment: POLICY: checkpoint or built-in policy, `demo` by default; BENCH_KILLS: number
             of policy_kill and policy_freeze.
 
@@ -38,7 +40,7 @@ def bench(
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    setting = Setting(environment.get('POLICY') or 'demo', Path('build') / 'bench_logs')
+    setting = Setting(environment.get('POLICY') or 'demo', Path('build') / 'bench_logs', peer)
     plan = chosen(only, long)
     if kills := environment.get('BENCH_KILLS'):
         number = positive('BENCH_KILLS', kills)

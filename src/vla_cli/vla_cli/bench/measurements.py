@@ -21,10 +21,17 @@ SCRIPTED = 'scripted'
 
 @dataclass(frozen=True)
 class Setting:
-    """What a measurement may need beside its count."""
+    """What a measurement may need beside its count.
+
+    Attributes:
+        policy: checkpoint or built-in policy.
+        folder: for logs.
+        peer: checkout of the peer's repository; None: it is left out.
+    """
 
     policy: str
     folder: Path
+    peer: Path | None = None
 
 
 @dataclass(frozen=True)
