@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vla_ros2.core.model import BaseVLA
-from vla_ros2.core.types import ActionSpec, VLAAction, VLAObservation
 
 from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy
 from vla_core.preprocess import resize
 from vla_core.types import Language, Observation
 from vla_replay.rivals.peer import CHECKPOINT
+from vla_ros2.core.model import BaseVLA
+from vla_ros2.core.types import ActionSpec, VLAAction, VLAObservation
 
 
 class Ours(BaseVLA):  # type: ignore[misc]  # the peer is not there when this is checked

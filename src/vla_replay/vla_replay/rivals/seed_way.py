@@ -9,6 +9,7 @@ Run as `python -m vla_replay.rivals.seed_way CHECKPOINT`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 import sys
 
@@ -16,6 +17,7 @@ from geometry_msgs.msg import Twist
 import numpy as np
 from PIL import Image as Pillow
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
@@ -79,10 +81,8 @@ def main() -> None:
     policy = TorchPolicy(load_subject(Path(sys.argv[1])))
     policy.pad_to = WORDS
     rclpy.init()
-    try:
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(SeedWay(policy))
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
 
 
 if __name__ == '__main__':

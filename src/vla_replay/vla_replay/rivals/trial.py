@@ -233,7 +233,7 @@ def main() -> int:
     except GraphError as error:
         sys.stderr.write(f'{contender}: {error}\n')
         return 1
-    print(json.dumps(samples))
+    sys.stdout.write(json.dumps(samples) + '\n')
     return 0
 
 
