@@ -33,6 +33,7 @@ class LiveGraph:
     """A running graph, and all that its gate and policy have said since `forget`.
 
     Attributes:
+        domain_id: ROS domain of the graph.
         node: a node beside the graph, to publish and to subscribe with.
         decisions: every decision, in order.
         twists: monotonic receive time and velocity on cmd_vel.
@@ -45,6 +46,7 @@ class LiveGraph:
     def __init__(self, graph: Graph, domain_id: int) -> None:
         """Join the graph's domain."""
         self.graph = graph
+        self.domain_id = domain_id
         self.decisions: list[Decision] = []
         self.twists: list[tuple[float, Twist]] = []
         self.state = SafetyState()
