@@ -7,7 +7,9 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import pytest
+from rcl_interfaces.msg import Log
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -190,6 +192,37 @@ def test_a_publisher_that_offers_less_is_heard_too(make):
     with BagReader(bench.folder / 'bag') as bag:
         texts = [deserialize_message(one.data, String).data for one in bag.messages(['/one/text'])]
         assert texts == ['reliable', 'best effort']
+
+
+def test_a_topic_that_may_not_be_heard_is_left_out(make, monkeypatch):
+    """A secured graph refuses endpoints that its policy does not name."""
+    allowed = Node.create_subscription
+
+    def create(node: Node, kind: type, topic: str, *rest: Any, **more: Any) -> Any:
+        if topic == '/one/secret':
+            raise RCLError('not allowed')
+        return allowed(node, kind, topic, *rest, **more)
+
+    def refuse(*_: Any) -> None:
+        raise RCLError('not allowed')
+
+    monkeypatch.setattr(Node, 'create_subscription', create)
+    monkeypatch.setattr(RecorderNode, 'create_client', refuse)
+    bench = make()
+    bench.start()
+    bench.peer.create_publisher(String, 'secret', 10)
+    bench.say(String, 'text', [String(data='open')])
+    bench.end()
+    with BagReader(bench.folder / 'bag') as bag:
+        assert '/one/text' in bag.topics
+        assert '/one/secret' not in bag.topics
+        assert bag.attachments == {}
+        (warning,) = (
+            log.msg
+            for message in bag.messages(['/rosout'])
+            if 'secret' in (log := deserialize_message(message.data, Log)).msg
+        )
+    assert warning == '/one/secret is not recorded: not allowed'
 
 
 def ring(make, **parameters: Any) -> Bench:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import (
@@ -66,7 +67,8 @@ class Listening:
             try:
                 self._declare(name, kind, publishers)
                 self._heard[name] = profile, self._subscribe(name, kind, profile)
-            except (BagError, ImportError, AttributeError) as error:
+            # RCLError: among others, the permissions of a secured graph.
+            except (BagError, ImportError, AttributeError, RCLError) as error:
                 self._unknown.add(name)
                 self._node.get_logger().warning(f'{name} is not recorded: {error}')
 
