@@ -121,6 +121,14 @@ def test_a_truncated_bag_of_another_writer_is_read_to_its_tear_or_an_error(tmp_p
             read(tmp_path / 'bag')
 
 
+def test_a_truncated_file_that_was_compressed_as_a_whole_is_an_error(tmp_path: Path):
+    foreign(tmp_path / 'bag', StoragePlugin.MCAP, CompressionMode.FILE, 9)
+    (file,) = (tmp_path / 'bag').glob('*.zstd')
+    os.truncate(file, file.stat().st_size // 2)
+    with pytest.raises(BagError, match='bag: damaged: Compressed file ended'):
+        BagReader(tmp_path / 'bag')
+
+
 def test_an_older_definition_is_kept(tmp_path: Path):
     """A message type that has changed since: the bag's own definition and hash count."""
     old = 'string data\nint32 since_removed\n'

@@ -137,6 +137,8 @@ class BagReader:
             try:
                 return [self._opened(Whole(self.path))]
             except Exception:
+                if any(map(_is_packed, self.path.iterdir())):
+                    raise
                 files = ordered_files(self.path)
                 torn = [one for one in files if one.suffix == '.mcap' and not whole(one)]
                 missing = [name for name in _listed(described) if not (self.path / name).exists()]
