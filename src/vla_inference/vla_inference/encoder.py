@@ -54,21 +54,32 @@ def locate(language: LanguageReference) -> Path:
     return path
 
 
-def open_session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open an ONNX model on threads that sleep, not spin, while they wait.
-
-    Args:
-        model: file of the graph.
-        threads: of one inference; one, unless the checkpoint asks for more.
-
-    Raises:
-        CheckpointError: if onnxruntime cannot load it.
-    """
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return the options of every session here: threads that sleep, not spin, while they wait."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
+    return options
+
+
+def open_session(
+    model: Path, threads: int = 1, optimise: bool = True
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX model.
+
+    Args:
+        model: file of the graph.
+        threads: of one inference; one, unless the checkpoint asks for more.
+        optimise: False for a graph that onnxruntime has optimised before.
+
+    Raises:
+        CheckpointError: if onnxruntime cannot load it.
+    """
+    options = session_options(threads)
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(
             str(model), options, providers=['CPUExecutionProvider']

@@ -15,6 +15,7 @@ from vla_core.errors import ActionRejected, CheckpointError, ConfigError
 from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 from vla_core.types import Intent, Language, Observation, Prediction
 from vla_inference.encoder import locate, open_session, Opener, TokenEncoder
+from vla_inference.folding import open_folded
 
 LANGUAGE_FILE = 'language.onnx'
 POLICY_FILE = 'policy.onnx'
@@ -58,7 +59,7 @@ class OnnxPolicy:
             checkpoint / language.tokenizer,
             language.max_tokens,
             threads,
-            open_graph if included else open_session,
+            open_graph if included else open_folded,
         )
         self._language = open_graph(checkpoint / LANGUAGE_FILE, threads)
         self._policy = open_graph(checkpoint / POLICY_FILE, threads)
