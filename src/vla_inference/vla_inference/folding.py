@@ -6,6 +6,7 @@ onnxruntime made of it, and ends; this process maps that file and touches only t
 words that it hears. The answers are equal to the bit.
 """
 
+import ctypes
 import logging
 from pathlib import Path
 import subprocess
@@ -59,6 +60,13 @@ def fold(model: Path, graph: Path) -> None:
     options.add_session_config_entry(f'{entry}file_name', _WEIGHTS)
     options.add_session_config_entry(f'{entry}min_size_in_bytes', str(_LARGE))
     onnxruntime.InferenceSession(str(model), options, providers=['CPUExecutionProvider'])
+
+
+def give_back() -> None:
+    """Return to the system what loading has freed; only glibc would keep it, and can be asked."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
 
 
 def _fold_in_child(model: Path, graph: Path, patience: float) -> None:

@@ -15,7 +15,7 @@ from vla_core.errors import ActionRejected, CheckpointError, ConfigError
 from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 from vla_core.types import Intent, Language, Observation, Prediction
 from vla_inference.encoder import locate, open_session, Opener, TokenEncoder
-from vla_inference.folding import open_folded
+from vla_inference.folding import give_back, open_folded
 
 LANGUAGE_FILE = 'language.onnx'
 POLICY_FILE = 'policy.onnx'
@@ -67,6 +67,7 @@ class OnnxPolicy:
         self._mean = _read_mean(mean) if mean.exists() else None
         self.attention = np.zeros((0, 0), np.float32)
         self._warm_up()
+        give_back()
 
     def encode(self, text: str) -> Language:
         """Encode an instruction and let the language head decide what it is."""

@@ -14,7 +14,9 @@ import time
 import numpy as np
 from PIL import Image
 
+from vla_cli.bench import gemm
 from vla_cli.bench.report import Row
+from vla_cli.bench.work import work_of
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected
 from vla_core.gate.core import Gate
@@ -32,6 +34,7 @@ from vla_core.types import (
     Observation,
     Status,
 )
+from vla_inference.onnx_policy import POLICY_FILE, WordFeatures
 from vla_interfaces.msg import ActionChunk as ActionChunkMsg
 from vla_ros.conversion import chunk_from_msg, chunk_to_msg
 from vla_ros.files import checkpoint_path, find_spec, robot_path
@@ -45,6 +48,8 @@ _BAD_EVERY = 5
 #: Steps until the gate is armed and the robot drives.
 _DRIVING = 300
 _INSTRUCTION = 'go to the red box'
+#: Products of matrices, the best of which is the limit.
+_PRODUCTS = 20
 
 
 def gate_step(count: int) -> Row:
@@ -135,10 +140,13 @@ def observation_record(count: int) -> Row:
 
 
 def inference(name: str, count: int) -> Row:
-    """Infer one frame; the instruction is encoded once."""
+    """Infer one frame; the instruction is encoded once.
+
+    Beside it stands how much of this machine's best that is, where the work is known.
+    """
     folder = None if name in policy_names() else checkpoint_path(name)
-    entry = load_manifest(folder).policy if folder else name
-    policy = create_policy(entry, folder, 'cpu')
+    manifest = load_manifest(folder) if folder else None
+    policy = create_policy(manifest.policy if manifest else name, folder, 'cpu')
     spec = policy.spec
     images = {slot.name: _picture(slot) for slot in spec.cameras}
     state = np.zeros(len(spec.state_names))
@@ -148,8 +156,27 @@ def inference(name: str, count: int) -> Row:
     encoding = 1e3 * (time.perf_counter() - began)
     samples = _timed(lambda: policy.infer(observation, language), count)
     policy.close()
-    notes = {'policy': spec.model_id, 'first encoding ms': round(encoding, 1)}
+    notes: dict[str, object] = {
+        'policy': spec.model_id,
+        'first encoding ms': round(encoding, 1),
+    }
+    if manifest and manifest.policy == 'onnx' and isinstance(language.features, WordFeatures):
+        image = images[spec.cameras[0].name][None]
+        feeds = {'image': image, **language.features._asdict()}
+        work = work_of(manifest.folder / POLICY_FILE, feeds)
+        notes |= _share(work, samples, manifest.runtime.threads)
     return Row('inference', 'ms', samples, notes=notes)
+
+
+def _share(work: int, samples: list[float], threads: int) -> dict[str, object]:
+    """Hold the work of a frame, FLOP, and its times, ms, against products of large matrices."""
+    best = max(gemm.throughput(threads, _PRODUCTS))
+    reached = 1e-6 * work / float(np.median(samples))
+    return {
+        'work of a frame, MFLOP': round(1e-6 * work, 1),
+        'limit, GFLOP/s': round(best, 1),
+        'share of the limit': round(reached / best, 3),
+    }
 
 
 def _picture(slot: CameraSlot) -> np.ndarray:
