@@ -11,8 +11,9 @@ import pytest
 from vla_core.errors import CheckpointError
 from vla_core.manifest import load_manifest
 from vla_inference import folding
-from vla_inference.encoder import locate, open_session, TokenEncoder
+from vla_inference.encoder import locate, TokenEncoder
 from vla_inference.folding import open_folded
+from vla_inference.sessions import open_session
 
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
 TEXTS = ['turn left', 'go to the red box', 'x', 'find the ball left of the green box ' * 8, 'é 盒']

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import onnxruntime
 
 from vla_core.errors import CheckpointError
-from vla_inference.encoder import open_session, session_options
+from vla_inference.sessions import open_session, session_options
 
 #: s for the child, which needs half a second of one core.
 PATIENCE = 30.0

@@ -14,8 +14,9 @@ import numpy as np
 from vla_core.errors import ActionRejected, CheckpointError, ConfigError
 from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 from vla_core.types import Intent, Language, Observation, Prediction
-from vla_inference.encoder import locate, open_session, Opener, TokenEncoder
+from vla_inference.encoder import locate, Opener, TokenEncoder
 from vla_inference.folding import give_back, open_folded
+from vla_inference.sessions import open_session
 
 LANGUAGE_FILE = 'language.onnx'
 POLICY_FILE = 'policy.onnx'
