@@ -106,7 +106,7 @@ def preprocess(count: int) -> Row:
         small = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR)
         return np.array(small)
 
-    ours, theirs = _timed(lambda: resize(image, slot), count), _timed(seed_way, count)
+    ours, theirs = timed(lambda: resize(image, slot), count), timed(seed_way, count)
     ratio = float(np.median(ours) / np.median(theirs))
     return Row('preprocess', 'ms', ours, {'seed_way': ratio}, limits={'p50': 2.0})
 
@@ -133,7 +133,7 @@ def observation_record(count: int) -> Row:
     guard = ObservationGuard(spec)
     seen = Observation({slot.name: _picture(slot) for slot in spec.cameras}, 0)
     moving = {'odom.v': 0.3, 'odom.w': 0.1}
-    samples = _timed(lambda: guard.record(seen, moving), count)
+    samples = timed(lambda: guard.record(seen, moving), count)
     return Row(
         'observation_record', 'µs', [1e3 * sample for sample in samples], limits={'p50': 200.0}
     )
@@ -154,7 +154,7 @@ def inference(name: str, count: int) -> Row:
     began = time.perf_counter()
     language = policy.encode(_INSTRUCTION)
     encoding = 1e3 * (time.perf_counter() - began)
-    samples = _timed(lambda: policy.infer(observation, language), count)
+    samples = timed(lambda: policy.infer(observation, language), count)
     policy.close()
     notes: dict[str, object] = {
         'policy': spec.model_id,
@@ -183,7 +183,8 @@ def _picture(slot: CameraSlot) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (slot.height, slot.width, 3), np.uint8)
 
 
-def _timed(work: Callable[[], object], count: int) -> list[float]:
+def timed(work: Callable[[], object], count: int) -> list[float]:
+    """Return the ms that each of so many calls took, after some that warm up."""
     for _ in range(_WARM_UP):
         work()
     samples = []
