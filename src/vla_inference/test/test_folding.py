@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from vla_core.errors import CheckpointError
 from vla_core.manifest import load_manifest
 from vla_inference import folding
 from vla_inference.encoder import locate, TokenEncoder
-from vla_inference.folding import open_folded
+from vla_inference.folding import give_back, open_folded
 from vla_inference.sessions import open_session
 
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
@@ -92,3 +93,15 @@ def test_what_is_no_graph_is_refused(tmp_path):
     (tmp_path / 'model.onnx').write_bytes(b'no graph')
     with pytest.raises(CheckpointError, match=r'model\.onnx'):
         open_folded(tmp_path / 'model.onnx')
+
+
+def test_memory_is_given_back_where_the_library_can(monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        folding.ctypes, 'CDLL', lambda _: SimpleNamespace(malloc_trim=given.append)
+    )
+    give_back()
+    assert given == [0]
+    monkeypatch.setattr(folding.ctypes, 'CDLL', lambda _: SimpleNamespace())
+    give_back()
+    assert given == [0]

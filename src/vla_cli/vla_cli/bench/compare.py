@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import json
-from math import isfinite
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Change:
         unit: of its figures.
         counts: samples, old and new.
         ratios: figure -> new / old; None: one of them is not known, or the old one is 0.
-        worse: figures that are worse by more than the margin.
+        worse: figures that are worse by more than the margin, and promises that were kept and
+            are not any more.
         unjudged: figures of too few samples.
     """
 
@@ -113,7 +114,7 @@ def differences(old: Recorded, new: Recorded) -> list[str]:
 
 
 def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> int:
-    """Print the table; return 1 if a figure is worse by more than the margin, else 0.
+    """Print the table; return 1 if a row is worse, else 0.
 
     Raises:
         CompareError: if a file is none of measurements, the margin is no share, or no row is in
@@ -128,6 +129,9 @@ def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> 
     console.print(_table(found))
     for line in differences(old, new):
         console.print(f'measured under other conditions: {line}', markup=False, highlight=False)
+    for label, one in (('old', old), ('new', new)):
+        loads = [one.rows[change.name].get('load_average', math.nan) for change in found]
+        console.print(f'load average, {label}: {min(loads)} to {max(loads)}', highlight=False)
     for label, one, other in (('old', old, new), ('new', new, old)):
         alone = [name for name in one.rows if name not in other.rows]
         if alone:
@@ -135,7 +139,8 @@ def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> 
     worse = [change for change in found if change.worse]
     judged = ', '.join(f'{name} from n {count} on' for name, count in FEWEST.items())
     console.print(
-        f'{len(worse)} of {len(found)} rows worse by more than {margin:.0%}; judged: {judged}',
+        f'{len(worse)} of {len(found)} rows worse: by more than {margin:.0%} ({judged}), or a '
+        'promise that is not kept any more',
         highlight=False,
     )
     return int(bool(worse))
@@ -152,27 +157,32 @@ def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Ch
     counts = (old['n'], new['n'])
     ratios = {figure: _ratio(old[figure], new[figure]) for figure in FEWEST}
     # The 99th percentile of a rate is its best hundredth, which promises nothing.
-    figures = ('p50',) if rate else tuple(FEWEST)
-    unjudged = tuple(
+    judged = tuple(
         figure
         for figure, fewest in FEWEST.items()
-        if min(counts) < fewest or figure not in figures
+        if min(counts) >= fewest
+        and None not in (old[figure], new[figure])
+        and not (rate and figure != 'p50')
     )
-    worse = tuple(
-        figure
-        for figure in figures
-        if figure not in unjudged and _worse(old[figure], new[figure], rate, margin)
-    )
-    return Change(name, new['unit'], counts, ratios, worse, unjudged)
+    worse = [figure for figure in judged if _worse(old[figure], new[figure], rate, margin)]
+    worse += [
+        f'{limited} <= {limit:g}'
+        for limited, limit in new['limits'].items()
+        if _kept(old, limited, limit) is True and _kept(new, limited, limit) is False
+    ]
+    unjudged = tuple(figure for figure in FEWEST if figure not in judged)
+    return Change(name, new['unit'], counts, ratios, tuple(worse), unjudged)
 
 
-def _worse(old: float | None, new: float | None, rate: bool, margin: float) -> bool:
-    """Say whether a figure is worse; one that is missing now, or 0 no longer, is."""
-    if old is None:
-        return False
-    if new is None:
-        return True
+def _worse(old: float, new: float, rate: bool, margin: float) -> bool:
+    """Say whether a figure is worse; whatever was 0 and is more now is."""
     return old > new * (1.0 + margin) if rate else new > old * (1.0 + margin)
+
+
+def _kept(row: Mapping[str, Any], name: str, limit: float) -> bool | None:
+    """Say whether a promise about a figure or a note is kept; None: not known."""
+    value = {**row.get('notes', {}), **row}.get(name)
+    return value <= limit if isinstance(value, _MEASURED) else None
 
 
 def _ratio(old: float | None, new: float | None) -> float | None:
@@ -181,7 +191,7 @@ def _ratio(old: float | None, new: float | None) -> float | None:
 
 def _number_or_none(value: object) -> bool:
     measured = isinstance(value, _MEASURED) and not isinstance(value, bool)
-    return value is None or (measured and isfinite(float(str(value))))
+    return value is None or (measured and math.isfinite(float(str(value))))
 
 
 def _table(found: Sequence[Change]) -> Table:

@@ -22,6 +22,7 @@ from vla_cli.graph import Graph, GraphError
 from vla_cli.live import LiveGraph
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.execution import Execution
+from vla_core.gate.causes import State
 from vla_core.gate.core import Gate
 from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Request
 from vla_core.policy import native_spec
@@ -220,8 +221,10 @@ def drive(live: LiveGraph, frames: int) -> Drive:
     while len(result.latencies) < frames:
         now = time.monotonic()
         if now - began > _SLOWEST * (_SETTLE + frames / 30.0):
-            state = live.decision.state
-            raise GraphError(f'{len(result.latencies)} of {frames} frames obeyed; state {state}')
+            state, reasons = State(live.state.state).name, list(live.state.blockers)
+            raise GraphError(
+                f'{len(result.latencies)} of {frames} frames obeyed; gate {state}, {reasons}'
+            )
         if now - said >= TURN:
             live.say('turn left')
             said = now

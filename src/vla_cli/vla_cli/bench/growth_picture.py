@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 
 from vla_cli.bench.compare import CompareError, read, Recorded
 from vla_cli.bench.graphs import NODES
-from vla_cli.bench.history import machine_of, save
+from vla_cli.bench.history import GROWTH, machine_of, save
 
 FILE = Path('build') / 'bench.json'
 PICTURE = Path('docs') / 'pictures' / 'growth.png'
-_PREFIX = 'growth_'
 #: What grows -> label of the axis, and the kinds of rows of it.
 _PANELS: Mapping[str, tuple[str, Sequence[str]]] = {
     'cameras': ('cameras (pictures brought to size and checked)', ('',)),
@@ -48,7 +47,7 @@ def draw_growth(file: Path, picture: Path) -> int:
     panels[4].set_ylabel('% of a core, each process')
     _notes(panels[5], recorded, [('frames per s of each', 'frames per s of each robot')])
     panels[5].set_ylabel('1/s')
-    loads = [row['load_average'] for name, row in recorded.rows.items() if _PREFIX in name]
+    loads = [row['load_average'] for name, row in recorded.rows.items() if GROWTH in name]
     figure.suptitle(f'{machine_of(recorded)}; load average {min(loads)} to {max(loads)}')
     save(figure, picture)
     print(picture)
@@ -57,7 +56,7 @@ def draw_growth(file: Path, picture: Path) -> int:
 
 def points(recorded: Recorded, what: str, kind: str) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the rows of one kind that were measured, by the number that grew."""
-    prefix, suffix = f'{_PREFIX}{what}_', f'_{kind}' if kind else ''
+    prefix, suffix = f'{GROWTH}{what}_', f'_{kind}' if kind else ''
     found = []
     for name, row in recorded.rows.items():
         number = name.removeprefix(prefix).removesuffix(suffix)
@@ -69,8 +68,8 @@ def points(recorded: Recorded, what: str, kind: str) -> list[tuple[int, Mapping[
 def stop_of(recorded: Recorded, what: str) -> tuple[int, str] | None:
     """Return the number at which nothing could be measured any more, and why."""
     for name, row in recorded.rows.items():
-        number = name.removeprefix(f'{_PREFIX}{what}_')
-        if name.startswith(f'{_PREFIX}{what}_') and 'stops here' in row.get('notes', {}):
+        number = name.removeprefix(f'{GROWTH}{what}_')
+        if name.startswith(f'{GROWTH}{what}_') and 'stops here' in row.get('notes', {}):
             return int(number), str(row['notes']['stops here'])
     return None
 
@@ -89,7 +88,7 @@ def _costs(panel: Axes, recorded: Recorded, what: str, kinds: Sequence[str]) -> 
     stop = stop_of(recorded, what)
     if stop is not None:
         panel.axvline(stop[0], color='#d73027')
-        panel.set_title(f'{stop[0]} {what}: {stop[1][:60]}', fontsize=8, color='#d73027')
+        panel.set_title(f'{stop[0]} {what}: {stop[1][:70]}', fontsize=8, color='#d73027')
 
 
 def _notes(panel: Axes, recorded: Recorded, names: Sequence[tuple[str, str]]) -> None:

@@ -13,23 +13,32 @@ from vla_cli.bench.compare import CompareError, read, Recorded
 
 FOLDER = Path('docs') / 'measurements'
 PICTURE = Path('docs') / 'pictures' / 'history.png'
-_COLUMNS, _DPI = 3, 90
+#: Begin of the names of rows that have a picture of their own.
+GROWTH = 'growth_'
+_COLUMNS, _DPI = 4, 80
 _COLOURS = ('#1b6ca8', '#d95f02', '#1b9e77', '#7570b3', '#666666')
 
 
 def history(folder: Path, picture: Path) -> int:
     """Draw the rows of every file of a folder, in the order of their names; return 0.
 
+    What grows has a picture of its own (vla_cli.bench.growth_picture).
+
     Raises:
         CompareError: if there is no file, one is not of measurements, or the picture cannot be
             written.
     """
-    paths = sorted(folder.glob('*.json'))
+    paths = files_of(folder)
     if not paths:
         raise CompareError(f'{folder}: no .json in it: expected files that `vla bench` wrote')
     draw({path.stem: read(path) for path in paths}, picture)
     print(picture)
     return 0
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder, `2026-01` before `2026-01-b`."""
+    return sorted(folder.glob('*.json'), key=lambda path: path.stem)
 
 
 def machine_of(recorded: Recorded) -> str:
@@ -61,13 +70,17 @@ def draw(files: Mapping[str, Recorded], picture: Path) -> None:
             if units.setdefault(name, row['unit']) != row['unit']:
                 raise CompareError(f'{name}: {units[name]} and {row["unit"]}: expected one unit')
     # Zero violations, and zero again, is no curve.
-    drawn = [name for name in units if any(p50 for _, p50, _ in _points(files, name))]
+    drawn = [
+        name
+        for name in units
+        if not name.startswith(GROWTH) and any(p50 for _, p50, _ in _points(files, name))
+    ]
     if not drawn:
         raise CompareError('no row with a figure: expected files that `vla bench` wrote')
     machines = list(dict.fromkeys(machine_of(recorded) for recorded in files.values()))
     colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(machines)}
     height = ceil(len(drawn) / _COLUMNS)
-    figure = Figure(figsize=(4.0 * _COLUMNS, 1.0 + 1.9 * height), dpi=_DPI, layout='constrained')
+    figure = Figure(figsize=(3.5 * _COLUMNS, 1.0 + 1.9 * height), dpi=_DPI, layout='constrained')
     panels = figure.subplots(height, _COLUMNS, squeeze=False).flat
     for panel, name in zip(panels, drawn, strict=False):
         for machine, points in lines(files, name).items():
@@ -75,7 +88,7 @@ def draw(files: Mapping[str, Recorded], picture: Path) -> None:
             panel.plot(index, p50, 'o-', color=colours[machine], markersize=3)
             panel.plot(index, p99, ':', color=colours[machine])
         panel.set_title(f'{name}, {units[name]}', fontsize=8)
-        panel.set_ylim(bottom=0.0)
+        panel.set_ylim(0.0, 1.15 * max(max(p50, p99) for _, p50, p99 in _points(files, name)))
         panel.set_xlim(-0.5, len(files) - 0.5)
         panel.set_xticks(range(len(files)), list(files), fontsize=6, rotation=20)
         panel.tick_params(axis='y', labelsize=7)

@@ -84,7 +84,9 @@ def rows(
     """
     result = []
     for name, every in starts.items():
-        alone = {'imports alone, s': round(statistics.median(imports[name]), 3)}
+        alone: dict[str, object] = {'imports alone, s': round(statistics.median(imports[name]), 3)}
+        if sys.dont_write_bytecode:
+            alone['PYTHONDONTWRITEBYTECODE'] = 'every start compiles what is imported'
         ready = [start.ready for start in every]
         kind = scheduling[name]
         result.append(Row(f'startup_{name}', 's', ready, notes=alone, scheduling=kind))
