@@ -9,8 +9,8 @@ import pytest
 from vla_cli.bench import gemm, hop, limits, parts
 from vla_cli.bench.work import operations, work_of
 from vla_core.errors import VlaError
-from vla_core.manifest import load_manifest
-from vla_inference.onnx_policy import OnnxPolicy, POLICY_FILE
+from vla_core.policy import create_policy
+from vla_core.types import Observation
 from vla_ros.files import checkpoint_path
 
 
@@ -77,12 +77,10 @@ def test_work_of_a_graph_is_that_of_its_definition(tmp_path):
 
 def test_work_of_the_demos_policy_is_what_its_onnx_says():
     onnx = pytest.importorskip('onnx')
-    manifest = load_manifest(checkpoint_path('demo'))
-    policy = OnnxPolicy(manifest.folder)
-    words = policy.encode('go to the red box').features._asdict()
+    policy = create_policy('onnx', checkpoint_path('demo'))
+    grey = Observation({'front': np.zeros((96, 192, 3), np.uint8)}, 0)
+    path, feeds = policy.frame_graph(grey, policy.encode('go to the red box'))
     policy.close()
-    feeds = {'image': np.zeros((1, 96, 192, 3), np.uint8), **words}
-    path = manifest.folder / POLICY_FILE
     found = work_of(path, feeds)
     # Another way: every value of the graph as an output, the products by their definition.
     model = onnx.load(path)

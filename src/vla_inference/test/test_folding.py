@@ -11,7 +11,8 @@ import pytest
 
 from vla_core.errors import CheckpointError
 from vla_core.manifest import load_manifest
-from vla_inference import folding
+from vla_core.types import Observation
+from vla_inference import folding, onnx_policy
 from vla_inference.encoder import locate, TokenEncoder
 from vla_inference.folding import give_back, open_folded
 from vla_inference.sessions import open_session
@@ -35,6 +36,29 @@ def test_embeddings_are_equal_to_the_bit(model):
     folded, direct = (encoder(model, opener) for opener in (open_folded, open_session))
     for text in TEXTS:
         np.testing.assert_array_equal(folded(text), direct(text))
+
+
+def test_actions_are_equal_to_the_bit(monkeypatch):
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 96, 192, 3), np.uint8)
+
+    def actions():
+        policy = onnx_policy.OnnxPolicy(DEMO)
+        try:
+            return [
+                policy.infer(Observation({'front': picture}, 0), policy.encode(text)).actions
+                for text in TEXTS
+                for picture in pictures
+            ]
+        finally:
+            policy.close()
+
+    folded = actions()
+    opened = []
+    monkeypatch.setattr(
+        onnx_policy, 'open_folded', lambda *given: opened.append(1) or open_session(*given)
+    )
+    np.testing.assert_array_equal(folded, actions())
+    assert opened == [1]
 
 
 def test_process_stays_small(model):

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 import itertools
 import math
+from pathlib import Path
 import random
 import time
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -29,12 +31,12 @@ from vla_core.robot import load_robot
 from vla_core.types import (
     ActionChunk,
     CameraSlot,
+    Language,
     NATIVE_AXES,
     NATIVE_UNITS,
     Observation,
     Status,
 )
-from vla_inference.onnx_policy import POLICY_FILE, WordFeatures
 from vla_interfaces.msg import ActionChunk as ActionChunkMsg
 from vla_ros.conversion import chunk_from_msg, chunk_to_msg
 from vla_ros.files import checkpoint_path, find_spec, robot_path
@@ -139,6 +141,17 @@ def observation_record(count: int) -> Row:
     )
 
 
+@runtime_checkable
+class GraphPolicy(Protocol):
+    """A policy that runs every frame through one ONNX graph."""
+
+    def frame_graph(
+        self, observation: Observation, language: Language
+    ) -> tuple[Path, dict[str, np.ndarray]]:
+        """Return the graph's file, and what it is fed."""
+        ...
+
+
 def inference(name: str, count: int) -> Row:
     """Infer one frame; the instruction is encoded once.
 
@@ -160,11 +173,9 @@ def inference(name: str, count: int) -> Row:
         'policy': spec.model_id,
         'first encoding ms': round(encoding, 1),
     }
-    if manifest and manifest.policy == 'onnx' and isinstance(language.features, WordFeatures):
-        image = images[spec.cameras[0].name][None]
-        feeds = {'image': image, **language.features._asdict()}
-        work = work_of(manifest.folder / POLICY_FILE, feeds)
-        notes |= _share(work, samples, manifest.runtime.threads)
+    if isinstance(policy, GraphPolicy):
+        work = work_of(*policy.frame_graph(observation, language))
+        notes |= _share(work, samples, manifest.runtime.threads if manifest else 1)
     return Row('inference', 'ms', samples, notes=notes)
 
 

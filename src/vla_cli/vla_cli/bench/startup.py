@@ -22,7 +22,6 @@ from vla_cli.live import live_graph, LiveGraph
 from vla_core.errors import VlaError
 from vla_core.manifest import LanguageReference, load_manifest
 from vla_core.policy import policy_names
-from vla_inference.encoder import locate
 from vla_ros.files import checkpoint_path
 
 #: s after which memory counts as steady.
@@ -30,6 +29,17 @@ _STEADY = 5.0
 #: MB that the policy's process may hold.
 POLICY_MEMORY = 200.0
 _MB = 1e6
+#: What the policy's child does (vla_inference.folding), which then says how much it took.
+_FOLD = r"""
+import pathlib, re, sys
+from vla_core.manifest import load_manifest
+from vla_inference.encoder import locate
+from vla_inference.folding import fold
+checkpoint, folder = map(pathlib.Path, sys.argv[1:])
+fold(locate(load_manifest(checkpoint).language), folder / 'graph.onnx')
+status = pathlib.Path('/proc/self/status').read_text()
+print(int(re.search(r'VmHWM:\s+(\d+)', status)[1]) * 1024)
+"""
 
 
 @dataclass(frozen=True)
@@ -161,17 +171,24 @@ def _look(live: LiveGraph, name: str, process: psutil.Process) -> Start:
 
 
 def _folding_peak(policy: str) -> object:
-    """Return the largest memory of the child that prepares a policy's encoder, MB."""
+    """Return the largest memory of the child that prepares a policy's encoder, MB.
+
+    Raises:
+        VlaError: if the child fails.
+    """
     if policy in policy_names():
         return 'none'
-    language = load_manifest(checkpoint_path(policy)).language
-    if not isinstance(language, LanguageReference):
+    folder = checkpoint_path(policy)
+    if not isinstance(load_manifest(folder).language, LanguageReference):
         return 'none'
-    with TemporaryDirectory(prefix='vla_startup_') as folder:
-        command = [sys.executable, '-m', 'vla_inference.folding', str(locate(language))]
-        with subprocess.Popen([*command, f'{folder}/graph.onnx']) as child:
-            _, status, usage = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise VlaError(f'the child that folds the encoder ended with {child.returncode}')
-    return round(usage.ru_maxrss * 1024 / _MB, 1)
+    with TemporaryDirectory(prefix='vla_startup_') as empty:
+        done = subprocess.run(
+            [sys.executable, '-c', _FOLD, str(folder), empty],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise VlaError(f'the child that folds the encoder ended with {done.returncode}: {last}')
+    return round(int(done.stdout) / _MB, 1)
