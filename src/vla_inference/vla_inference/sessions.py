@@ -1,7 +1,4 @@
-"""Sessions of onnxruntime, all opened in one way.
-
-Imports little else: a child that opens one graph has to be quick.
-"""
+"""Sessions of onnxruntime, all opened in one way."""
 
 from pathlib import Path
 
