@@ -44,5 +44,5 @@ def test_every_process_starts_and_the_policy_stays_small(tmp_path, figures):
     for row in rows.values():
         figures(row.line())
         assert min(row.samples) > 0.0
-    # The promise is 200 MB on the machine of the README; 285 were held with the encoder unfolded.
+    # The promise is 200 MB on the machine of the README; 285 were held without the child.
     assert max(rows['memory_policy'].samples) < 250.0, rows['memory_policy'].words()

@@ -53,7 +53,7 @@ def test_rows_of_start_and_memory_are_told_apart_and_the_policy_has_a_limit():
     }
     imports = {'gate': [0.1], 'policy': [0.2, 0.4]}
     classes = dict.fromkeys(starts, 'other')
-    rows = {row.name: row for row in startup.rows(starts, imports, classes)}
+    rows = {row.name: row for row in startup.rows(starts, imports, classes, {'child': 300})}
     assert list(rows) == ['startup_gate', 'memory_gate', 'startup_policy', 'memory_policy']
     assert rows['startup_policy'].samples == [2.0, 3.0]
     assert rows['startup_policy'].notes['imports alone, s'] == 0.3
@@ -62,8 +62,14 @@ def test_rows_of_start_and_memory_are_told_apart_and_the_policy_has_a_limit():
     memory = rows['memory_policy']
     assert memory.samples == [150.0, 201.0]
     assert memory.verdicts() == {'max': False}
-    assert memory.notes == {'PSS': 105.0, 'USS': 92.5, 'peak': 210.0}
+    assert memory.notes == {'PSS': 105.0, 'USS': 92.5, 'peak': 210.0, 'child': 300}
     assert rows['memory_gate'].verdicts() == {}
+    assert 'child' not in rows['memory_gate'].notes
+
+
+def test_child_that_folds_is_measured_only_where_there_is_one():
+    assert startup._folding_peak('hold') == 'none'
+    assert startup._folding_peak('demo') > 100.0
 
 
 @pytest.mark.parametrize('number', growth.CAMERAS)

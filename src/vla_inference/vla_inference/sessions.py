@@ -1,4 +1,7 @@
-"""Sessions of onnxruntime, all opened in one way."""
+"""Sessions of onnxruntime, all opened in one way.
+
+Imports little else: a child that opens one graph has to be quick.
+"""
 
 from pathlib import Path
 

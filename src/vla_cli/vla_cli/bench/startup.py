@@ -10,6 +10,7 @@ from pathlib import Path
 import statistics
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 import time
 
 import psutil
@@ -19,12 +20,26 @@ from vla_cli.bench.load import class_of
 from vla_cli.bench.report import Row
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.errors import VlaError
+from vla_core.manifest import LanguageReference, load_manifest
+from vla_core.policy import policy_names
+from vla_ros.files import checkpoint_path
 
 #: s after which memory counts as steady.
 _STEADY = 5.0
 #: MB that the policy's process may hold.
 POLICY_MEMORY = 200.0
 _MB = 1e6
+#: What the policy's child does (vla_inference.folding), which then says how much it took.
+_FOLD = r"""
+import pathlib, re, sys
+from vla_core.manifest import load_manifest
+from vla_inference.encoder import locate
+from vla_inference.folding import fold
+checkpoint, folder = map(pathlib.Path, sys.argv[1:])
+fold(locate(load_manifest(checkpoint).language), folder / 'graph.onnx')
+status = pathlib.Path('/proc/self/status').read_text()
+print(int(re.search(r'VmHWM:\s+(\d+)', status)[1]) * 1024)
+"""
 
 
 @dataclass(frozen=True)
@@ -59,13 +74,15 @@ def startup(policy: str, count: int, folder: Path) -> list[Row]:
                 scheduling[name] = class_of(process.pid)
                 starts[name].append(_look(live, name, process))
     imports = {name: import_seconds(name, count) for name in NODES}
-    return rows(starts, imports, scheduling)
+    notes = {'peak of the child that folds the encoder, MB': _folding_peak(policy)}
+    return rows(starts, imports, scheduling, notes)
 
 
 def rows(
     starts: Mapping[str, list[Start]],
     imports: Mapping[str, list[float]],
     scheduling: Mapping[str, str],
+    notes: Mapping[str, object],
 ) -> list[Row]:
     """Return two rows per process: time, and memory.
 
@@ -73,6 +90,7 @@ def rows(
         starts: of each process.
         imports: s that importing its modules takes, alone.
         scheduling: class of each process.
+        notes: beside the policy's memory.
     """
     result = []
     for name, every in starts.items():
@@ -82,11 +100,13 @@ def rows(
         ready = [start.ready for start in every]
         kind = scheduling[name]
         result.append(Row(f'startup_{name}', 's', ready, notes=alone, scheduling=kind))
+        policy = name == 'policy'
         held = {
             **{label: round(_median(every, label.lower()), 1) for label in ('PSS', 'USS')},
             'peak': round(max(start.peak for start in every), 1),
+            **(notes if policy else {}),
         }
-        limits = {'max': POLICY_MEMORY} if name == 'policy' else {}
+        limits = {'max': POLICY_MEMORY} if policy else {}
         rss = [start.rss for start in every]
         row = Row(f'memory_{name}', 'MB', rss, notes=held, limits=limits, scheduling=kind)
         result.append(row)
@@ -148,3 +168,27 @@ def _look(live: LiveGraph, name: str, process: psutil.Process) -> Start:
         uss=memory.uss / _MB,
         peak=peak_mb(process.pid),
     )
+
+
+def _folding_peak(policy: str) -> object:
+    """Return the largest memory of the child that prepares a policy's encoder, MB.
+
+    Raises:
+        VlaError: if the child fails.
+    """
+    if policy in policy_names():
+        return 'none'
+    folder = checkpoint_path(policy)
+    if not isinstance(load_manifest(folder).language, LanguageReference):
+        return 'none'
+    with TemporaryDirectory(prefix='vla_startup_') as empty:
+        done = subprocess.run(
+            [sys.executable, '-c', _FOLD, str(folder), empty],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise VlaError(f'the child that folds the encoder ended with {done.returncode}: {last}')
+    return round(int(done.stdout) / _MB, 1)
