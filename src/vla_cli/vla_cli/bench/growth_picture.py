@@ -24,6 +24,8 @@ _PANELS: Mapping[str, tuple[str, Sequence[str]]] = {
 }
 _COLOURS = ('#1b6ca8', '#d95f02', '#1b9e77', '#7570b3', '#666666')
 _DPI = 90
+#: Letters above a panel.
+_LONGEST = 76
 
 
 def draw_growth(file: Path, picture: Path) -> int:
@@ -88,7 +90,7 @@ def _costs(panel: Axes, recorded: Recorded, what: str, kinds: Sequence[str]) -> 
     stop = stop_of(recorded, what)
     if stop is not None:
         panel.axvline(stop[0], color='#d73027')
-        panel.set_title(f'{stop[0]} {what}: {stop[1][:70]}', fontsize=8, color='#d73027')
+        panel.set_title(f'{stop[0]} {what}: {stop[1]}'[:_LONGEST], fontsize=7, color='#d73027')
 
 
 def _notes(panel: Axes, recorded: Recorded, names: Sequence[tuple[str, str]]) -> None:
