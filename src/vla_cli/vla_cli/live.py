@@ -41,10 +41,11 @@ class LiveGraph:
         records: newest record of each instruction of the newest run of the policy.
         malformed: records of texts without an id.
         heartbeats: newest heartbeat of each node.
+        heard: monotonic receive time of each node's first heartbeat.
     """
 
-    def __init__(self, graph: Graph, domain_id: int) -> None:
-        """Join the graph's domain."""
+    def __init__(self, graph: Graph, domain_id: int, namespace: str = '') -> None:
+        """Join the graph's domain, and its namespace."""
         self.graph = graph
         self.domain_id = domain_id
         self.decisions: list[Decision] = []
@@ -53,12 +54,13 @@ class LiveGraph:
         self.records: dict[int, Instruction] = {}
         self.malformed: list[Instruction] = []
         self.heartbeats: dict[str, Heartbeat] = {}
+        self.heard: dict[str, float] = {}
         # Run of the policy, id.
         self._newest = (0, 0)
         self._clients: dict[str, Any] = {}
         self._context = rclpy.Context()
         rclpy.init(context=self._context, args=[], domain_id=domain_id)
-        self.node = node = rclpy.create_node('watcher', context=self._context)
+        self.node = node = rclpy.create_node('watcher', namespace=namespace, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
         for kind, topic, callback, profile in (
@@ -206,6 +208,7 @@ class LiveGraph:
         self._newest = max(self._newest, (msg.policy_run, msg.id))
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
+        self.heard.setdefault(msg.node, time.monotonic())
         self.heartbeats[msg.node] = msg
 
 
