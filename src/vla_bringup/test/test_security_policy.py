@@ -185,22 +185,27 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Gra
         ('policy', PolicyNode, {**common, 'checkpoint': 'hold'}),
     )
     with own_domain() as domain:
-        context = Context()
-        rclpy.init(args=[], context=context, domain_id=domain)
+        # As in the graph, each is a participant of its own, and so is the one who looks: a
+        # participant hears of its own endpoints by the way only, and may never know them all.
+        contexts = [Context() for _ in (*kinds, 'observer')]
+        for context in contexts:
+            rclpy.init(args=[], context=context, domain_id=domain)
         nodes = [
             make(
                 context=context,
                 parameter_overrides=[Parameter(key, value=text) for key, text in values.items()],
             )
-            for _, make, values in kinds
+            for (_, make, values), context in zip(kinds, contexts[:-1], strict=True)
         ]
         # The policy opens its pictures and its chunks only when it is configured.
         nodes[-1].start()
-        yield _settled(lambda: {name: _uses(nodes[0], name) for name, _, _ in kinds})
-        for node in nodes:
+        observer = Node('observer', context=contexts[-1])
+        yield _settled(lambda: {name: _uses(observer, name) for name, _, _ in kinds})
+        for node in (*nodes, observer):
             node.close() if hasattr(node, 'close') else None
             node.destroy_node()
-        rclpy.try_shutdown(context=context)
+        for context in contexts:
+            rclpy.try_shutdown(context=context)
 
 
 def _settled(look: Callable[[], dict[str, set[Grant]]]) -> dict[str, set[Grant]]:
@@ -233,6 +238,9 @@ def unused(name: str, used: set[Grant]) -> set[Grant]:
 
 
 def _uses(observer: Node, name: str) -> set[Grant]:
+    """Return what a node uses, as far as it has been heard of."""
+    if name not in observer.get_node_names():
+        return set()
     enclave = f'/vla/{name}'
     asked = (
         ('publish', observer.get_publisher_names_and_types_by_node(name, '/')),
