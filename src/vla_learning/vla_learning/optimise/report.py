@@ -97,16 +97,21 @@ def fidelities(content: Mapping[str, Any]) -> Table:
         if 'missing' in row:
             continue
         figures = [f'{row["axes"][name][key]:.2g}' for name in axes for key in ('mean', 'max')]
-        score = row['grounding_score']
         reached = f'{row["reached"]}/{row["episodes"]}' if row['episodes'] else '–'
-        score = '–' if score is None or math.isnan(score) else f'{score:.3g}'
         table.add_row(
             row['variant'],
             *figures,
             f'{worst_share(row):.2g}',
-            *(score, reached, row['verdict']),
+            *(_score(row['grounding']), reached, 'beyond' if row['excess'] else 'ok'),
         )
     return table
+
+
+def _score(found: Mapping[str, float]) -> str:
+    """Write a grounding score with its interval."""
+    if math.isnan(found['value']):
+        return '–'
+    return f'{found["value"]:.3g} ({found["low"]:.3g}–{found["high"]:.3g})'
 
 
 def limits(content: Mapping[str, Any]) -> Table:
