@@ -46,8 +46,8 @@ class OnnxPolicy:
                 folder always runs in onnxruntime, as it did when the policy learned to hear it.
 
         Raises:
-            CheckpointError: if the folder or the language encoder is not what the manifest says, or
-                the graphs do not run.
+            CheckpointError: if the folder or the language encoder is not what the manifest says,
+                or the graphs do not run.
         """
         manifest = load_manifest(checkpoint)
         self.spec = manifest.spec

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def ridge(hidden: np.ndarray, wanted: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+def ridge(
+    hidden: np.ndarray, wanted: np.ndarray, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the linear layer that gives what is wanted, its weights kept small.
 
     Args:
