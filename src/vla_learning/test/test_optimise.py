@@ -29,6 +29,7 @@ from vla_learning.optimise.fidelity import actions, axis_errors, Behaviour  # no
 from vla_learning.optimise.full_size import fit  # noqa: E402
 from vla_learning.optimise.measuring import in_turns, MeasuringError, Process  # noqa: E402
 from vla_learning.optimise.probe import Probe  # noqa: E402
+from vla_learning.optimise.profile import profile  # noqa: E402
 from vla_learning.optimise.pruning import prune, SHARE, zero  # noqa: E402
 from vla_learning.optimise.ridge import ridge  # noqa: E402
 from vla_learning.optimise.subject import load_subject  # noqa: E402
@@ -100,6 +101,17 @@ def test_int8_artefact_is_smaller_and_runs_as_a_robot_runs_it(small, subject, pr
         sizes[name] = (folder / 'policy.onnx').stat().st_size
         assert load_manifest(folder).runtime == Runtime(2, 'f32')
     assert sizes['onnx_int8'] < sizes['onnx_fp32']
+
+
+@pytest.mark.parametrize('name', ['onnx_int8', 'openvino_int8'])
+def test_profile_says_where_the_time_goes(name, subject, probe, tmp_path):
+    if find(name).available():
+        pytest.skip(find(name).available())
+    find(name).build(subject, Probe(probe.images[:8], probe.texts[:8], 'noise'), tmp_path, 1)
+    shares = profile(tmp_path)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert any('Conv' in kind for kind in shares)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
 @pytest.mark.parametrize('variant', VARIANTS, ids=lambda variant: variant.name)

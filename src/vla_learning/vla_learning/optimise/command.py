@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from vla_core.errors import ConfigError, VlaError
-from vla_core.parity import FEWEST_FRAMES, LARGEST_RMS, LARGEST_SINGLE
+from vla_core.parity import FEWEST_FRAMES, FEWEST_TIMED, LARGEST_RMS, LARGEST_SINGLE
 
 _WIDTH = 130
 
@@ -199,6 +199,7 @@ class _Bench:
         from vla_core.parity import Parity, Reference
         from vla_learning.optimise.fidelity import actions, axis_errors, behaviour
         from vla_learning.optimise.measuring import in_turns, Process
+        from vla_learning.optimise.profile import profile
         from vla_learning.optimise.runner_process import CACHED, PADDED, UNCACHED
         from vla_learning.optimise.variants import BASE
         from vla_learning.questions import misfit
@@ -213,18 +214,19 @@ class _Bench:
             if variant.name == BASE:
                 modes['padded'] = (PADDED, PADDED)
         with Process(*self._place(variant, folder)) as running:
-            found = in_turns(running, base, list(modes.values()), options.timed)
+            times = in_turns(running, base, list(modes.values()), options.timed)
             row: dict[str, Any] = {
                 'variant': variant.name,
                 'text': variant.text,
-                **{mode: asdict(one) for mode, one in zip(modes, found, strict=True)},
+                **{mode: asdict(one) for mode, one in zip(modes, times, strict=True)},
                 'load': running.load,
                 'rss': running.rss,
                 'peak': running.peak,
                 'size': _size(folder) or _size(options.checkpoint),
             }
         policy = variant.open(options.checkpoint, folder)
-        axes = axis_errors(expected, actions(policy, self._probe), spec)
+        found = expected if variant.name == BASE else actions(policy, self._probe)
+        axes = axis_errors(expected, found, spec)
         episodes = 0 if options.data is not None or misfit(spec) else options.episodes
         done = behaviour(policy, self._probe, options.seed, episodes)
         policy.close()
@@ -240,6 +242,7 @@ class _Bench:
             'reached': done.reached,
             'episodes': done.episodes,
             'excess': excess,
+            'profile': profile(folder) if variant.policy else {},
         }
 
 
@@ -254,7 +257,13 @@ def candidates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _check(options: Optimise) -> int:
     """Refuse options before anything long is done; returns the number of threads."""
     for name, least in (
-        *(('frames', FEWEST_FRAMES), ('timed', 10), ('episodes', 0), ('threads', 0), ('seed', 0)),
+        *(
+            ('frames', FEWEST_FRAMES),
+            ('timed', FEWEST_TIMED),
+            ('episodes', 0),
+            ('threads', 0),
+            ('seed', 0),
+        ),
     ):
         if getattr(options, name) < least:
             raise ConfigError(f'{name} {getattr(options, name)}: expected >= {least}')
