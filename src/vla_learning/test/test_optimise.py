@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
-pytest.importorskip('onnx')
+onnx = pytest.importorskip('onnx')
 
 from vla_core.admission import admit  # noqa: E402
 from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
@@ -19,10 +19,11 @@ from vla_core.manifest import load_manifest, Runtime  # noqa: E402
 from vla_core.parity import RESOLUTION  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
 from vla_core.types import Observation  # noqa: E402
+from vla_inference.encoder import open_session  # noqa: E402
 from vla_learning.bootstrap import Estimate  # noqa: E402
 from vla_learning.checkpoint import save  # noqa: E402
 from vla_learning.model import ModelConfig, Policy  # noqa: E402
-from vla_learning.optimise import full_size, gemm, report  # noqa: E402
+from vla_learning.optimise import full_size, gemm, quantise, report  # noqa: E402
 from vla_learning.optimise.artefact import publish  # noqa: E402
 from vla_learning.optimise.command import candidates, Optimise, optimise  # noqa: E402
 from vla_learning.optimise.fidelity import actions, axis_errors, Behaviour  # noqa: E402
@@ -223,6 +224,21 @@ def test_ridge_shrinks_the_weights_and_keeps_the_mean(strength, kept):
     np.testing.assert_allclose(weight, kept * np.array([[1.0, 2.0, 3.0]]), atol=1e-4)
     level = (hidden @ weight.T + bias).mean()
     assert level == pytest.approx(37.0, abs=1e-6)
+
+
+def test_refit_mends_a_last_layer_that_is_off(subject, probe, tmp_path):
+    find('onnx_fp32').build(subject, probe, tmp_path, 1)
+    rows, wanted = quantise._frames(subject, probe)
+    file = tmp_path / 'policy.onnx'
+    model = onnx.load(file)
+    (bias,) = (one for one in model.graph.initializer if one.name == 'policy.action.bias')
+    shifted = onnx.numpy_helper.to_array(bias) + np.float32(0.3)
+    bias.CopyFrom(onnx.numpy_helper.from_array(shifted, bias.name))
+    onnx.save(model, file)
+    quantise.refit(file, rows, wanted)
+    session = open_session(file)
+    found = [session.run(['actions'], row)[0].ravel() for row in rows]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_process_that_cannot_open_its_variant_says_why(probe, small, tmp_path):

@@ -3,7 +3,8 @@
 Weights int8 per channel, activations uint8 per tensor, as quantise-dequantise pairs that both
 runtimes fuse. Of the network that computes a frame only convolutions are rounded, 97 % of the work
 at the full scale, and not the first two groups of them, whose errors all others carry on; the rest
-is in the float type of the runtime. Only what goes into a layer is rounded: what comes out is
+is in the float type of the runtime, and so is the language side: it runs once per instruction, and
+its errors are in every frame after that. Only what goes into a layer is rounded: what comes out is
 rounded where the next one takes it, after the activation function, in a smaller range. The last
 layer is then fitted again to what the rounded ones before it give.
 
@@ -12,7 +13,7 @@ Shape legend: N frames, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import logging
 from pathlib import Path
 import re
@@ -33,7 +34,6 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from vla_inference.onnx_policy import POLICY_FILE
-from vla_learning.onnx_graphs import ENCODER_FILE
 from vla_learning.optimise.probe import Probe
 from vla_learning.optimise.ridge import ridge
 from vla_learning.optimise.subject import Subject
@@ -41,8 +41,6 @@ from vla_learning.optimise.torch_policy import TorchPolicy
 
 #: Names of convolutions that stay float: the first two groups of the vision trunk.
 _FIRST = re.compile(r'/vision/.*\blayers\.[01]/')
-
-
 #: Weights of the layer that gives the action.
 _LAST = 'policy.action.weight'
 #: Strength of the ridge with which the last layer is fitted again.
@@ -52,14 +50,10 @@ _LARGEST = 0.999
 
 
 def quantise(folder: Path, subject: Subject, calibration: Probe) -> None:
-    """Turn the float graphs in a folder into int8 ones."""
+    """Turn the float graph in a folder that computes a frame into an int8 one."""
     rows, actions = _frames(subject, calibration)
-    _quantise(folder / POLICY_FILE, rows, ('Conv',))
+    _quantise(folder / POLICY_FILE, rows)
     refit(folder / POLICY_FILE, rows, actions)
-    if subject.policy.encoder is not None:
-        texts = dict.fromkeys(calibration.texts)
-        ids = (subject.policy.encoder.tokenize([text]).ids.numpy() for text in texts)
-        _quantise(folder / ENCODER_FILE, ({'input_ids': one} for one in ids), ('MatMul', 'Gemm'))
 
 
 def refit(file: Path, rows: Sequence[Mapping[str, np.ndarray]], actions: np.ndarray) -> None:
@@ -112,15 +106,9 @@ def _frames(
     return rows, np.stack(actions)
 
 
-def _quantise(
-    file: Path, inputs: Iterable[dict[str, np.ndarray]], operations: tuple[str, ...]
-) -> None:
+def _quantise(file: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> None:
     names = {port.name for port in onnx.load(file, load_external_data=False).graph.input}
     rows = [{name: value for name, value in row.items() if name in names} for row in inputs]
-    missing = names - set(rows[0])
-    for row in rows:
-        # Masks and types of exported BERTs, where a graph kept them.
-        row.update({n: np.full_like(row['input_ids'], n == 'attention_mask') for n in missing})
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / file.name
         # Symbolic shapes fail on a free number of words; names are what is needed.
@@ -132,22 +120,14 @@ def _quantise(
             file,
             _Reader(rows),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(operations),
+            op_types_to_quantize=['Conv'],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={'OpTypesToExcludeOutputQuantization': list(operations)},
-            nodes_to_exclude=[node.name for node in graph.node if _sensitive(node, graph)],
+            extra_options={'OpTypesToExcludeOutputQuantization': ['Conv']},
+            nodes_to_exclude=[node.name for node in graph.node if _FIRST.search(node.name)],
         )
-
-
-def _sensitive(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
-    """Whether a node is one of the first layers, or multiplies two activations (attention)."""
-    if node.op_type == 'Conv':
-        return bool(_FIRST.search(node.name))
-    weights = {one.name for one in graph.initializer}
-    return node.op_type in ('MatMul', 'Gemm') and not weights & set(node.input)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped
