@@ -41,6 +41,15 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line)
 
 
+def pytest_collection_finish() -> None:
+    """Leave all that was imported out of later collections: it lives to the end.
+
+    Half a second of each of them, and there are hundreds (below).
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef) -> None:
     """Let go of a context's participant now.

@@ -23,7 +23,9 @@ setup(
             'replay = vla_replay.cli:replay',
         ],
         'vla.measurements': [
+            'camera = vla_replay.measuring_camera:measurements',
             'recorder = vla_replay.measuring:measurements',
+            'zone = vla_replay.measuring_zone:measurements',
             'replay = vla_replay.measuring_replay:measurements',
         ],
     },

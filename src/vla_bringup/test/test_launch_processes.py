@@ -27,6 +27,7 @@ EXECUTABLES = {
     'vla_monitor': 'monitor',
     'vla_camera': 'camera',
     'vla_inference': 'policy',
+    'vla_replay': 'recorder',
     'vla_sim': 'sim',
 }
 CONFIG = ('camera', 'gate', 'monitor', 'overrides', 'policy', 'sim')
@@ -53,6 +54,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     'always_respawned': ('robot.launch.xml', {'policy_respawns': '-1'}),
+    'recorded': ('robot.launch.xml', {'namespace': 'left', 'record': 'to bags'}),
     'simulator_alone': ('sim.launch.xml', {}),
     'replay': ('replay.launch.xml', {'bag': '/elsewhere/bag', 'instruction': 'go to the ball'}),
     'replay_of_a_part': (

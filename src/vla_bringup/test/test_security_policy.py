@@ -23,6 +23,7 @@ from vla_cli.gate import SERVICES
 from vla_cli.say import ACTION
 from vla_inference.policy_node import PolicyNode
 from vla_monitor.monitor_node import MonitorNode
+from vla_replay.recorder_node import RecorderNode
 from vla_ros.domains import own_domain
 from vla_safety.gate_node import GateNode
 
@@ -42,6 +43,8 @@ SOMETIMES = {
     ('/vla/monitor', 'subscribe', '/clock'): 'simulated time',
     ('/vla/camera', 'subscribe', '/camera/color/image_raw/compressed'): 'transport: compressed',
 }
+#: The two services of a node that tell its parameters.
+_PARAMETERS = ('/list_parameters', '/get_parameters')
 ROBOT = """
 simulated: true
 estop: none
@@ -84,13 +87,13 @@ def holders(verb: str, name: str) -> set[str]:
 
 def test_every_process_of_the_launch_files_runs_in_an_enclave_that_exists():
     enclaves = {enclave for enclave, _, _ in grants()}
-    assert len(enclaves) == 7
+    assert len(enclaves) == 8
     nodes = [
         node
         for path in sorted((ROOT / 'launch').glob('*.launch.xml'))
         for node in ET.parse(path).getroot().iter('node')
     ]
-    assert len(nodes) >= 6
+    assert len(nodes) >= 7
     for node in nodes:
         found = re.findall(r'--enclave (\S+)', node.get('args', ''))
         assert len(found) == 1, node.get('exec')
@@ -152,6 +155,18 @@ def test_whatever_is_heard_may_be_said_by_somebody():
     assert asked - answered == set()
 
 
+def test_the_recorder_hears_whatever_is_said_and_asks_every_node_for_its_parameters():
+    granted = grants()
+    said = {name for _, verb, name in granted if verb == 'publish'}
+    answered = {name for _, verb, name in granted if verb == 'reply'}
+    parameters = {name for name in answered if name.endswith(_PARAMETERS)}
+    assert len(said) > 25
+    assert len(parameters) == 2 * 7
+    may = {(verb, name) for enclave, verb, name in granted if enclave == '/vla/recorder'}
+    assert {name for verb, name in may if verb == 'subscribe'} == said
+    assert {name for verb, name in may if verb == 'request'} == parameters
+
+
 # -- the file and the nodes
 
 
@@ -161,10 +176,12 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[Gra
     robot = tmp_path_factory.mktemp('robot') / 'robot.yaml'
     robot.write_text(ROBOT)
     common = {'robot': str(robot)}
+    ring = {'folder': str(robot.parent), 'mode': 'ring'}
     kinds: tuple[tuple[str, Callable[..., Node], dict[str, str]], ...] = (
         ('gate', GateNode, common),
         ('monitor', MonitorNode, common),
         ('camera', CameraNode, {**common, 'checkpoint': 'hold', 'slot': 'front'}),
+        ('recorder', RecorderNode, ring),
         ('policy', PolicyNode, {**common, 'checkpoint': 'hold'}),
     )
     with own_domain() as domain:
@@ -210,6 +227,8 @@ def unused(name: str, used: set[Grant]) -> set[Grant]:
     granted = {grant for grant in grants() if grant[0] == f'/vla/{name}'}
     # rclpy's nodes publish parameter events and hear none; ROS grants both together.
     heard = {(f'/vla/{name}', 'subscribe', '/parameter_events')}
+    if name == 'recorder':  # what it hears and asks depends on who is there
+        heard = {grant for grant in granted if grant[1] in ('subscribe', 'request')}
     return granted - used - heard - set(SOMETIMES)
 
 
@@ -232,13 +251,13 @@ def _uses(observer: Node, name: str) -> set[Grant]:
     }
 
 
-@pytest.mark.parametrize('name', ['gate', 'monitor', 'camera', 'policy'])
+@pytest.mark.parametrize('name', ['gate', 'monitor', 'camera', 'policy', 'recorder'])
 def test_a_node_may_do_what_it_does(used, name):
     assert len(used[name]) > 8
     assert used[name] - grants() == set()
 
 
-@pytest.mark.parametrize('name', ['gate', 'monitor', 'camera', 'policy'])
+@pytest.mark.parametrize('name', ['gate', 'monitor', 'camera', 'policy', 'recorder'])
 def test_a_node_may_do_nothing_more(used, name):
     assert unused(name, used[name]) == set()
 

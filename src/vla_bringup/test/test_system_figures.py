@@ -2,16 +2,16 @@
 
 import pytest
 
-from vla_cli.bench import estop, malformed, soak
+from vla_cli.bench import estop, malformed, soak, startup
 from vla_cli.bench.targets import TARGETS
 
 
 def test_malformed_messages_of_every_type_break_nothing(tmp_path, figures):
-    rows = malformed.malformed(100, 'scripted', tmp_path)
+    rows = malformed.malformed(60, 'scripted', tmp_path)
     assert len(rows) == len(TARGETS) + 1
     for row in rows:
         figures(row.line())
-        assert len(row.samples) == 100, row.words()
+        assert len(row.samples) == 60, row.words()
         assert row.verdicts() == {'max': True}, row.words()
     # A robot that never moved, or nodes that heard nothing, would prove nothing.
     assert sum(int(row.notes['sent while the robot moved'].split()[0]) for row in rows) > 100
@@ -36,3 +36,13 @@ def test_soak_looks_at_every_process(tmp_path, figures):
         figures(row.line())
         assert min(row.samples) > 10.0
         assert row.notes['frames per s'] > 0.0
+
+
+def test_every_process_starts_and_the_policy_stays_small(tmp_path, figures):
+    rows = {row.name: row for row in startup.startup('demo', 1, tmp_path)}
+    assert set(rows) == {f'{what}_{n}' for what in ('startup', 'memory') for n in startup.NODES}
+    for row in rows.values():
+        figures(row.line())
+        assert min(row.samples) > 0.0
+    # The promise is 200 MB on the machine of the README; 285 were held without the child.
+    assert max(rows['memory_policy'].samples) < 250.0, rows['memory_policy'].words()

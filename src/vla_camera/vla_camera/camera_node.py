@@ -25,7 +25,7 @@ from vla_ros.conversion import to_ns
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import HeartbeatPublisher, Vitals
 from vla_ros.parameters import declare
-from vla_ros.running import run
+from vla_ros.running import events_executor, run
 
 
 class CameraNode(Node):
@@ -109,4 +109,4 @@ class CameraNode(Node):
 
 def main() -> None:
     """Run the node until a signal."""
-    sys.exit(run(CameraNode, frames=True))
+    sys.exit(run(CameraNode, frames=True, make_executor=events_executor))

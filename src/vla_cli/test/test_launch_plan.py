@@ -66,6 +66,10 @@ REFUSED = {
         '<set_parameter name="a" value="[1, x]"/>',
         "is [1, 'x']; expected a scalar or",
     ),
+    'empty text compared': (
+        '<group if="$(equals $(env HOME) \'\')"/>',
+        "launch takes it for '[]'; expected text",
+    ),
     'missing file': ('<include file="/nowhere.xml"/>', 'launch file /nowhere.xml: No such file'),
 }
 

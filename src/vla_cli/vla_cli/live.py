@@ -33,6 +33,7 @@ class LiveGraph:
     """A running graph, and all that its gate and policy have said since `forget`.
 
     Attributes:
+        domain_id: ROS domain of the graph.
         node: a node beside the graph, to publish and to subscribe with.
         decisions: every decision, in order.
         twists: monotonic receive time and velocity on cmd_vel.
@@ -40,23 +41,26 @@ class LiveGraph:
         records: newest record of each instruction of the newest run of the policy.
         malformed: records of texts without an id.
         heartbeats: newest heartbeat of each node.
+        heard: monotonic receive time of each node's first heartbeat.
     """
 
-    def __init__(self, graph: Graph, domain_id: int) -> None:
-        """Join the graph's domain."""
+    def __init__(self, graph: Graph, domain_id: int, namespace: str = '') -> None:
+        """Join the graph's domain, and its namespace."""
         self.graph = graph
+        self.domain_id = domain_id
         self.decisions: list[Decision] = []
         self.twists: list[tuple[float, Twist]] = []
         self.state = SafetyState()
         self.records: dict[int, Instruction] = {}
         self.malformed: list[Instruction] = []
         self.heartbeats: dict[str, Heartbeat] = {}
+        self.heard: dict[str, float] = {}
         # Run of the policy, id.
         self._newest = (0, 0)
         self._clients: dict[str, Any] = {}
         self._context = rclpy.Context()
         rclpy.init(context=self._context, args=[], domain_id=domain_id)
-        self.node = node = rclpy.create_node('watcher', context=self._context)
+        self.node = node = rclpy.create_node('watcher', namespace=namespace, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(node)
         for kind, topic, callback, profile in (
@@ -204,6 +208,7 @@ class LiveGraph:
         self._newest = max(self._newest, (msg.policy_run, msg.id))
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
+        self.heard.setdefault(msg.node, time.monotonic())
         self.heartbeats[msg.node] = msg
 
 

@@ -91,27 +91,43 @@ def blackbox(file: tyro.conf.Positional[Path], /, *, output: Path | None = None)
 
 
 def bench(
+    what: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar='[compare OLD NEW | history [FOLDER] | growth [FILE]]'),
+    ] = (),
+    /,
     *,
     only: Only = (),
     long: bool = False,
+    peer: Path | None = None,
     names: Annotated[bool, tyro.conf.arg(name='list')] = False,
+    margin: float = 0.2,
+    output: Path | None = None,
 ) -> int:
     """Measure latencies, stops and the gate on this machine; writes build/bench.json.
 
     Takes about ten minutes. POLICY in the environment says which policy drives.
 
     Args:
+        what: nothing: measure. compare: two files that were measured, exit status 1 if a figure
+            is worse by more than the margin. history: draw the files of a folder
+            (docs/measurements). growth: draw the rows of growth of a file (build/bench.json).
         only: what to measure, NAME or NAME=N for another number than usual.
         long: take the numbers that the promises name; all together that is most of a day.
+        peer: checkout of github.com/rsasaki0109/vla_ros2, whose node is measured beside ours.
         names: say what can be measured, and stop.
+        margin: share by which a figure may be worse, for compare.
+        output: picture, for history and growth; in docs/pictures by default.
     """
     from vla_cli.bench.command import bench as measure
-    from vla_cli.bench.command import listing
+    from vla_cli.bench.command import listing, look
 
     if names:
         print(listing())
         return 0
-    return measure(only, long)
+    if what:
+        return look(what, margin, output)
+    return measure(only, long, peer)
 
 
 def faults(

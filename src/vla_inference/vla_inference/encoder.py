@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from tokenizers import Tokenizer
 
 from vla_core.errors import CheckpointError
 from vla_core.manifest import LanguageReference, sha256
+from vla_inference.sessions import open_session
 
 
 class Graph(Protocol):
@@ -52,29 +52,6 @@ def locate(language: LanguageReference) -> Path:
             f'expected {language.sha256}, {remedy}'
         )
     return path
-
-
-def open_session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open an ONNX model on threads that sleep, not spin, while they wait.
-
-    Args:
-        model: file of the graph.
-        threads: of one inference; one, unless the checkpoint asks for more.
-
-    Raises:
-        CheckpointError: if onnxruntime cannot load it.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(
-            str(model), options, providers=['CPUExecutionProvider']
-        )
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        raise CheckpointError(f'{model.parent.name}/{model.name}: {error}') from error
 
 
 class TokenEncoder:

@@ -14,7 +14,9 @@ import numpy as np
 from vla_core.errors import ActionRejected, CheckpointError, ConfigError
 from vla_core.manifest import IncludedLanguage, load_manifest, Manifest
 from vla_core.types import Intent, Language, Observation, Prediction
-from vla_inference.encoder import locate, open_session, Opener, TokenEncoder
+from vla_inference.encoder import locate, Opener, TokenEncoder
+from vla_inference.folding import give_back, open_folded
+from vla_inference.sessions import open_session
 
 LANGUAGE_FILE = 'language.onnx'
 POLICY_FILE = 'policy.onnx'
@@ -59,10 +61,11 @@ class OnnxPolicy:
             checkpoint / language.tokenizer,
             language.max_tokens,
             threads,
-            open_graph if included else open_session,
+            open_graph if included else open_folded,
         )
         self._language = open_graph(checkpoint / LANGUAGE_FILE, threads)
-        self._policy = open_graph(checkpoint / POLICY_FILE, threads)
+        self._file = checkpoint / POLICY_FILE
+        self._policy = open_graph(self._file, threads)
         mean = checkpoint / MEAN_FILE
         self._mean = _read_mean(mean) if mean.exists() else None
         self.attention = np.zeros((0, 0), np.float32)
@@ -70,6 +73,7 @@ class OnnxPolicy:
             self._warm_up()
         except Exception as error:  # runtimes raise what they please
             raise CheckpointError(f'{checkpoint.name} does not run: {error}') from error
+        give_back()
 
     def encode(self, text: str) -> Language:
         """Encode an instruction and let the language head decide what it is."""
@@ -91,12 +95,14 @@ class OnnxPolicy:
             )
         return replace(language, features=self._mean)
 
-    def infer(self, observation: Observation, language: Language) -> Prediction:
-        """Predict the next H actions.
+    def frame_graph(
+        self, observation: Observation, language: Language
+    ) -> tuple[Path, dict[str, np.ndarray]]:
+        """Return the file of the graph that a frame runs through, and what it is fed.
 
         Raises:
             ObservationError: if the observation does not fit `spec`.
-            ActionRejected: if the output is not finite.
+            ActionRejected: if the language is another policy's.
         """
         observation.check(self.spec)
         words = language.features
@@ -105,14 +111,18 @@ class OnnxPolicy:
                 f'instruction {language.text!r} carries {type(words).__name__}: '
                 'expected the features of this policy'
             )
-        actions, done, attention = self._policy.run(
-            ['actions', 'done', 'attention'],
-            {
-                'image': observation.images[self._slot][None],
-                'tokens': words.tokens,
-                'pooled': words.pooled,
-            },
-        )
+        image = observation.images[self._slot][None]
+        return self._file, {'image': image, 'tokens': words.tokens, 'pooled': words.pooled}
+
+    def infer(self, observation: Observation, language: Language) -> Prediction:
+        """Predict the next H actions.
+
+        Raises:
+            ObservationError: if the observation does not fit `spec`.
+            ActionRejected: if the output is not finite, or the language is another policy's.
+        """
+        _, feeds = self.frame_graph(observation, language)
+        actions, done, attention = self._policy.run(['actions', 'done', 'attention'], feeds)
         self.attention = attention[0]
         prediction = Prediction(actions[0].astype(np.float64), float(done[0]))
         expected = (self.spec.horizon, len(self.spec.action_names))

@@ -30,8 +30,8 @@ from vla_core.manifest import (
     write_manifest,
 )
 from vla_core.types import PolicySpec
-from vla_inference.encoder import open_session
 from vla_inference.onnx_policy import LANGUAGE_FILE, MEAN_FILE, POLICY_FILE
+from vla_inference.sessions import open_session
 from vla_learning.checkpoint import new_folder
 from vla_learning.model import Bert, Policy, Words
 from vla_learning.model.minilm import installed_encoder, installed_tokenizer, TOKENIZER_FILE

@@ -22,7 +22,7 @@ from vla_ros.files import find_spec, robot_path
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import HeartbeatPublisher, Vitals
 from vla_ros.parameters import declare
-from vla_ros.running import run
+from vla_ros.running import events_executor, run
 
 REPORT_PERIOD = 1.0
 #: s between two looks whether the black box has something to write without a decision.
@@ -106,4 +106,4 @@ class MonitorNode(Node):
 
 def main() -> None:
     """Run the node until a signal."""
-    sys.exit(run(MonitorNode))
+    sys.exit(run(MonitorNode, make_executor=events_executor))

@@ -1,7 +1,6 @@
 """Bags come back as they were written; torn and damaged ones up to the damage, or as an error."""
 
 from collections.abc import Callable, Sequence
-import os
 from pathlib import Path
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_typestore, Stores
 import yaml
 
@@ -422,74 +421,6 @@ def test_rosbags_opens_what_we_write(tmp_path: Path):
     with BagReader(tmp_path / 'bag') as bag:
         assert bag.topics['/text'].qos == (LATCHED,)
         assert bag.topics['/text'].latched
-
-
-@pytest.mark.parametrize('version', [8, 9])
-@pytest.mark.parametrize(
-    ('plugin', 'mode'),
-    [
-        (StoragePlugin.MCAP, CompressionMode.NONE),
-        (StoragePlugin.MCAP, CompressionMode.STORAGE),
-        (StoragePlugin.MCAP, CompressionMode.MESSAGE),
-        (StoragePlugin.MCAP, CompressionMode.FILE),
-        (StoragePlugin.SQLITE3, CompressionMode.NONE),
-        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-        (StoragePlugin.SQLITE3, CompressionMode.FILE),
-    ],
-)
-def test_bags_of_another_writer_are_read(tmp_path: Path, plugin, mode, version):
-    store, sent = foreign(tmp_path / 'bag', plugin, mode, version)
-    with BagReader(tmp_path / 'bag') as bag:
-        assert bag.topics['/text'].type_hash == store.hash_rihs01(TEXT)
-        assert bag.topics['/text'].definition.startswith('string data')
-        assert bag.topics['/text'].count == len(sent)
-        assert list(bag.messages()) == sent
-        assert list(bag.messages(start_ns=5, end_ns=8)) == sent[5:8]
-
-
-@pytest.mark.parametrize('plugin', list(StoragePlugin))
-def test_a_truncated_bag_of_another_writer_is_read_to_its_tear_or_an_error(tmp_path, plugin):
-    _, sent = foreign(tmp_path / 'bag', plugin, CompressionMode.NONE, 9, size=20_000)
-    (file,) = (one for one in (tmp_path / 'bag').iterdir() if one.suffix != '.yaml')
-    os.truncate(file, file.stat().st_size // 2)
-    if plugin is StoragePlugin.MCAP:
-        with BagReader(tmp_path / 'bag') as bag:
-            assert bag.torn
-            found = list(bag.messages())
-        assert found == sent[: len(found)]
-    else:
-        with pytest.raises(BagError, match=r'bag.*(malformed|not a database|damaged)'):
-            read(tmp_path / 'bag')
-
-
-def test_an_older_definition_is_kept(tmp_path: Path):
-    """A message type that has changed since: the bag's own definition and hash count."""
-    old = 'string data\nint32 since_removed\n'
-    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        hashed = hash_of(TEXT, old)
-        assert hashed != Types().type_hash(TEXT)
-        connection = writer.add_connection('/text', TEXT, msgdef=old, rihs01=hashed)
-        writer.write(connection, 1, cdr(b'x'))
-    with BagReader(tmp_path / 'bag') as bag:
-        assert bag.topics['/text'].definition == old
-        assert bag.topics['/text'].type_hash == hashed
-        assert len(list(bag.messages())) == 1
-
-
-def foreign(path: Path, plugin, mode, version: int, size: int = 10):
-    """Write a bag with rosbags."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    writer = Writer(path, version=version, storage_plugin=plugin)
-    if mode is not CompressionMode.NONE:
-        writer.set_compression(mode, CompressionFormat.ZSTD)
-    sent = []
-    with writer:
-        connection = writer.add_connection('/text', TEXT, typestore=store)
-        for stamp in range(200 if size > 1000 else 10):
-            text = store.types[TEXT](data=str(stamp) + 'x' * size)
-            sent.append(Message('/text', stamp, bytes(store.serialize_cdr(text, TEXT))))
-            writer.write(connection, stamp, sent[-1].data)
-    return store, sent
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rosbags.interfaces import (
 from vla_replay.bag import tools
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.topics import Message
-from vla_replay.bag.types import hash_of
+from vla_replay.bag.types import hash_of, Types
 from vla_replay.bag.writer import BagWriter
 from vla_replay.errors import BagError
 
@@ -112,6 +112,40 @@ def test_merge_refuses_a_topic_of_two_types(tmp_path: Path):
         writer.add_topic('/text', 'std_msgs/msg/Bool')
     with pytest.raises(BagError, match=r'/text of type std_msgs/msg/Bool: expected .*String'):
         tools.merge([one, tmp_path / 'two'], tmp_path / 'both')
+
+
+OLD = 'string data\nint32 since_removed\n'
+
+
+def of_definition(folder: Path, topic: str, definition: str) -> Path:
+    with BagWriter(folder) as writer:
+        hashed = hash_of(TEXT, definition)
+        writer.add_topic(topic, TEXT, definition=definition, type_hash=hashed)
+        writer.write(topic, 1, bytes((0, 1, 0, 0)))
+    return folder
+
+
+def test_two_definitions_of_one_topic_are_never_put_under_one_of_them(tmp_path: Path):
+    new = of_definition(tmp_path / 'new', '/text', Types().definition(TEXT))
+    old = of_definition(tmp_path / 'old', '/text', OLD)
+    expected = Types().type_hash(TEXT)
+    with pytest.raises(BagError, match=f'old: topic /text .* another .*, expected {expected}'):
+        tools.merge([new, old], tmp_path / 'both')
+    (new / 'metadata.yaml').unlink()
+    (old / 'old_0.mcap').rename(new / 'new_1.mcap')
+    with pytest.raises(BagError, match=f'topic /text .* two definitions .*{expected}'):
+        BagReader(new)
+
+
+def test_merge_keeps_two_definitions_of_a_type_apart(tmp_path: Path):
+    """One topic was recorded before its type was changed, the other one after."""
+    of_definition(tmp_path / 'new', '/new', Types().definition(TEXT))
+    of_definition(tmp_path / 'old', '/old', OLD)
+    tools.merge([tmp_path / 'new', tmp_path / 'old'], tmp_path / 'both')
+    with BagReader(tmp_path / 'both') as bag:
+        assert bag.topics['/old'].definition == OLD
+        assert bag.topics['/new'].definition == Types().definition(TEXT)
+        assert len(list(bag.messages())) == 2
 
 
 def test_a_type_that_is_installed_nowhere_survives_every_tool(tmp_path: Path):

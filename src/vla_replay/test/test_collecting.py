@@ -23,7 +23,8 @@ from sensor_msgs.msg import Image
 
 from vla_core.errors import ConfigError
 from vla_replay.bag.reader import BagReader
-from vla_replay.bag.types import Types
+from vla_replay.bag.topics import Topic
+from vla_replay.bag.types import types_of
 from vla_replay.collecting.command import collect, Collector
 from vla_replay.collecting.keys import Ask, Keys
 from vla_replay.collecting.terminal import next_key, single_keys
@@ -241,4 +242,4 @@ def test_keys_come_from_a_terminal_one_at_a_time(monkeypatch: pytest.MonkeyPatch
 
 def test_a_name_that_is_none_never_becomes_code():
     with pytest.raises(BagError, match='expected PACKAGE/msg/NAME'):
-        Types().learn("x'):\n  import os #/msg/A", 'int32 a')
+        types_of(Topic('/a', "x'):\n  import os #/msg/A", definition='int32 a'))

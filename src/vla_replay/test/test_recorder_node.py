@@ -7,14 +7,16 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import pytest
+from rcl_interfaces.msg import Log
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 import yaml
@@ -30,6 +32,7 @@ from vla_ros import qos
 from vla_ros.domains import process_domain
 
 DOMAIN = process_domain()
+PICTURE = Image(height=48, width=64, encoding='rgb8', step=192, data=bytes(48 * 192))
 
 
 class Bench:
@@ -107,6 +110,17 @@ def make(context: Context, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         bench.close()
 
 
+@pytest.fixture
+def stranger(context: Context) -> Iterator[Node]:
+    """A node in a context of its own: one participant knows a topic by one type only."""
+    other = Context()
+    rclpy.init(context=other, domain_id=DOMAIN)
+    node = Node('stranger', context=other)
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown(context=other)
+
+
 def test_topics_old_and_new_are_recorded_as_they_are(make):
     bench = make()
     latched = bench.peer.create_publisher(String, 'description', qos.STATE)
@@ -132,8 +146,7 @@ def test_topics_old_and_new_are_recorded_as_they_are(make):
 def test_pictures_become_jpeg_and_best_effort_is_heard(make):
     bench = make()
     bench.start()
-    picture = Image(height=48, width=64, encoding='rgb8', step=192, data=bytes(48 * 192))
-    bench.say(Image, 'camera', [picture], qos_profile_sensor_data)
+    bench.say(Image, 'camera', [PICTURE], qos_profile_sensor_data)
     bench.end()
     with BagReader(bench.folder / 'bag') as bag:
         assert '/one/camera' not in bag.topics or bag.topics['/one/camera'].count == 0
@@ -144,12 +157,11 @@ def test_pictures_become_jpeg_and_best_effort_is_heard(make):
 def test_pictures_stay_raw_where_that_is_asked_for(make):
     bench = make(keep_raw='camera')
     bench.start()
-    picture = Image(height=48, width=64, encoding='rgb8', step=192, data=bytes(48 * 192))
-    bench.say(Image, 'camera', [picture], qos_profile_sensor_data)
+    bench.say(Image, 'camera', [PICTURE], qos_profile_sensor_data)
     bench.end()
     with BagReader(bench.folder / 'bag') as bag:
         (found,) = bag.messages(['/one/camera'])
-        assert deserialize_message(found.data, Image) == picture
+        assert deserialize_message(found.data, Image) == PICTURE
 
 
 def test_the_bag_says_what_was_running(make):
@@ -190,6 +202,93 @@ def test_a_publisher_that_offers_less_is_heard_too(make):
     with BagReader(bench.folder / 'bag') as bag:
         texts = [deserialize_message(one.data, String).data for one in bag.messages(['/one/text'])]
         assert texts == ['reliable', 'best effort']
+
+
+def test_who_only_listens_decides_about_nothing(make, stranger):
+    """A viewer that waits for compressed pictures, a listener that is wrong about a type."""
+    bench = make()
+    stranger.create_subscription(CompressedImage, '/one/camera/compressed', print, 10)
+    stranger.create_subscription(Heartbeat, '/one/text', print, 10)
+    bench.start()
+    bench.say(Image, 'camera', [PICTURE])
+    bench.say(String, 'text', [String(data='one')])
+    bench.end()
+    with BagReader(bench.folder / 'bag') as bag:
+        assert bag.topics['/one/camera/compressed'].count == 1
+        assert bag.topics['/one/text'].count == 1
+
+
+def test_no_picture_is_recorded_twice_when_the_camera_compresses_it_too(make):
+    bench = make()
+    bench.start()
+    bench.say(Image, 'camera', [PICTURE])
+    compressed = bench.peer.create_publisher(CompressedImage, 'camera/compressed', 10)
+    raw = bench.peer.create_publisher(Image, 'camera', 10)
+    assert bench.until(lambda: compressed.get_subscription_count() > 0)
+    assert bench.until(lambda: raw.get_subscription_count() == 0)
+    raw.publish(PICTURE)
+    compressed.publish(CompressedImage(format='jpeg'))
+    bench.until(lambda: False, 0.5)
+    bench.end()
+    with BagReader(bench.folder / 'bag') as bag:
+        assert bag.topics['/one/camera/compressed'].count == 2
+        assert '/one/camera' not in bag.topics
+
+
+def test_a_topic_whose_type_changes_costs_no_other_message(make, stranger):
+    bench = make(topics='text other /rosout')
+    bench.start()
+    publisher = bench.peer.create_publisher(String, 'text', 10)
+    bench.say(String, 'other', [String(data='one')])
+    assert bench.until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(String(data='as before'))
+    bench.until(lambda: False, 0.5)
+    changed = stranger.create_publisher(Heartbeat, '/one/text', qos_profile_sensor_data)
+    assert bench.until(lambda: publisher.get_subscription_count() == 0)
+    bench.peer.destroy_publisher(publisher)
+    bench.until(lambda: False, 2.5)
+    assert changed.get_subscription_count() == 0
+    bench.say(String, 'other', [String(data='two')])
+    bench.end()
+    with BagReader(bench.folder / 'bag') as bag:
+        assert bag.topics['/one/text'].count == 1
+        assert bag.topics['/one/other'].count == 2
+        told = [deserialize_message(one.data, Log).msg for one in bag.messages(['/rosout'])]
+    told = [one for one in told if one.startswith('/one/text is not recorded: ')]
+    assert "its publishers offer ['std_msgs/msg/String', 'vla_interfaces/msg/Heartb" in told[0]
+    assert 'is offered, expected std_msgs/msg/String RIHS01_' in told[1]
+    assert len(told) == 2
+
+
+def test_a_topic_that_may_not_be_heard_is_left_out(make, monkeypatch):
+    """A secured graph refuses endpoints that its policy does not name."""
+    allowed = Node.create_subscription
+
+    def create(node: Node, kind: type, topic: str, *rest: Any, **more: Any) -> Any:
+        if topic == '/one/secret':
+            raise RCLError('not allowed')
+        return allowed(node, kind, topic, *rest, **more)
+
+    def refuse(*_: Any) -> None:
+        raise RCLError('not allowed')
+
+    monkeypatch.setattr(Node, 'create_subscription', create)
+    monkeypatch.setattr(RecorderNode, 'create_client', refuse)
+    bench = make()
+    bench.start()
+    bench.peer.create_publisher(String, 'secret', 10)
+    bench.say(String, 'text', [String(data='open')])
+    bench.end()
+    with BagReader(bench.folder / 'bag') as bag:
+        assert '/one/text' in bag.topics
+        assert '/one/secret' not in bag.topics
+        assert bag.attachments == {}
+        (warning,) = (
+            log.msg
+            for message in bag.messages(['/rosout'])
+            if 'secret' in (log := deserialize_message(message.data, Log)).msg
+        )
+    assert warning == '/one/secret is not recorded: not allowed'
 
 
 def ring(make, **parameters: Any) -> Bench:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
@@ -60,7 +61,11 @@ class Asking:
         self._take(f'parameters{name}.yaml', text.encode())
 
     def _ask(self, kind: type, service: str, request: Any, take: Callable[[Any], None]) -> None:
-        client: Client = self._node.create_client(kind, service)
+        try:
+            client: Client = self._node.create_client(kind, service)
+        except RCLError as error:  # among others, the permissions of a secured graph
+            self._node.get_logger().warning(f'{service} is not asked: {error}')
+            return
 
         def answered(future: Any) -> None:
             # A client that stays costs the executor time at every turn.

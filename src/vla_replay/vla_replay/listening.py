@@ -1,7 +1,9 @@
 """Raw subscriptions to every topic that is chosen, as soon as it has a publisher."""
 
+from dataclasses import replace
 from typing import Any
 
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import (
@@ -47,28 +49,58 @@ class Listening:
         self._node, self._choice, self._queue, self._recorder = node, choice, queue, recorder
         self._types = Types()
         self._heard: dict[str, tuple[QoSProfile, Subscription]] = {}
+        # Type and hash with which each topic was first heard: a bag knows one of each.
+        self._known: dict[str, tuple[str, str]] = {}
         self._unknown: set[str] = set()
+        self._mixed: set[str] = set()
         self.jpeg: set[str] = set()
         self.lost: dict[str, int] = {}
 
     def look(self) -> None:
         """Hear what is new in the graph, and anew what is offered otherwise than before."""
-        for name, kind in self._choice.of(dict(self._node.get_topic_names_and_types())).items():
-            publishers = self._node.get_publishers_info_by_topic(name)
-            if not publishers or name in self._unknown:
-                continue
-            profile = _matching([one.qos_profile for one in publishers])
-            before = self._heard.get(name)
-            if before is not None:
-                if before[0] == profile:
-                    continue
-                self._node.destroy_subscription(before[1])
+        names = [name for name, _ in self._node.get_topic_names_and_types()]
+        found = {name: self._node.get_publishers_info_by_topic(name) for name in names}
+        # Of publishers alone: who only listens, perhaps to another type, decides about nothing.
+        offered = {name: publishers for name, publishers in found.items() if publishers}
+        kinds = {name: {one.topic_type for one in them} for name, them in offered.items()}
+        mixed = {name for name, types in kinds.items() if len(types) > 1}
+        chosen = self._choice.of(kinds)
+        for name in (mixed - self._mixed) & self._choice.wanted(mixed):
+            self._leave(name, f'its publishers offer {sorted(kinds[name])}')
+        for name in set(self._heard) & set(offered) - set(chosen) - mixed:
+            self._leave(name, f'{name}/compressed takes its place')
+        self._mixed = mixed
+        for name in set(chosen) - self._unknown:
             try:
-                self._declare(name, kind, publishers)
-                self._heard[name] = profile, self._subscribe(name, kind, profile)
-            except (BagError, ImportError, AttributeError) as error:
+                self._hear(name, chosen[name], offered[name])
+            # RCLError: among others, the permissions of a secured graph.
+            except (BagError, ImportError, AttributeError, RCLError) as error:
                 self._unknown.add(name)
-                self._node.get_logger().warning(f'{name} is not recorded: {error}')
+                self._leave(name, str(error))
+
+    def _hear(self, name: str, kind: str, publishers: list[Any]) -> None:
+        told = {str(one.topic_type_hash) for one in publishers}
+        told = {one for one in told if one.startswith('RIHS01_')}
+        known = self._known.get(name)
+        if known is None:
+            known = kind, min(told, default='') or self._types.type_hash(kind)
+        if kind != known[0] or not told <= {known[1]}:
+            raise BagError(f'{kind} {sorted(told)} is offered, expected {" ".join(known)} alone')
+        self._known[name] = known
+        profile = _matching([one.qos_profile for one in publishers])
+        before = self._heard.get(name)
+        if before is not None:
+            if before[0] == profile:
+                return
+            self._node.destroy_subscription(self._heard.pop(name)[1])
+        qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
+        self._declare(Topic(name, kind, 0, qos, known[1], self._types.definition(kind)))
+        self._heard[name] = profile, self._subscribe(name, kind, profile)
+
+    def _leave(self, name: str, why: str) -> None:
+        if name in self._heard:
+            self._node.destroy_subscription(self._heard.pop(name)[1])
+        self._node.get_logger().warning(f'{name} is not recorded: {why}')
 
     def close(self) -> None:
         """Hear nothing any more."""
@@ -76,34 +108,30 @@ class Listening:
             self._node.destroy_subscription(subscription)
         self._heard.clear()
 
-    def _declare(self, name: str, kind: str, publishers: list[Any]) -> None:
-        qos = tuple(dict.fromkeys(qos_of(one.qos_profile) for one in publishers))
-        told = str(publishers[0].topic_type_hash)
-        definition = self._types.definition(kind)
-        installed = self._types.type_hash(kind)
-        type_hash = told if told.startswith('RIHS01_') else installed
+    def _declare(self, topic: Topic) -> None:
+        installed = self._types.type_hash(topic.type)
         # Where rosbags takes a hash for another one, as of every type with a char, it is not said.
-        if type_hash != installed and hash_of(kind, definition):
-            definition = ''
+        if topic.type_hash != installed and hash_of(topic.type, topic.definition):
+            topic = replace(topic, definition='')
             self._node.get_logger().warning(
-                f'{name} is recorded without a definition: its {kind} is {type_hash}, '
-                f'expected {installed} as installed here'
+                f'{topic.name} is recorded without a definition: its {topic.type} is '
+                f'{topic.type_hash}, expected {installed} as installed here'
             )
-        topics = [Topic(name, kind, 0, qos, type_hash, definition)]
-        if self._choice.jpeg(name, kind):
-            self.jpeg.add(name)
+        topics = [topic]
+        if self._choice.jpeg(topic.name, topic.type):
+            self.jpeg.add(topic.name)
             topics.append(
                 Topic(
-                    f'{name}/compressed',
+                    f'{topic.name}/compressed',
                     COMPRESSED,
                     0,
-                    qos,
+                    topic.qos,
                     self._types.type_hash(COMPRESSED),
                     self._types.definition(COMPRESSED),
                 )
             )
-        for topic in topics:
-            self._queue.call(lambda topic=topic: self._recorder.declare(topic))
+        for one in topics:
+            self._queue.call(lambda one=one: self._recorder.declare(one))
 
     def _subscribe(self, name: str, kind: str, profile: QoSProfile) -> Subscription:
         def heard(data: bytes, info: dict[str, int]) -> None:

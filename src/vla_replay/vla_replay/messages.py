@@ -9,6 +9,7 @@ from rclpy.serialization import deserialize_message
 
 from vla_interfaces.msg import ActionChunk, Decision, Instruction
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.types import require_installed
 from vla_replay.errors import BagError
 from vla_replay.trace import Chunks, Decisions, Trace
 from vla_ros.conversion import to_ns, twist_from_msg
@@ -87,10 +88,13 @@ def recorded_trace(bag: BagReader, facts: Mapping[str, str]) -> Trace:
     """Return the chunks that a recording holds: what the policy did in the live drive.
 
     Raises:
-        BagError: if there are none, or from more than one run of a policy.
+        BagError: if there are none, of another definition, or from more than one run of a policy.
     """
     kinds = {_CHUNK: ActionChunk, _RECORD: Instruction}
-    topics = {topic.name: topic.type for topic in bag.topics.values() if topic.type in kinds}
+    found = [topic for topic in bag.topics.values() if topic.type in kinds]
+    for topic in found:
+        require_installed(topic)
+    topics = {topic.name: topic.type for topic in found}
     if _CHUNK not in topics.values():
         raise BagError(f'no {_CHUNK} in the recording: expected it, or --golden FILE')
     chunks: list[ActionChunk] = []

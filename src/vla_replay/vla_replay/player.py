@@ -26,6 +26,7 @@ from std_msgs.msg import String
 from vla_cli.graph import use_profile
 from vla_core.errors import ConfigError
 from vla_replay.bag.reader import BagReader, Topic
+from vla_replay.bag.types import require_installed
 from vla_replay.errors import BagError
 from vla_replay.message_types import message_class
 from vla_replay.options import Play
@@ -169,9 +170,16 @@ def _publishers(
         except (ImportError, AttributeError):
             console.print(f'{name} is left out: {topic.type} is not installed here', markup=False)
             continue
+        try:
+            require_installed(topic)
+        except BagError as error:
+            console.print(f'left out: {error}', markup=False)
+            continue
         publishers[name] = node.create_publisher(kind, names[name], _profile(topic))
     if not publishers:
-        raise BagError(f'none of {sorted(topics)} can be played: their types are not installed')
+        raise BagError(
+            f'none of {sorted(topics)} can be played: their types are not those installed here'
+        )
     return publishers
 
 

@@ -15,6 +15,7 @@ from vla_core.errors import ConfigError
 from vla_core.parameters import load_yaml
 from vla_core.robot import load_robot
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.types import require_installed
 from vla_replay.driver import ReplayDriver
 from vla_replay.options import Playing
 from vla_replay.schedule import COMPRESSED, find_sources, Sources, Tick, ticks
@@ -84,6 +85,8 @@ def replay(
             f'start is {options.start} and stop {options.stop}: expected 0 <= start < stop'
         )
     sources = find_sources(tuple(bag.topics.values()), options.camera)
+    for topic in sources.topics:
+        require_installed(topic)
     facts = {
         'recording': options.bag.name,
         'content': _content(bag, sources),
@@ -115,7 +118,7 @@ def replay(
 
 def _content(bag: BagReader, sources: Sources) -> str:
     """Return a hash of what is played, with its times."""
-    names = {topic.name for topic in (sources.frames, sources.odom, sources.command) if topic}
+    names = {topic.name for topic in sources.topics}
     digest = hashlib.sha256()
     for message in bag.messages(names):
         digest.update(f'{message.topic} {message.stamp_ns} {len(message.data)} '.encode())

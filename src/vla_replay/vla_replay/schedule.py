@@ -46,6 +46,11 @@ class Sources:
     command: Topic | None
 
     @property
+    def topics(self) -> tuple[Topic, ...]:
+        """What is played."""
+        return tuple(one for one in (self.frames, self.odom, self.command) if one is not None)
+
+    @property
     def entry(self) -> str:
         """Topic of the graph at which the frames come in."""
         if self.frames.type == COMPRESSED:
@@ -153,10 +158,7 @@ def ticks(
     begin = bag.start_ns + round(start * 1e9)
     end = None if stop is None else bag.start_ns + round(stop * 1e9)
     delay = _delay(bag, sources)
-    names = {sources.frames.name, sources.odom.name}
-    if sources.command is not None:
-        names.add(sources.command.name)
-    messages = bag.messages(names, begin, end)
+    messages = bag.messages({topic.name for topic in sources.topics}, begin, end)
     yield from _cut(_in_order(messages, sources, delay), sources)
 
 
@@ -217,11 +219,6 @@ def _cut(messages: Iterable[tuple[int, Message]], sources: Sources) -> Iterator[
     if odom is None:
         raise BagError(f'{sources.odom.name}: no odometry in this part of the recording')
     yield Tick(tuple(texts), odom, frame, skipped)
-
-
-def _rank(topic: Topic) -> int:
-    """Raw before compressed, of each kind what a camera sent before what was scaled of it."""
-    return 2 * (topic.type == COMPRESSED) + (_SCALED in topic.name)
 
 
 def _last(topic: Topic) -> str:

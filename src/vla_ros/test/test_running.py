@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -17,8 +18,9 @@ from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
 
 FRAGILE = """
 import sys
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from vla_ros.running import run
+from vla_ros.running import events_executor, run
 
 class Fragile(Node):
     def __init__(self):
@@ -31,7 +33,8 @@ class Fragile(Node):
     def failed(self, error):
         print(error, flush=True)
 
-sys.exit(run(Fragile, args=[]))
+executor = events_executor if sys.argv[1] == 'events' else SingleThreadedExecutor
+sys.exit(run(Fragile, args=[], make_executor=executor))
 """
 PROGRAM = """
 import sys
@@ -132,9 +135,10 @@ def test_bad_configuration_exits_with_its_message():
     assert errors == 'error: parameter speed is 0\n'
 
 
-def test_error_outside_every_guard_is_reported_and_the_process_lives():
+@pytest.mark.parametrize('executor', ['turns', 'events'])
+def test_error_outside_every_guard_is_reported_and_the_process_lives(executor):
     """Nothing that a message can cause ends a node."""
-    process = _start(program=FRAGILE)
+    process = _start(executor, program=FRAGILE)
     assert [process.stdout.readline() for _ in range(3)] == ['tick 1\n', 'tick 2\n', 'tick 3\n']
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)

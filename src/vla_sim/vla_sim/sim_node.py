@@ -21,7 +21,7 @@ from vla_ros.conversion import to_time
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
 from vla_ros.parameters import declare, use_sim_time
-from vla_ros.running import run
+from vla_ros.running import events_executor, run
 from vla_sim import messages
 from vla_sim.arena import Arena
 from vla_sim.config import SimConfig
@@ -112,4 +112,4 @@ class SimNode(Node):
 
 def main() -> None:
     """Run the simulated robot until a signal."""
-    sys.exit(run(SimNode, frames=True))
+    sys.exit(run(SimNode, frames=True, make_executor=events_executor))

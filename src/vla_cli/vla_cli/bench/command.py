@@ -11,7 +11,7 @@ from rich.console import Console
 from vla_cli.bench.learning import Missing
 from vla_cli.bench.measurements import chosen, measurements, positive, Setting
 from vla_cli.bench.report import Row, show, write
-from vla_core.errors import VlaError
+from vla_core.errors import ConfigError, VlaError
 
 #: Columns of a file or a pipe, which has no width of its own.
 _WIDTH = 110
@@ -22,6 +22,7 @@ _KILLS = ('policy_kill', 'policy_freeze')
 def bench(
     only: Sequence[str] = (),
     long: bool = False,
+    peer: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> int:
     """Measure, print the table, write build/bench.json; return the exit status.
@@ -29,16 +30,15 @@ def bench(
     Args:
         only: what to measure, `NAME` or `NAME=N`; none: everything.
         long: take the numbers of the promises, which takes most of a day.
+        peer: checkout of rsasaki0109/vla_ros2, to be measured beside.
         environment: POLICY: checkpoint or built-in policy, `demo` by default; BENCH_KILLS: number
             of policy_kill and policy_freeze.
 
     Raises:
         ConfigError: if a name is unknown or a number is not a positive integer.
     """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    setting = Setting(environment.get('POLICY') or 'demo', Path('build') / 'bench_logs')
+    console = _console()
+    setting = Setting(environment.get('POLICY') or 'demo', Path('build') / 'bench_logs', peer)
     plan = chosen(only, long)
     if kills := environment.get('BENCH_KILLS'):
         number = positive('BENCH_KILLS', kills)
@@ -62,6 +62,34 @@ def bench(
     return int(failed)
 
 
+def look(what: Sequence[str], margin: float, output: Path | None) -> int:
+    """Look at what was measured before; return the exit status.
+
+    Args:
+        what: `compare OLD NEW`, `history [FOLDER]` or `growth [FILE]`.
+        margin: of compare.
+        output: picture of the others; None: the one in docs/pictures.
+
+    Raises:
+        ConfigError: if it is none of these.
+        CompareError: if a file is none of measurements.
+    """
+    # matplotlib is slow to import, and a measurement does without.
+    from vla_cli.bench import compare, growth_picture, history
+
+    match tuple(what):
+        case ('compare', old, new):
+            return compare.compare(Path(old), Path(new), margin, _console())
+        case ('history', *folder) if len(folder) <= 1:
+            return history.history(Path(*folder or [history.FOLDER]), output or history.PICTURE)
+        case ('growth', *file) if len(file) <= 1:
+            path = Path(*file or [growth_picture.FILE])
+            return growth_picture.draw_growth(path, output or growth_picture.PICTURE)
+    raise ConfigError(
+        f'bench {" ".join(what)}: expected compare OLD NEW, history [FOLDER] or growth [FILE]'
+    )
+
+
 def listing() -> str:
     """Return the names of all measurements with what their number counts."""
     known = measurements()
@@ -69,3 +97,8 @@ def listing() -> str:
     return '\n'.join(
         f'{one.name:{width}}  {one.usual or "–"} {one.counted}, long {one.long}' for one in known
     )
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)

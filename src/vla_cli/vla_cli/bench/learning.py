@@ -28,7 +28,7 @@ def feeding(batches: int) -> list[Row]:
             f'input_pipeline, training_step: left out, for {missing[0]} is missing '
             '(make setup-train)'
         )
-    return _rows('vla_learning.cli', 'bench', '--batches', str(batches))
+    return rows_of('vla_learning.cli', 'bench', '--batches', str(batches))
 
 
 def smoothness(policy: str, commands: int) -> list[Row]:
@@ -37,10 +37,15 @@ def smoothness(policy: str, commands: int) -> list[Row]:
     Raises:
         VlaError: if the process that measures fails.
     """
-    return _rows('vla_learning.sim.smoothness', policy, str(commands))
+    return rows_of('vla_learning.sim.smoothness', policy, str(commands))
 
 
-def _rows(module: str, *arguments: str) -> list[Row]:
+def rows_of(module: str, *arguments: str) -> list[Row]:
+    """Return the rows that a module prints as JSON, run in a process of its own.
+
+    Raises:
+        VlaError: if the process fails.
+    """
     done = subprocess.run(
         [sys.executable, '-m', module, *arguments], capture_output=True, text=True, check=False
     )

@@ -34,7 +34,7 @@ _SETTLE = 0.3
 _LONG = 600.0
 #: Messages between two looks whether a person should help the robot to move again.
 _ROUND = 100
-#: Every so manieth round sends broken bytes instead of odd values.
+#: One in so many is broken bytes instead of odd values.
 _KINDS = 4
 _ATTEMPTS = 100
 
@@ -56,12 +56,13 @@ def _attack(victim: Victim, target: Target, count: int) -> Row:
     chance = random.Random(target.topic)
     found = Count()
     scheduling = class_of(victim.live.process('gate').pid)
-    size = min(_ROUND, -(-count // _KINDS))
-    for number in range(-(-count // size)):
-        # Bytes that are no message latch the emergency stop at once: they keep to themselves.
-        damage = garble if number % _KINDS == _KINDS - 1 else spoil
+    broken = -(-count // _KINDS)
+    # Bytes that are no message latch the emergency stop at once: they keep to themselves.
+    rounds = [(spoil, size) for size in _sizes(count - broken)]
+    rounds += [(garble, size) for size in _sizes(broken)]
+    for damage, size in rounds:
         try:
-            _round(victim, target, chance, damage, found, min(size, count - number * size))
+            _round(victim, target, chance, damage, found, size)
         except GraphError:
             # The gate has ended, and the graph with it.
             found.died += 1
@@ -69,6 +70,11 @@ def _attack(victim: Victim, target: Target, count: int) -> Row:
             found.restarts += 1
             victim.start()
     return row(found, target, scheduling)
+
+
+def _sizes(count: int) -> list[int]:
+    """Divide messages into rounds."""
+    return [min(_ROUND, count - begun) for begun in range(0, count, _ROUND)]
 
 
 def _round(

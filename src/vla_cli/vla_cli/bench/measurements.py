@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from vla_cli.bench import estop, graphs, learning, malformed, parts, soak
+from vla_cli.bench import estop, graphs, growth, learning, limits, malformed, parts, soak, startup
 from vla_cli.bench.policy_faults import policy_faults
 from vla_cli.bench.report import Row
 from vla_core.errors import ConfigError
@@ -21,10 +21,17 @@ SCRIPTED = 'scripted'
 
 @dataclass(frozen=True)
 class Setting:
-    """What a measurement may need beside its count."""
+    """What a measurement may need beside its count.
+
+    Attributes:
+        policy: checkpoint or built-in policy.
+        folder: for logs.
+        peer: checkout of the peer's repository; None: it is left out.
+    """
 
     policy: str
     folder: Path
+    peer: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,21 @@ MEASUREMENTS = (
         300,
         300,
         lambda setting, count: [parts.inference(setting.policy, count)],
+    ),
+    Measurement('limits', 'round trips', 300, 3000, lambda setting, count: limits.limits(count)),
+    Measurement(
+        'startup',
+        'starts',
+        3,
+        20,
+        lambda setting, count: startup.startup(setting.policy, count, setting.folder),
+    ),
+    Measurement(
+        'growth',
+        'frames of each robot',
+        0,
+        1000,
+        lambda setting, count: growth.growth(setting.policy, count, setting.folder),
     ),
     Measurement(
         'smoothness',

@@ -8,13 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 import itertools
 import math
+from pathlib import Path
 import random
 import time
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
+from vla_cli.bench import gemm
 from vla_cli.bench.report import Row
+from vla_cli.bench.work import work_of
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected
 from vla_core.gate.core import Gate
@@ -27,6 +31,7 @@ from vla_core.robot import load_robot
 from vla_core.types import (
     ActionChunk,
     CameraSlot,
+    Language,
     NATIVE_AXES,
     NATIVE_UNITS,
     Observation,
@@ -45,6 +50,8 @@ _BAD_EVERY = 5
 #: Steps until the gate is armed and the robot drives.
 _DRIVING = 300
 _INSTRUCTION = 'go to the red box'
+#: Products of matrices, the best of which is the limit.
+_PRODUCTS = 20
 
 
 def gate_step(count: int) -> Row:
@@ -101,7 +108,7 @@ def preprocess(count: int) -> Row:
         small = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR)
         return np.array(small)
 
-    ours, theirs = _timed(lambda: resize(image, slot), count), _timed(seed_way, count)
+    ours, theirs = timed(lambda: resize(image, slot), count), timed(seed_way, count)
     ratio = float(np.median(ours) / np.median(theirs))
     return Row('preprocess', 'ms', ours, {'seed_way': ratio}, limits={'p50': 2.0})
 
@@ -128,17 +135,31 @@ def observation_record(count: int) -> Row:
     guard = ObservationGuard(spec)
     seen = Observation({slot.name: _picture(slot) for slot in spec.cameras}, 0)
     moving = {'odom.v': 0.3, 'odom.w': 0.1}
-    samples = _timed(lambda: guard.record(seen, moving), count)
+    samples = timed(lambda: guard.record(seen, moving), count)
     return Row(
         'observation_record', 'µs', [1e3 * sample for sample in samples], limits={'p50': 200.0}
     )
 
 
+@runtime_checkable
+class GraphPolicy(Protocol):
+    """A policy that runs every frame through one ONNX graph."""
+
+    def frame_graph(
+        self, observation: Observation, language: Language
+    ) -> tuple[Path, dict[str, np.ndarray]]:
+        """Return the graph's file, and what it is fed."""
+        ...
+
+
 def inference(name: str, count: int) -> Row:
-    """Infer one frame; the instruction is encoded once."""
+    """Infer one frame; the instruction is encoded once.
+
+    Beside it stands how much of this machine's best that is, where the work is known.
+    """
     folder = None if name in policy_names() else checkpoint_path(name)
-    entry = load_manifest(folder).policy if folder else name
-    policy = create_policy(entry, folder, 'cpu')
+    manifest = load_manifest(folder) if folder else None
+    policy = create_policy(manifest.policy if manifest else name, folder, 'cpu')
     spec = policy.spec
     images = {slot.name: _picture(slot) for slot in spec.cameras}
     state = np.zeros(len(spec.state_names))
@@ -146,17 +167,35 @@ def inference(name: str, count: int) -> Row:
     began = time.perf_counter()
     language = policy.encode(_INSTRUCTION)
     encoding = 1e3 * (time.perf_counter() - began)
-    samples = _timed(lambda: policy.infer(observation, language), count)
+    samples = timed(lambda: policy.infer(observation, language), count)
     policy.close()
-    notes = {'policy': spec.model_id, 'first encoding ms': round(encoding, 1)}
+    notes: dict[str, object] = {
+        'policy': spec.model_id,
+        'first encoding ms': round(encoding, 1),
+    }
+    if isinstance(policy, GraphPolicy):
+        work = work_of(*policy.frame_graph(observation, language))
+        notes |= _share(work, samples, manifest.runtime.threads if manifest else 1)
     return Row('inference', 'ms', samples, notes=notes)
+
+
+def _share(work: int, samples: list[float], threads: int) -> dict[str, object]:
+    """Hold the work of a frame, FLOP, and its times, ms, against products of large matrices."""
+    best = max(gemm.throughput(threads, _PRODUCTS))
+    reached = 1e-6 * work / float(np.median(samples))
+    return {
+        'work of a frame, MFLOP': round(1e-6 * work, 1),
+        'limit, GFLOP/s': round(best, 1),
+        'share of the limit': round(reached / best, 3),
+    }
 
 
 def _picture(slot: CameraSlot) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (slot.height, slot.width, 3), np.uint8)
 
 
-def _timed(work: Callable[[], object], count: int) -> list[float]:
+def timed(work: Callable[[], object], count: int) -> list[float]:
+    """Return the ms that each of so many calls took, after some that warm up."""
     for _ in range(_WARM_UP):
         work()
     samples = []

@@ -35,6 +35,7 @@ class Row:
         paused: measurements while the whole machine stood still; counted and printed apart.
         scheduling: class of the process that was measured; this one by default.
         load: load average when the row was complete.
+        more_is_better: for rates; all else is better when it is less.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Row:
     paused: Sequence[float] = ()
     scheduling: str = field(default_factory=lambda: class_of(os.getpid()))
     load: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
+    more_is_better: bool = False
 
     def figures(self) -> dict[str, object]:
         """Return the row for JSON; figures of no sample at all are null."""
@@ -61,6 +63,7 @@ class Row:
             'against': {name: round(ratio, 3) for name, ratio in self.against.items()},
             'limits': dict(self.limits),
             'paused': [_short(value) for value in self.paused],
+            'more_is_better': self.more_is_better,
             'scheduling': self.scheduling,
             'load_average': self.load,
             'notes': dict(self.notes),
@@ -90,7 +93,8 @@ class Row:
             paused = [f'machine paused, not in the figures: {len(self.paused)} ({listed})']
         where = [f'class {self.scheduling}', f'load average {self.load}']
         notes = [f'{name} {value}' for name, value in self.notes.items()]
-        return '; '.join([*promised, *paused, *against, *where, *notes])
+        better = ['more is better'] if self.more_is_better else []
+        return '; '.join([*promised, *better, *paused, *against, *where, *notes])
 
     def line(self) -> str:
         """Return the whole row, without a table."""

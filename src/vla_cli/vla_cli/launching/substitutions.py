@@ -100,6 +100,10 @@ def _parse_call(text: str, start: int) -> tuple[Call, int]:
     least, most = _ARGUMENTS[name]
     if not least <= len(arguments) <= most:
         raise ConfigError(f'$({name}) has {len(arguments)} arguments; expected {least} to {most}')
+    if name == 'equals' and not all(arguments):
+        raise ConfigError(
+            f"{text!r} compares with an empty text; launch takes it for '[]'; expected text"
+        )
     return Call(name, tuple(arguments)), end + 1
 
 

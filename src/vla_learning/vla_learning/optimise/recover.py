@@ -17,8 +17,8 @@ from torch import nn, Tensor
 
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.manifest import IncludedLanguage, Manifest
-from vla_inference.encoder import open_session
 from vla_inference.onnx_policy import LANGUAGE_FILE, POLICY_FILE
+from vla_inference.sessions import open_session
 from vla_learning.model import ModelConfig, Policy
 from vla_learning.onnx_graphs import PARITY, PolicyGraph, round_weights
 

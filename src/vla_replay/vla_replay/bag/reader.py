@@ -19,6 +19,8 @@ from vla_replay.errors import BagError
 __all__ = ['BagReader', 'Message', 'Topic']
 
 _SUFFIXES = ('.mcap', '.db3')
+#: Behind them where a file is compressed as a whole, which metadata.yaml must say.
+_PACKED = '.zstd'
 
 
 class BagReader:
@@ -45,7 +47,7 @@ class BagReader:
 
         Raises:
             BagError: if there is none, it is damaged, a type hash does not belong to its
-                definition, or a topic has two types.
+                definition, or a topic has two types or two definitions of one.
         """
         self.path = Path(path)
         self.topics: dict[str, Topic] = {}
@@ -124,24 +126,31 @@ class BagReader:
             raise BagError(f'{self.path}: no such file or folder: expected a bag')
         if not self.path.is_dir():
             if self.path.suffix not in _SUFFIXES:
+                if _is_packed(self.path):
+                    raise BagError(_unpack(self.path))
                 raise BagError(
                     f'{self.path}: expected a folder, or a file {" or ".join(_SUFFIXES)}'
                 )
             return [self._file(self.path)]
-        files = ordered_files(self.path)
         described = self.path / NAME
         if described.exists():
             try:
                 return [self._opened(Whole(self.path))]
             except Exception:
+                if any(map(_is_packed, self.path.iterdir())):
+                    raise
+                files = ordered_files(self.path)
                 torn = [one for one in files if one.suffix == '.mcap' and not whole(one)]
                 missing = [name for name in _listed(described) if not (self.path / name).exists()]
                 if missing or not torn:
                     raise
             self.custom |= _custom(described)
-        elif not files:
-            raise BagError(f'{self.path}: no {NAME}, no .mcap and no .db3 in it: expected a bag')
         else:
+            files = ordered_files(self.path)
+            if not files:
+                raise BagError(
+                    f'{self.path}: no {NAME}, no .mcap and no .db3 in it: expected a bag'
+                )
             self.problems.append(f'{NAME} is missing: its recorder did not end in order')
         return [self._file(file) for file in files]
 
@@ -164,6 +173,11 @@ class BagReader:
             if before.type != topic.type:
                 raise BagError(
                     f'topic {topic.name} is a {topic.type} and a {before.type}: expected one type'
+                )
+            if before.type_hash and topic.type_hash not in ('', before.type_hash):
+                raise BagError(
+                    f'topic {topic.name} was recorded with two definitions of {topic.type}, '
+                    f'{before.type_hash} and {topic.type_hash}: expected one'
                 )
             qos = dict.fromkeys(before.qos + topic.qos)
             self.topics[topic.name] = replace(
@@ -203,9 +217,34 @@ class BagReader:
         return BagError(text if text.startswith(str(self.path)) else f'{self.path}: {text}')
 
 
+def bag_files(folder: Path) -> list[Path]:
+    """Return the files that hold the messages of a bag."""
+    return [file for file in folder.iterdir() if file.suffix in _SUFFIXES or _is_packed(file)]
+
+
 def ordered_files(folder: Path) -> list[Path]:
-    """Return the files of a bag in the order in which they were written."""
-    return sorted((file for file in folder.iterdir() if file.suffix in _SUFFIXES), key=_order)
+    """Return the files of a bag in the order in which they were written, to read one by one.
+
+    Raises:
+        BagError: if one is compressed as a whole.
+    """
+    files = sorted(bag_files(folder), key=_order)
+    for file in filter(_is_packed, files):
+        raise BagError(_unpack(file))
+    return files
+
+
+def _is_packed(file: Path) -> bool:
+    """Say whether only the compressed form of a file is there."""
+    plain = file.with_suffix('')
+    return file.suffix == _PACKED and plain.suffix in _SUFFIXES and not plain.exists()
+
+
+def _unpack(file: Path) -> str:
+    return (
+        f'{file}: compressed as a whole, and no {NAME} says so: '
+        f'expected `zstd -d {file.parent}/*{_PACKED}`'
+    )
 
 
 def _order(path: Path) -> tuple[int, str]:

@@ -90,7 +90,8 @@ class Whole:
             return
         streams = [one.messages(wanted, start_ns, end_ns) for one in self._files()]
         for connection, stamp, data in heapq.merge(*streams, key=lambda found: found[1]):
-            yield Message(connection.topic, stamp, bytes(data))
+            # A file that is read without its metadata.yaml is not known to be compressed.
+            yield plain(Message(connection.topic, stamp, bytes(data)))
 
     def close(self) -> None:
         """Close the files."""
@@ -116,12 +117,13 @@ class Whole:
             found.msgcount,
             tuple(told.offered_qos_profiles),
             found.digest or self._hashes.get(found.topic, ''),
-            found.msgdef.data,
+            self._definitions.get(found.topic) or found.msgdef.data,
         )
 
     def _mcap_facts(self, files: list[Path]) -> None:
-        """Take what rosbags does not read."""
+        """Take what rosbags does not read, or only once for all topics of a type."""
         self._hashes: dict[str, str] = {}
+        self._definitions: dict[str, str] = {}
         self.custom: dict[str, str] = {}
         self.attachments: dict[str, bytes] = {}
         for file in files:
@@ -130,6 +132,8 @@ class Whole:
                 summary = reader.get_summary()
                 for channel in summary.channels.values() if summary else ():
                     self._hashes[channel.topic] = channel.metadata.get('topic_type_hash', '')
+                    schema = summary.schemas.get(channel.schema_id)
+                    self._definitions[channel.topic] = schema.data.decode() if schema else ''
                 for attachment in reader.iter_attachments():
                     self.attachments[attachment.name] = attachment.data
                 for record in reader.iter_metadata():
@@ -207,10 +211,7 @@ def topic_of(scan: Scan, number: int) -> Topic:
 
 
 def plain(message: Message) -> Message:
-    """Return the message, unfolded if it is compressed by itself.
-
-    metadata.yaml would say so, but what is torn has none; no CDR begins like that.
-    """
+    """Return the message, unfolded if it is compressed by itself; no CDR begins like that."""
     if not message.data.startswith(ZSTD_MAGIC):
         return message
     data = zstandard.ZstdDecompressor().decompress(message.data, max_output_size=1 << 31)

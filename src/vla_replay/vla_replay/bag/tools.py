@@ -7,10 +7,11 @@ from datetime import datetime, UTC
 import heapq
 from pathlib import Path
 
-from vla_replay.bag.reader import BagReader, ordered_files
+from vla_replay.bag.reader import bag_files, BagReader, ordered_files
 from vla_replay.bag.scan import Scan
 from vla_replay.bag.sources import plain, topic_of
 from vla_replay.bag.topics import Message, Topic
+from vla_replay.bag.types import recorded_hash
 from vla_replay.bag.writer import BagWriter, CUSTOM
 from vla_replay.errors import BagError
 
@@ -32,7 +33,8 @@ class Repaired:
 
 def describe(bag: BagReader) -> str:
     """Return what a person wants to know about a bag."""
-    size = sum(file.stat().st_size for file in _files(bag.path))
+    files = bag_files(bag.path) if bag.path.is_dir() else [bag.path]
+    size = sum(file.stat().st_size for file in files)
     seconds = (bag.end_ns - bag.start_ns) * 1e-9
     lines = [
         f'bag       {bag.path}',
@@ -100,7 +102,8 @@ def merge(sources: Sequence[Path], output: Path) -> int:
         Messages written.
 
     Raises:
-        BagError: if a bag cannot be read or written, or a topic has another type in another bag.
+        BagError: if a bag cannot be read or written, or a topic has another type, or
+            another definition of it, in another bag.
     """
     with ExitStack() as stack:
         bags = [stack.enter_context(BagReader(source)) for source in sources]
@@ -162,12 +165,21 @@ def _scanned(file: Path) -> Scan:
 def _prepare(
     writer: BagWriter, bags: Sequence[BagReader], names: Collection[str] | None = None
 ) -> None:
+    hashes: dict[str, str] = {}
     for number, bag in enumerate(bags):
         for name, data in bag.attachments.items():
             writer.attach(f'{number}/{name}' if len(bags) > 1 else name, data)
         for topic in bag.topics.values():
-            if names is None or topic.name in names:
-                _add(writer, topic)
+            if names is not None and topic.name not in names:
+                continue
+            _add(writer, topic)
+            recorded = recorded_hash(topic)
+            before = hashes.setdefault(topic.name, recorded)
+            if recorded and before and recorded != before:
+                raise BagError(
+                    f'{bag.path}: topic {topic.name} was recorded with another {topic.type}: '
+                    f'{recorded}, expected {before} as in the bags before it'
+                )
 
 
 def _add(writer: BagWriter, topic: Topic) -> None:

@@ -10,12 +10,15 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 from rosbags.typesys.store import Typestore
 
+from vla_replay.bag.topics import Topic
 from vla_replay.errors import BagError
 
 #: How a definition in IDL begins.
 IDL = '=' * 80 + '\nIDL: '
 #: rosbags hashes `char` otherwise than ROS 2 does, where it is a uint8.
 _CHAR = re.compile(r'^\s*char\b', re.MULTILINE)
+#: Characters of what a parser says.
+_LONGEST = 200
 _NAME = re.compile(r'[a-zA-Z]\w*/(msg|srv|action)/[a-zA-Z]\w*', re.ASCII)
 
 
@@ -45,23 +48,6 @@ class Types:
         self._load(name)
         return str(self.store.hash_rihs01(name))
 
-    def learn(self, name: str, definition: str) -> None:
-        """Take over the definition that a bag gives of a type that is not known yet.
-
-        rosbags makes Python code of a definition: a name that is no name never gets there.
-
-        Raises:
-            BagError: if it is no definition.
-        """
-        if name in self.store.fielddefs:
-            return
-        if not _NAME.fullmatch(name):
-            raise BagError(f'type {name!r}: expected PACKAGE/msg/NAME')
-        try:
-            self.store.register(get_types_from_msg(definition, name))
-        except Exception as error:  # whatever a parser makes of a text that it does not understand
-            raise BagError(f'definition of {name} in the bag: {error}: expected one') from None
-
     def _load(self, name: str) -> None:
         if name in self.store.fielddefs:
             return
@@ -89,6 +75,52 @@ def hash_of(name: str, definition: str) -> str:
         return str(store.hash_rihs01(name))
     except Exception:  # whatever a parser makes of a text that it does not understand
         return ''
+
+
+def types_of(topic: Topic) -> Typestore:
+    """Return the types in which a topic's messages are read: those of its bag, older ones too.
+
+    rosbags makes Python code of a definition: a name that is no name never gets there.
+
+    Raises:
+        BagError: if the bag does not define them.
+    """
+    if not _NAME.fullmatch(topic.type):
+        raise BagError(f'type {topic.type!r}: expected PACKAGE/msg/NAME')
+    if not topic.definition or topic.definition.startswith(IDL):
+        kind = 'in IDL' if topic.definition else 'not in the bag'
+        raise BagError(f'definition of {topic.name}, {topic.type}, is {kind}: expected .msg')
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(topic.definition, topic.type))
+    except Exception as error:  # whatever a parser makes of a text that it does not understand
+        said = ' '.join(str(error).split())[:_LONGEST]
+        raise BagError(
+            f'definition of {topic.name}, {topic.type}, in the bag: {said}: expected .msg'
+        ) from None
+    return store
+
+
+def recorded_hash(topic: Topic) -> str:
+    """Return the RIHS01 hash of a topic's type as it was recorded; empty: unknown."""
+    return topic.type_hash or hash_of(topic.type, topic.definition)
+
+
+def require_installed(topic: Topic) -> None:
+    """Refuse messages that the code of the installed packages would misread.
+
+    Raises:
+        BagError: if the topic was recorded with another definition of its type, or the type is
+            not known here.
+    """
+    types = Types()
+    installed = types.type_hash(topic.type)
+    recorded = recorded_hash(topic) or installed
+    if recorded != installed and hash_of(topic.type, types.definition(topic.type)):
+        raise BagError(
+            f'{topic.name} was recorded with another {topic.type}: '
+            f'{recorded}, expected {installed} as installed here'
+        )
 
 
 def _installed(name: str) -> str:

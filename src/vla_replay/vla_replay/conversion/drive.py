@@ -12,16 +12,29 @@ from vla_core.session import Fate
 from vla_core.text import is_stop_word
 from vla_core.types import NATIVE_AXES
 from vla_replay.bag.reader import BagReader, Topic
-from vla_replay.bag.types import Types
+from vla_replay.bag.types import types_of
 from vla_replay.conversion.alignment import Said, Segment, segments, Series
 from vla_replay.errors import BagError
-from vla_replay.schedule import COMPRESSED, find_frames, ODOMETRY
+from vla_replay.schedule import COMPRESSED, find_frames, IMAGE, ODOMETRY
 from vla_replay.stamps import stamp_of
 
 TWIST, STAMPED = 'geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'
 CHUNK, RECORD = 'vla_interfaces/msg/ActionChunk', 'vla_interfaces/msg/Instruction'
 DECISION = 'vla_interfaces/msg/Decision'
 STRING = 'std_msgs/msg/String'
+#: ns from the stamp of a frame to its recording, from which on their clocks are not the same one.
+_SAME_CLOCK = 1_000_000_000
+#: Fields without which a message cannot be used; `predicted` of a chunk has an error of its own.
+_NEEDED = {
+    TWIST: ('linear', 'angular'),
+    STAMPED: ('header', 'twist'),
+    ODOMETRY: ('header', 'twist'),
+    IMAGE: ('header', 'encoding', 'width', 'height', 'step', 'data'),
+    COMPRESSED: ('header', 'data'),
+    CHUNK: ('header', 'observation_stamp', 'names'),
+    RECORD: ('header', 'id', 'text', 'status'),
+    STRING: ('data',),
+}
 #: s for which a command holds: a base stops by itself after that.
 COMMAND_AGE, ODOM_AGE = 0.5, 0.5
 STATE_NAMES = ('odom.v', 'odom.w')
@@ -41,13 +54,16 @@ class Drive:
         """Read everything but the pictures.
 
         Raises:
-            BagError: if frames are missing, or it is not clear which ones are meant.
+            BagError: if frames are missing, it is not clear which ones are meant, or the clocks of
+                their stamps and of the recorder drift apart.
         """
         self._bag = bag
         self._types: dict[str, Callable[[bytes], Any]] = {}
         self.frames = find_frames(tuple(bag.topics.values()), camera)
-        stamps = {stamp_of(message.data) for message in bag.messages({self.frames.name})}
-        self.stamps = np.array(sorted(stamps), dtype=np.int64)
+        read = [(one.stamp_ns, stamp_of(one.data)) for one in bag.messages({self.frames.name})]
+        recorded, stamps = np.array(read, dtype=np.int64).reshape(-1, 2).T
+        self.stamps = np.unique(stamps)
+        self._ahead = self._clocks_apart(recorded - stamps)
 
     def actions(self, source: str) -> Series:
         """Return velocities, gripper last, D = 7, SI.
@@ -165,8 +181,25 @@ class Drive:
         stamped = topic.type in (STAMPED, RECORD, CHUNK, DECISION)
         read = self._reader(topic)
         for message in self._bag.messages({topic.name}):
-            stamp = stamp_of(message.data) if stamped else message.stamp_ns
+            stamp = stamp_of(message.data) if stamped else message.stamp_ns - self._ahead
             yield stamp, read(message.data)
+
+    def _clocks_apart(self, delays: np.ndarray) -> int:
+        """Return ns by which the recorder's clock is ahead of the one that stamps frames.
+
+        It is 0 where frames are recorded soon after they were taken. Simulated time, or a drive
+        that was recorded while it was played back, has another clock.
+        """
+        usual = int(np.median(delays)) if len(delays) else 0
+        if abs(usual) <= _SAME_CLOCK:
+            return 0
+        if not np.abs(delays - usual).max() <= _SAME_CLOCK:
+            raise BagError(
+                f'{self._bag.path}: {self.frames.name} was recorded {delays.min() / 1e9:.3f} to '
+                f'{delays.max() / 1e9:.3f} s after its stamps: expected one clock, or two at a '
+                f'distance that stays within {_SAME_CLOCK / 1e9:g} s'
+            )
+        return usual
 
     def _raw(self, topic: Topic) -> Iterator[tuple[bytes, Any]]:
         read = self._reader(topic)
@@ -176,9 +209,14 @@ class Drive:
     def _reader(self, topic: Topic) -> Callable[[bytes], Any]:
         """Return what reads a message by the definition in its bag, older ones too."""
         if topic.name not in self._types:
-            types = Types()
-            types.learn(topic.type, topic.definition)
-            store = types.store
+            store = types_of(topic)
+            there = {name for name, _ in store.fielddefs[topic.type][1]}
+            missing = sorted(set(_NEEDED.get(topic.type, ())) - there)
+            if missing:
+                raise BagError(
+                    f'{self._bag.path}: {topic.name} was recorded with another {topic.type}: '
+                    f'expected its fields {missing}'
+                )
 
             def read(data: bytes) -> Any:
                 try:

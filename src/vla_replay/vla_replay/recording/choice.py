@@ -1,6 +1,6 @@
 """Which topics of a graph are recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from vla_replay.recording.config import RecorderConfig
@@ -30,29 +30,37 @@ class Choice:
             kind == IMAGE and self._config.images == 'jpeg' and not _matches(name, self._keep_raw)
         )
 
-    def of(self, graph: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    def of(self, graph: Mapping[str, Collection[str]]) -> dict[str, str]:
         """Return the topics to record, name -> type.
 
         Left out are hidden names, as `ros2 bag record` does, topics of several types, and images
         whose camera publishes them compressed as well.
 
         Args:
-            graph: name -> types.
+            graph: name -> types that its publishers offer.
         """
         chosen = {}
-        for name, kinds in graph.items():
-            hidden = any(token.startswith('_') for token in name.split('/'))
-            if hidden or len(kinds) != 1 or not self._wanted(name):
+        wanted = self.wanted(graph)
+        for name in wanted:
+            if len(graph[name]) != 1:
                 continue
+            (kind,) = graph[name]
             twin = f'{name}/compressed'
-            compressed = COMPRESSED in graph.get(twin, ()) and self._wanted(twin)
-            if compressed and self.jpeg(name, kinds[0]):
+            compressed = twin in wanted and COMPRESSED in graph[twin]
+            if compressed and self.jpeg(name, kind):
                 continue
-            chosen[name] = kinds[0]
+            chosen[name] = kind
         return chosen
 
-    def _wanted(self, name: str) -> bool:
-        return _matches(name, self._topics) and not _matches(name, self._exclude)
+    def wanted(self, names: Iterable[str]) -> set[str]:
+        """Return those of the names that the patterns ask for; hidden ones never."""
+        return {
+            name
+            for name in names
+            if not any(token.startswith('_') for token in name.split('/'))
+            and _matches(name, self._topics)
+            and not _matches(name, self._exclude)
+        }
 
 
 def _patterns(text: str, namespace: str) -> list[str]:

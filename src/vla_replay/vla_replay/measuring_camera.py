@@ -1,0 +1,131 @@
+"""A recorded camera, from stamp to command: our graph, the seed's way and a peer's node, in turns.
+
+Every contender meets the same frames, alone on the machine but for the camera, and computes its
+command with the same network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import importlib.util
+import json
+import os
+from pathlib import Path
+import subprocess
+import tempfile
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
+
+from vla_cli.bench.measurements import Measurement, Setting
+from vla_cli.bench.report import Row
+from vla_cli.graph import GraphError
+from vla_core.errors import ConfigError
+from vla_core.image import decode_raw
+from vla_core.policy import policy_names
+from vla_replay.bag.reader import BagReader
+from vla_replay.demo_drive import record_drive
+from vla_replay.rivals import peer
+from vla_replay.rivals.trial import CAMERA, command
+from vla_ros.files import checkpoint_path
+
+#: Layout and instruction of the drive whose frames are shown, and s of it.
+_SEED, _TEXT, _DRIVE = 501169, 'go to the red box', 4.0
+_PICTURES = 64
+#: Turns of each contender: a ratio comes with the smallest and the largest of its turns.
+_TURNS = 3
+#: Hz at which the peer is asked to poll, beside its own 5.
+_PEER_RATE = 30.0
+
+
+def replayed_camera(setting: Setting, frames: int) -> list[Row]:
+    """Measure every contender on so many frames, in turns.
+
+    Raises:
+        ConfigError: if the policy is a built-in one, or the peer's checkout cannot be used.
+        GraphError: if a contender does not act.
+    """
+    if setting.policy in policy_names():
+        raise ConfigError(f'POLICY {setting.policy}: replayed_camera needs a checkpoint')
+    folder = checkpoint_path(setting.policy).resolve()
+    contenders = {'ours': ('ours', setting.policy)}
+    if importlib.util.find_spec('torch'):
+        contenders['seed_way'] = ('seed_way', str(folder))
+    environment: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix='vla_rivals_') as scratch:
+        if setting.peer is not None:
+            environment = peer.prepare(setting.peer, folder, Path(scratch) / 'peer')
+            contenders['peer'] = ('peer', '')
+            contenders[f'peer at {_PEER_RATE:g} Hz'] = ('peer', str(_PEER_RATE))
+        pictures = Path(scratch) / 'pictures.npy'
+        np.save(pictures, _recorded(Path(scratch) / 'drive', setting.policy))
+        turns: dict[str, list[list[float]]] = {name: [] for name in contenders}
+        each = max(1, frames // _TURNS)
+        for _ in range(_TURNS):
+            for name, (kind, what) in contenders.items():
+                log = setting.folder / f'replayed_{kind}.log'
+                extra = environment if kind == 'peer' else {}
+                turns[name].append(_trial(command(kind, pictures, each, what, log), extra))
+    return rows(turns)
+
+
+def rows(turns: Mapping[str, list[list[float]]]) -> list[Row]:
+    """Return a row for each contender; ours is compared with each other one, turn by turn.
+
+    Args:
+        turns: contender -> its turns, ms; `ours` is among them.
+    """
+    against, notes = {}, {}
+    medians = {name: np.array([np.median(one) for one in found]) for name, found in turns.items()}
+    for name in turns:
+        if name != 'ours':
+            ratios = medians['ours'] / medians[name]
+            against[name] = float(np.median(ratios))
+            notes[f'ratio to {name}, turns'] = f'{ratios.min():.3f} to {ratios.max():.3f}'
+    limits = {'p50': 15.0, 'p99': 40.0}
+    return [
+        Row('replayed_camera_to_cmd_vel', 'ms', _all(turns['ours']), against, notes, limits),
+        *(
+            Row(f'replayed_camera_{name.replace(" ", "_")}', 'ms', _all(found))
+            for name, found in turns.items()
+            if name != 'ours'
+        ),
+    ]
+
+
+def _all(turns: list[list[float]]) -> list[float]:
+    return [sample for one in turns for sample in one]
+
+
+def _recorded(folder: Path, policy: str) -> np.ndarray:
+    """Drive, and return pictures of the drive, evenly spread: uint8 [N, height, width, 3]."""
+    record_drive(folder, ((_TEXT, _DRIVE),), _SEED, policy, CAMERA)
+    with BagReader(folder) as bag:
+        frames = [
+            deserialize_message(message.data, Image) for message in bag.messages({f'/{CAMERA}'})
+        ]
+    chosen = np.linspace(0, len(frames) - 1, min(_PICTURES, len(frames))).astype(int)
+    return np.stack(
+        [
+            decode_raw(one.data, one.encoding, one.width, one.height, one.step)
+            for one in (frames[place] for place in chosen)
+        ]
+    )
+
+
+def _trial(line: list[str], environment: Mapping[str, str]) -> list[float]:
+    done = subprocess.run(
+        line, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ['no word'])[-1]
+        raise GraphError(f'replayed camera: {last}')
+    return [float(sample) for sample in json.loads(done.stdout.splitlines()[-1])]
+
+
+def measurements() -> tuple[Measurement, ...]:
+    """Return what can be measured here."""
+    return (
+        Measurement('replayed_camera', 'frames of each contender', 300, 3000, replayed_camera),
+    )
