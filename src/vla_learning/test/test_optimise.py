@@ -18,12 +18,12 @@ from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest, Runtime  # noqa: E402
 from vla_core.parity import RESOLUTION  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
-from vla_core.types import Observation  # noqa: E402
+from vla_core.types import CameraSlot, Observation  # noqa: E402
 from vla_inference.encoder import open_session  # noqa: E402
 from vla_learning.bootstrap import Estimate  # noqa: E402
 from vla_learning.checkpoint import save  # noqa: E402
 from vla_learning.model import ModelConfig, Policy  # noqa: E402
-from vla_learning.optimise import full_size, gemm, quantise, report  # noqa: E402
+from vla_learning.optimise import full_size, gemm, quantise, report, sampling  # noqa: E402
 from vla_learning.optimise.artefact import publish  # noqa: E402
 from vla_learning.optimise.command import candidates, Optimise, optimise  # noqa: E402
 from vla_learning.optimise.fidelity import actions, axis_errors, Behaviour  # noqa: E402
@@ -239,6 +239,21 @@ def test_refit_mends_a_last_layer_that_is_off(subject, probe, tmp_path):
     session = open_session(file)
     found = [session.run(['actions'], row)[0].ravel() for row in rows]
     np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_one_camera_gives_frames_to_measure_and_others_to_calibrate(monkeypatch):
+    monkeypatch.setattr(sampling, 'CALIBRATION', 10)
+    data = Path(__file__).parent / 'data' / 'lerobot_image'
+    spec = replace(native_spec('one'), cameras=(CameraSlot('front', 32, 32, 'stretch'),))
+    from vla_learning.data.formats import open_recording
+
+    frames = open_recording(data).frames
+    measured, calibrating = sampling.from_recordings(spec, data, frames - 10, 0, None, '')
+    assert (len(measured), len(calibrating)) == (frames - 10, 10)
+    seen = {image.tobytes() for image in measured.images}
+    assert not seen & {image.tobytes() for image in calibrating.images}
+    with pytest.raises(ConfigError, match=f'{frames} frames: expected {frames} to measure on'):
+        sampling.from_recordings(spec, data, frames, 0, None, '')
 
 
 def test_process_that_cannot_open_its_variant_says_why(probe, small, tmp_path):

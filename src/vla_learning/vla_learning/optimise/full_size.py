@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import nn, Tensor
@@ -29,6 +29,7 @@ from vla_learning.model.encoders import read_tokenizer
 from vla_learning.model.minilm import installed_tokenizer
 from vla_learning.optimise.ridge import ridge
 from vla_learning.optimise.sampling import cameras
+from vla_learning.training.recorded import unit_of
 
 _BATCH = 16
 #: Strength of the ridge. With less, recordings that are left out are told worse than by the mean.
@@ -47,6 +48,7 @@ class FullSize:
         fps: frames per second, where the recordings do not say it.
         bert: name or folder of a BERT; empty: random weights of BERT-base's sizes.
         horizon: steps of a chunk.
+        representation: what the recorded actions mean; a wheeled robot's are VELOCITY.
         seed: of the random weights.
     """
 
@@ -55,6 +57,7 @@ class FullSize:
     fps: float | None = None
     bert: str = ''
     horizon: int = 8
+    representation: Literal['VELOCITY', 'DELTA'] = 'DELTA'
     seed: int = 0
 
 
@@ -73,20 +76,22 @@ def make(options: FullSize) -> float:
         Share of the actions' variance that the fitted head leaves.
 
     Raises:
-        ConfigError: if the folder holds something else, or the BERT is not there.
+        ConfigError: if the folder holds something else, the BERT is not there, or nothing says how
+            far apart the frames are.
         DataError: if the recordings cannot be used.
     """
     torch.manual_seed(options.seed)
-    config = ModelConfig.full(horizon=options.horizon)
-    policy = _network(config, options.bert)
-    slot = CameraSlot('front', config.width, config.height, 'stretch')
+    size = ModelConfig.full()
+    slot = CameraSlot('front', size.width, size.height, 'stretch')
     sources = [
-        RecordedSource(one, View(slot, config.horizon), _BATCH, 'all')
+        RecordedSource(one, View(slot, options.horizon), _BATCH, 'all')
         for one in cameras(options.data, '', options.fps, options.seed)
     ]
     source = sources[0]
-    if len(source.axes) != config.axes:
-        raise ConfigError(f'{options.data.name}: axes {source.axes}: expected {config.axes}')
+    if not source.recording.fps:
+        raise ConfigError(f'{options.data.name}: fps is unknown: expected --fps')
+    config = ModelConfig.full(horizon=options.horizon, axes=len(source.axes))
+    policy = _network(config, options.bert)
     batches = [one.batch(step) for one in sources for step in range(one.samples // _BATCH)]
     # A camera that was not plugged in recorded one colour.
     batches = [batch for batch in batches if batch.image.min() < batch.image.max()]
@@ -99,12 +104,12 @@ def make(options: FullSize) -> float:
         model_id='full-size',
         cameras=(slot,),
         action_names=source.axes,
-        action_units=tuple('1' for _ in source.axes),
+        action_units=tuple(unit_of(axis, options.representation) for axis in source.axes),
         action_scale=tuple(map(float, source.action_scale)),
-        representation=Representation.DELTA,
+        representation=Representation[options.representation],
         horizon=config.horizon,
-        step_dt=0.2,
-        rate=5.0,
+        step_dt=1.0 / source.recording.fps,
+        rate=source.recording.fps,
         max_inference=0.5,
         max_observation_age=1.0,
     )
