@@ -22,7 +22,14 @@ from vla_core.manifest import (
 from vla_core.parity import AxisError, Parity, Reference
 from vla_core.policy import native_spec
 
+AXIS = AxisError('m/s', 0.001, 0.002, 0.01, 0.2)
+AXES = dict.fromkeys(native_spec('x').action_names, AXIS)
 EXPORTED = {'bound': 1e-4, 'largest_difference': {'actions': 1e-6}}
+
+
+def axis(*figures):
+    """Change what a report says of one axis."""
+    return {'axes': AXES | {'linear.x': AxisError('m/s', *figures)}}
 
 
 def write(folder, policy='onnx', parity=None, content='weights', **more):
@@ -43,7 +50,7 @@ def report(folder, reference, **changes):
         reference=Reference('reference', sha256(reference / FILE_NAME), '../reference'),
         source='500 frames',
         frames=500,
-        axes={'linear.x': AxisError('m/s', 0.001, 0.002, 0.01, 0.2)},
+        axes=AXES,
     )
     write_parity(folder, replace(parity, **changes).plain())
 
@@ -75,8 +82,11 @@ def test_good_one_drives(fast):
         ({'files_sha256': '0' * 64}, 'of files with the hash 0000'),
         ({'policy': 'openvino'}, 'report is of policy openvino'),
         ({'frames': 3}, 'compared on 3 frames'),
-        ({'axes': {'x': AxisError('m/s', 0.1, 0.1, 0.1, 0.2)}}, 'root mean square .* is 0.1 m/s'),
-        ({'axes': {'x': AxisError('m/s', 0.0, 0.0, 0.3, 0.2)}}, 'largest .* is 0.3 m/s'),
+        (axis(0.1, 0.1, 0.1, 0.2), 'root mean square .* is 0.1 m/s'),
+        (axis(0.0, 0.0, 0.3, 0.2), 'largest .* is 0.3 m/s'),
+        (axis(0.1, 0.1, 0.1, 1e3), 'deviation of linear.x is 1000.0: expected at most its scale'),
+        ({'axes': {'linear.x': AXIS}}, 'compared on the axes .*expected all of'),
+        ({'axes': {}}, 'compared on the axes'),
     ],
 )
 def test_bad_report_gives_way_to_the_reference(fast, reference, change, reason):

@@ -14,6 +14,7 @@ from vla_core.errors import CheckpointError, ConfigError
 from vla_core.manifest import FILE_NAME, load_manifest, Manifest
 from vla_core.parameters import load_yaml
 from vla_core.parity import Parity, read_reference
+from vla_core.types import PolicySpec
 
 #: Entry points that run what was exported from a trained network.
 EXPORTED = ('onnx', 'openvino')
@@ -70,6 +71,7 @@ def check_parity(manifest: Manifest) -> Parity | None:
             f'{where}: the parity report is of policy {parity.policy}, this is one of '
             f'{manifest.policy}: expected the same'
         )
+    _check_axes(parity, manifest.spec, where)
     excess = parity.excess()
     if excess:
         raise CheckpointError(f'{where}: {excess}')
@@ -125,6 +127,22 @@ def _check_export(report: Mapping[str, Any], files_sha256: str, where: str) -> N
     # Exports from before reports named their files have none.
     if 'files_sha256' in report:
         _check_files(report['files_sha256'], files_sha256, where)
+
+
+def _check_axes(parity: Parity, spec: PolicySpec, where: str) -> None:
+    """Refuse a report that leaves an axis out, or whose deviations no actions can have."""
+    if set(parity.axes) != set(spec.action_names):
+        raise CheckpointError(
+            f'{where}: compared on the axes {sorted(parity.axes)}: expected all of '
+            f'{sorted(spec.action_names)}'
+        )
+    for name, scale in zip(spec.action_names, spec.action_scale, strict=True):
+        deviation = parity.axes[name].deviation
+        if not deviation <= abs(scale):
+            raise CheckpointError(
+                f'{where}: deviation of {name} is {deviation}: expected at most its scale, '
+                f'{abs(scale)}'
+            )
 
 
 def _check_files(reported: object, found: str, where: str) -> None:

@@ -6,15 +6,24 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 from vla_core.errors import CheckpointError
 from vla_core.machine import kind
-from vla_core.manifest import FILE_NAME, load_manifest, sha256, write_manifest, write_parity
+from vla_core.manifest import (
+    FILE_NAME,
+    folder_digest,
+    load_manifest,
+    sha256,
+    write_manifest,
+    write_parity,
+)
 from vla_core.parity import AxisError, Parity, Reference, Timing
 from vla_core.types import Prediction
 from vla_inference import admission
 from vla_inference.admission import open_checkpoint, time_in_turns
 
+AXIS = AxisError('m/s', 0.001, 0.002, 0.01, 0.2)
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
 
 
@@ -41,7 +50,7 @@ def optimise(demo, tmp_path):
             reference=Reference('demo', sha256(demo / FILE_NAME), str(demo)),
             source='500 frames',
             frames=500,
-            axes={'linear.x': AxisError('m/s', 0.001, 0.002, 0.01, 0.2)},
+            axes=dict.fromkeys(spec.action_names, AXIS),
             timings=tuple(Timing(*kind(), 100, *both) for both in timings),
         )
         write_parity(folder, replace(parity, **changes).plain())
@@ -67,7 +76,7 @@ def test_good_and_fast_one_drives_and_nothing_is_said(optimise):
     [
         ({'timings': ((0.005, 0.004),)}, '5.00 ms per frame, its reference 4.00 ms'),
         ({'files_sha256': '0' * 64}, 'the parity report is of files with the hash 0000'),
-        ({'axes': {'linear.x': AxisError('m/s', 0.1, 0.1, 0.1, 0.2)}}, 'expected at most 0.01'),
+        ({'axes': {'linear.x': AXIS}}, 'compared on the axes'),
     ],
 )
 def test_slower_unproven_or_worse_one_gives_way_with_a_warning(optimise, changes, reason):
@@ -98,6 +107,18 @@ def test_one_that_cannot_be_opened_here_gives_way_with_a_warning(optimise, monke
     model_id, [(text, _)] = opened(optimise(policy='openvino'))
     assert model_id == 'demo'
     assert 'openvino is not installed' in text
+
+
+def test_one_whose_graphs_do_not_run_gives_way_with_a_warning(optimise):
+    folder = optimise()
+    shutil.copy(folder / 'language.onnx', folder / 'policy.onnx')
+    manifest = yaml.safe_load((folder / FILE_NAME).read_text())
+    manifest['files']['policy.onnx'] = sha256(folder / 'policy.onnx')
+    manifest['parity']['files_sha256'] = folder_digest(folder)
+    (folder / FILE_NAME).write_text(yaml.safe_dump(manifest))
+    model_id, [(text, _)] = opened(folder)
+    assert model_id == 'demo'
+    assert 'fast does not run' in text
 
 
 @pytest.mark.parametrize(('p50', 'expected'), [(0.001, 'fast'), (0.009, 'demo')])

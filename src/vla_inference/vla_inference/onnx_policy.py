@@ -48,7 +48,8 @@ class OnnxPolicy:
                 folder always runs in onnxruntime, as it did when the policy learned to hear it.
 
         Raises:
-            CheckpointError: if the folder or the language encoder is not what the manifest says.
+            CheckpointError: if the folder or the language encoder is not what the manifest says,
+                or the graphs do not run.
         """
         manifest = load_manifest(checkpoint)
         self.spec = manifest.spec
@@ -68,7 +69,10 @@ class OnnxPolicy:
         mean = checkpoint / MEAN_FILE
         self._mean = _read_mean(mean) if mean.exists() else None
         self.attention = np.zeros((0, 0), np.float32)
-        self._warm_up()
+        try:
+            self._warm_up()
+        except Exception as error:  # runtimes raise what they please
+            raise CheckpointError(f'{checkpoint.name} does not run: {error}') from error
         give_back()
 
     def encode(self, text: str) -> Language:

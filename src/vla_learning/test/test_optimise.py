@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib import util
 import json
+import math
 from pathlib import Path
 import shutil
 
@@ -10,24 +11,28 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
-pytest.importorskip('onnx')
+onnx = pytest.importorskip('onnx')
 
 from vla_core.admission import admit  # noqa: E402
 from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest, Runtime  # noqa: E402
 from vla_core.parity import RESOLUTION  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
-from vla_core.types import Observation  # noqa: E402
+from vla_core.types import CameraSlot, Observation  # noqa: E402
+from vla_inference.encoder import open_session  # noqa: E402
+from vla_learning.bootstrap import Estimate  # noqa: E402
 from vla_learning.checkpoint import save  # noqa: E402
 from vla_learning.model import ModelConfig, Policy  # noqa: E402
-from vla_learning.optimise import gemm, report  # noqa: E402
+from vla_learning.optimise import full_size, gemm, quantise, report, sampling  # noqa: E402
 from vla_learning.optimise.artefact import publish  # noqa: E402
-from vla_learning.optimise.command import Optimise, optimise  # noqa: E402
-from vla_learning.optimise.fidelity import actions, axis_errors  # noqa: E402
+from vla_learning.optimise.command import candidates, Optimise, optimise  # noqa: E402
+from vla_learning.optimise.fidelity import actions, axis_errors, Behaviour  # noqa: E402
 from vla_learning.optimise.full_size import fit  # noqa: E402
 from vla_learning.optimise.measuring import in_turns, MeasuringError, Process  # noqa: E402
 from vla_learning.optimise.probe import Probe  # noqa: E402
+from vla_learning.optimise.profile import profile  # noqa: E402
 from vla_learning.optimise.pruning import prune, SHARE, zero  # noqa: E402
+from vla_learning.optimise.ridge import ridge  # noqa: E402
 from vla_learning.optimise.subject import load_subject  # noqa: E402
 from vla_learning.optimise.variants import chosen, find, VARIANTS  # noqa: E402
 from vla_learning.optimise.verify import Verify, verify  # noqa: E402
@@ -97,6 +102,17 @@ def test_int8_artefact_is_smaller_and_runs_as_a_robot_runs_it(small, subject, pr
         sizes[name] = (folder / 'policy.onnx').stat().st_size
         assert load_manifest(folder).runtime == Runtime(2, 'f32')
     assert sizes['onnx_int8'] < sizes['onnx_fp32']
+
+
+@pytest.mark.parametrize('name', ['onnx_int8', 'openvino_int8'])
+def test_profile_says_where_the_time_goes(name, subject, probe, tmp_path):
+    if find(name).available():
+        pytest.skip(find(name).available())
+    find(name).build(subject, Probe(probe.images[:8], probe.texts[:8], 'noise'), tmp_path, 1)
+    shares = profile(tmp_path)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert any('Conv' in kind for kind in shares)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
 
 @pytest.mark.parametrize('variant', VARIANTS, ids=lambda variant: variant.name)
@@ -188,7 +204,8 @@ def test_errors_are_in_the_units_of_the_axis():
     assert found['angular.z'].max > 1e6
 
 
-def test_fitted_head_says_what_was_recorded():
+def test_fitted_head_says_what_was_recorded(monkeypatch):
+    monkeypatch.setattr(full_size, '_RIDGE', 1e-6)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(400, 6, generator=generator)
     wanted = torch.tanh(0.1 * hidden @ torch.randn(6, 4, generator=generator))
@@ -197,6 +214,46 @@ def test_fitted_head_says_what_was_recorded():
         left = fit(layer, hidden, wanted, torch.ones(400, 4, dtype=torch.bool))
         assert left < 1e-4
         np.testing.assert_allclose(torch.tanh(layer(hidden)), wanted, atol=0.01)
+
+
+@pytest.mark.parametrize(('strength', 'kept'), [(0.0, 1.0), (1.0, 0.5), (1e6, 0.0)])
+def test_ridge_shrinks_the_weights_and_keeps_the_mean(strength, kept):
+    hidden = 5.0 + np.linalg.qr(np.random.default_rng(0).normal(size=(90, 3)))[0]
+    hidden = 5.0 + np.linalg.qr(hidden - hidden.mean(axis=0))[0]
+    weight, bias = ridge(hidden, hidden @ np.array([[1.0, 2.0, 3.0]]).T + 7.0, strength)
+    np.testing.assert_allclose(weight, kept * np.array([[1.0, 2.0, 3.0]]), atol=1e-4)
+    level = (hidden @ weight.T + bias).mean()
+    assert level == pytest.approx(37.0, abs=1e-6)
+
+
+def test_refit_mends_a_last_layer_that_is_off(subject, probe, tmp_path):
+    find('onnx_fp32').build(subject, probe, tmp_path, 1)
+    rows, wanted = quantise._frames(subject, probe)
+    file = tmp_path / 'policy.onnx'
+    model = onnx.load(file)
+    (bias,) = (one for one in model.graph.initializer if one.name == 'policy.action.bias')
+    shifted = onnx.numpy_helper.to_array(bias) + np.float32(0.3)
+    bias.CopyFrom(onnx.numpy_helper.from_array(shifted, bias.name))
+    onnx.save(model, file)
+    quantise.refit(file, rows, wanted)
+    session = open_session(file)
+    found = [session.run(['actions'], row)[0].ravel() for row in rows]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_one_camera_gives_frames_to_measure_and_others_to_calibrate(monkeypatch):
+    monkeypatch.setattr(sampling, 'CALIBRATION', 10)
+    data = Path(__file__).parent / 'data' / 'lerobot_image'
+    spec = replace(native_spec('one'), cameras=(CameraSlot('front', 32, 32, 'stretch'),))
+    from vla_learning.data.formats import open_recording
+
+    frames = open_recording(data).frames
+    measured, calibrating = sampling.from_recordings(spec, data, frames - 10, 0, None, '')
+    assert (len(measured), len(calibrating)) == (frames - 10, 10)
+    seen = {image.tobytes() for image in measured.images}
+    assert not seen & {image.tobytes() for image in calibrating.images}
+    with pytest.raises(ConfigError, match=f'{frames} frames: expected {frames} to measure on'):
+        sampling.from_recordings(spec, data, frames, 0, None, '')
 
 
 def test_process_that_cannot_open_its_variant_says_why(probe, small, tmp_path):
@@ -228,6 +285,52 @@ def test_front_is_what_nothing_beats():
 
     rows = [row('a', 4.0, 0.0), row('b', 2.0, 0.01), row('c', 3.0, 0.02), row('d', 1.0, 0.5)]
     assert report.front(rows) == ['a', 'b', 'd']
+
+
+def test_what_lost_anything_is_no_candidate():
+    def row(name, p50, excess=''):
+        return {'variant': name, 'cached': {'p50': p50}, 'excess': excess}
+
+    rows = [
+        *(row('eager', 4.0), row('torchscript', 0.5), row('onnx_fp32', 3.0)),
+        *(row('openvino_fp32', 2.0), row('openvino_int8', 1.0, 'grounding score 60')),
+        {'variant': 'openvino_bf16', 'missing': 'openvino is not installed'},
+    ]
+    assert candidates(rows) == ['openvino_fp32', 'onnx_fp32']
+
+
+def behaviour_of(score, reached=9, episodes=10, low=80.0):
+    return Behaviour(Estimate(score, low, 150.0, 10), reached, episodes)
+
+
+@pytest.mark.parametrize(
+    ('found', 'lost'),
+    [
+        (behaviour_of(100.0), ''),
+        (behaviour_of(80.0), ''),
+        (behaviour_of(300.0), ''),
+        (behaviour_of(79.0), 'grounding score 79: expected at least 80'),
+        (behaviour_of(math.nan), 'grounding score nan'),
+        (behaviour_of(100.0, reached=7), ''),
+        (behaviour_of(100.0, reached=5), '5 of 10 episodes reached'),
+    ],
+)
+def test_loss_is_what_is_below_the_interval_of_the_reference(found, lost):
+    assert found.loss(behaviour_of(100.0)).startswith(lost)
+    assert bool(found.loss(behaviour_of(100.0))) == bool(lost)
+
+
+def test_where_nothing_was_asked_and_nobody_drove_nothing_is_lost():
+    nothing = behaviour_of(math.nan, 0, 0, low=math.nan)
+    assert nothing.loss(nothing) == ''
+
+
+def test_deviation_is_over_frames_and_not_over_the_steps_of_a_chunk():
+    first = np.zeros((50, 8, 7)) + np.linspace(0.0, 1.0, 8)[:, None]
+    first[::2, :, 0] += 0.2
+    deviations = axis_errors(first, first, native_spec('x'))
+    assert deviations['linear.x'].deviation == pytest.approx(0.1)
+    assert deviations['linear.y'].deviation == RESOLUTION
 
 
 def test_published_one_is_admitted_and_an_altered_one_is_not(
@@ -265,7 +368,7 @@ def test_demo_is_optimised_and_verified(tmp_path):
     content = optimise(options)
     rows = {row['variant']: row for row in content['rows']}
     assert rows['tensorrt_fp16'].keys() == {'variant', 'text', 'missing'}
-    assert rows['onnx_int8']['verdict'] == 'ok'
+    assert rows['eager']['excess'] == ''
     assert rows['onnx_int8']['cached']['frames'] == 10
     written = json.loads((tmp_path / 'out' / report.JSON_NAME).read_text())
     assert written['model_id'] == 'demo'

@@ -23,6 +23,7 @@ from vla_cli.bench.report import Row
 from vla_cli.graph import GraphError
 from vla_core.errors import ConfigError
 from vla_core.image import decode_raw
+from vla_core.manifest import load_manifest
 from vla_core.policy import policy_names
 from vla_replay.bag.reader import BagReader
 from vla_replay.demo_drive import record_drive
@@ -51,7 +52,7 @@ def replayed_camera(setting: Setting, frames: int) -> list[Row]:
     folder = checkpoint_path(setting.policy).resolve()
     contenders = {'ours': ('ours', setting.policy)}
     if importlib.util.find_spec('torch'):
-        contenders['seed_way'] = ('seed_way', str(folder))
+        contenders['seed_way'] = ('seed_way', str(_network(folder)))
     environment: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix='vla_rivals_') as scratch:
         if setting.peer is not None:
@@ -68,6 +69,12 @@ def replayed_camera(setting: Setting, frames: int) -> list[Row]:
                 extra = environment if kind == 'peer' else {}
                 turns[name].append(_trial(command(kind, pictures, each, what, log), extra))
     return rows(turns)
+
+
+def _network(folder: Path) -> Path:
+    """Return the checkpoint whose network a folder runs, itself or what it was optimised from."""
+    reference = load_manifest(folder).parity.get('reference')
+    return (folder / reference['path']).resolve() if reference else folder
 
 
 def rows(turns: Mapping[str, list[list[float]]]) -> list[Row]:

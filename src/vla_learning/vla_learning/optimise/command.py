@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from vla_core.errors import ConfigError, VlaError
-from vla_core.parity import FEWEST_FRAMES, LARGEST_RMS, LARGEST_SINGLE
+from vla_core.parity import FEWEST_FRAMES, FEWEST_TIMED, LARGEST_RMS, LARGEST_SINGLE
 
 _WIDTH = 130
 
@@ -129,6 +129,7 @@ class _Bench:
     ) -> None:
         self._options, self._subject = options, subject
         self._probe, self._calibration, self._threads = probe, calibration, threads
+        self._behaviour: Any = None
         self._scratch = tempfile.TemporaryDirectory(dir=options.out)
         self._folder = Path(self._scratch.name)
         self._probe_file = self._folder / 'probe.npz'
@@ -169,13 +170,10 @@ class _Bench:
         """Export the fastest that a robot can run, is within the limits, and not slower."""
         from vla_core.parity import slower
         from vla_learning.optimise.artefact import judge, publish
-        from vla_learning.optimise.variants import find
 
         options = self._options
-        fit = [r for r in rows if r.get('verdict') == 'ok' and find(r['variant']).policy]
         reasons = []
-        for row in sorted(fit, key=lambda r: r['cached']['p50']):
-            variant = row['variant']
+        for variant in candidates(rows):
             built = self._folder / variant
             parity = judge(built, options.checkpoint, variant, self._probe, options.timed)
             reason = parity.excess() or slower(parity.timings[-1])
@@ -201,6 +199,7 @@ class _Bench:
         from vla_core.parity import Parity, Reference
         from vla_learning.optimise.fidelity import actions, axis_errors, behaviour
         from vla_learning.optimise.measuring import in_turns, Process
+        from vla_learning.optimise.profile import profile
         from vla_learning.optimise.runner_process import CACHED, PADDED, UNCACHED
         from vla_learning.optimise.variants import BASE
         from vla_learning.questions import misfit
@@ -215,38 +214,56 @@ class _Bench:
             if variant.name == BASE:
                 modes['padded'] = (PADDED, PADDED)
         with Process(*self._place(variant, folder)) as running:
-            found = in_turns(running, base, list(modes.values()), options.timed)
+            times = in_turns(running, base, list(modes.values()), options.timed)
             row: dict[str, Any] = {
                 'variant': variant.name,
                 'text': variant.text,
-                **{mode: asdict(one) for mode, one in zip(modes, found, strict=True)},
+                **{mode: asdict(one) for mode, one in zip(modes, times, strict=True)},
                 'load': running.load,
                 'rss': running.rss,
                 'peak': running.peak,
                 'size': _size(folder) or _size(options.checkpoint),
             }
         policy = variant.open(options.checkpoint, folder)
-        axes = axis_errors(expected, actions(policy, self._probe), spec)
+        found = expected if variant.name == BASE else actions(policy, self._probe)
+        axes = axis_errors(expected, found, spec)
         episodes = 0 if options.data is not None or misfit(spec) else options.episodes
         done = behaviour(policy, self._probe, options.seed, episodes)
         policy.close()
+        # The first one is what all others are compared with.
+        self._behaviour = self._behaviour or done
         parity = Parity(
             *('', '', variant.name, Reference('', '', ''), '', len(self._probe)), axes=axes
         )
+        excess = parity.excess() or done.loss(self._behaviour)
         return row | {
             'axes': {name: asdict(axis) for name, axis in axes.items()},
-            'grounding_score': done.score,
+            'grounding': asdict(done.score),
             'reached': done.reached,
             'episodes': done.episodes,
-            'verdict': 'beyond the limits' if parity.excess() else 'ok',
-            'excess': parity.excess(),
+            'excess': excess,
+            'profile': profile(folder) if variant.policy else {},
         }
+
+
+def candidates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the variants that a robot can run and that lost nothing, the fastest first."""
+    from vla_learning.optimise.variants import find
+
+    fit = [row for row in rows if row.get('excess') == '' and find(row['variant']).policy]
+    return [row['variant'] for row in sorted(fit, key=lambda row: row['cached']['p50'])]
 
 
 def _check(options: Optimise) -> int:
     """Refuse options before anything long is done; returns the number of threads."""
     for name, least in (
-        *(('frames', FEWEST_FRAMES), ('timed', 10), ('episodes', 0), ('threads', 0), ('seed', 0)),
+        *(
+            ('frames', FEWEST_FRAMES),
+            ('timed', FEWEST_TIMED),
+            ('episodes', 0),
+            ('threads', 0),
+            ('seed', 0),
+        ),
     ):
         if getattr(options, name) < least:
             raise ConfigError(f'{name} {getattr(options, name)}: expected >= {least}')

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+import math
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from vla_core.policy import Policy
 from vla_core.types import PolicySpec
 from vla_learning import grounding
 from vla_learning.asking import ask_all, Listener
-from vla_learning.bootstrap import estimate
+from vla_learning.bootstrap import Estimate, estimate, proportion
 from vla_learning.drives import drive, tasks
 from vla_learning.optimise.probe import Probe
 
@@ -28,14 +29,33 @@ class Behaviour:
     """What a policy does beyond single frames.
 
     Attributes:
-        score: grounding score; NaN without scenes.
+        score: grounding score with its interval; NaN without scenes.
         reached: episodes that ended at the named object.
         episodes: driven; 0 where no simulator applies.
     """
 
-    score: float
+    score: Estimate
     reached: int
     episodes: int
+
+    def loss(self, reference: Behaviour) -> str:
+        """Say what is worse than chance lets the reference be; empty if nothing is."""
+        least = reference.score.low
+        # Without an interval nothing was asked.
+        if not math.isnan(least) and not self.score.value >= least:
+            return (
+                f'grounding score {self.score.value:.3g}: expected at least {least:.3g}, the '
+                f'lower end of the interval of {reference.score.value:.3g}'
+            )
+        if self.episodes:
+            low, _ = proportion(reference.reached, reference.episodes)
+            if self.reached < low * self.episodes:
+                return (
+                    f'{self.reached} of {self.episodes} episodes reached: expected at least '
+                    f'{low * self.episodes:.1f}, the lower end of the interval of '
+                    f'{reference.reached}'
+                )
+        return ''
 
 
 def actions(policy: Policy, probe: Probe) -> np.ndarray:
@@ -65,7 +85,7 @@ def axis_errors(
             mean=float(axis.mean()),
             rms=float(np.sqrt((axis**2).mean())),
             max=float(axis.max()),
-            deviation=max(float(expected[..., number].std()), least),
+            deviation=max(float(np.sqrt(expected[..., number].var(axis=0).mean())), least),
         )
     return errors
 
@@ -79,10 +99,10 @@ def behaviour(policy: Policy, probe: Probe, seed: int, episodes: int) -> Behavio
         seed: of the first layout.
         episodes: to drive; 0: none.
     """
-    score = float('nan')
+    score = Estimate(math.nan, math.nan, math.nan, 0)
     if probe.scenes:
         answers = ask_all(Listener(policy), probe.scenes[:_SCENES]).answers
-        score = estimate(grounding.measures(answers)['score']).value
+        score = estimate(grounding.measures(answers)['score'])
     reached = sum(_drive(policy, seed, episodes)) if episodes else 0
     return Behaviour(score, reached, episodes)
 

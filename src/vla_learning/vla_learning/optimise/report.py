@@ -17,6 +17,8 @@ from vla_learning.offline import plain
 JSON_NAME, PLOT_NAME = 'optimise.json', 'pareto.svg'
 #: Errors below this share of the deviation are drawn as this: an axis by powers of ten has no 0.
 _FLOOR = 1e-7
+#: Kinds of operations of a profile that the table names.
+_KINDS = 4
 
 
 def worst_share(row: Mapping[str, Any]) -> float:
@@ -97,23 +99,30 @@ def fidelities(content: Mapping[str, Any]) -> Table:
         if 'missing' in row:
             continue
         figures = [f'{row["axes"][name][key]:.2g}' for name in axes for key in ('mean', 'max')]
-        score = row['grounding_score']
         reached = f'{row["reached"]}/{row["episodes"]}' if row['episodes'] else '–'
-        score = '–' if score is None or math.isnan(score) else f'{score:.3g}'
         table.add_row(
             row['variant'],
             *figures,
             f'{worst_share(row):.2g}',
-            *(score, reached, row['verdict']),
+            *(_score(row['grounding']), reached, 'beyond' if row['excess'] else 'ok'),
         )
     return table
+
+
+def _score(found: Mapping[str, float]) -> str:
+    """Write a grounding score with its interval."""
+    if math.isnan(found['value']):
+        return '–'
+    return f'{found["value"]:.3g} ({found["low"]:.3g}–{found["high"]:.3g})'
 
 
 def limits(content: Mapping[str, Any]) -> Table:
     """What the work of a frame takes at the measured speed of matrix products."""
     table = Table(title=f'work per frame: {content["flops"] / 1e9:.2f} GFLOP, cached')
-    for heading in ('variant', 'GFLOP/s', 'matrix products GFLOP/s', 'share of the limit'):
-        table.add_column(heading, justify='left' if heading == 'variant' else 'right')
+    table.add_column('variant')
+    for heading in ('GFLOP/s', 'matrix products GFLOP/s', 'share of the limit'):
+        table.add_column(heading, justify='right')
+    table.add_column('where the time goes')
     for row in content['rows']:
         if 'missing' not in row and 'limit' in row:
             limit = row['limit']
@@ -122,6 +131,10 @@ def limits(content: Mapping[str, Any]) -> Table:
                 f'{limit["reached"] / 1e9:.0f}',
                 f'{limit["gemm"] / 1e9:.0f} ({limit["type"]})',
                 f'{100 * limit["share"]:.0f} %',
+                ', '.join(
+                    f'{kind} {100 * share:.0f} %'
+                    for kind, share in [*row['profile'].items()][:_KINDS]
+                ),
             )
     return table
 

@@ -64,7 +64,8 @@ def from_recordings(
         scene
         for recording in cameras(data, camera, fps, seed)
         for scene in recorded(
-            *(spec, RecordedSource(recording, View.of(spec), 1, 'all'), frames, seed)
+            *(spec, RecordedSource(recording, View.of(spec), 1, 'all')),
+            *(frames + CALIBRATION, seed),
         )
         # A camera that was not plugged in recorded one colour.
         if scene.image.min() < scene.image.max()

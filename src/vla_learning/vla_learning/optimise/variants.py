@@ -98,7 +98,7 @@ VARIANTS = (
         policy='onnx',
     ),
     Variant(
-        *('onnx_int8', 'ONNX Runtime, static int8', 'exported', _CPU),
+        *('onnx_int8', 'ONNX Runtime, convolutions in static int8', 'exported', _CPU),
         needs=('onnx', 'onnxruntime'),
         int8=True,
         policy='onnx',
@@ -115,10 +115,11 @@ VARIANTS = (
         precision='bf16',
     ),
     Variant(
-        *('openvino_int8', 'OpenVINO, static int8', 'exported', _CPU),
+        *('openvino_int8', 'OpenVINO, convolutions in static int8', 'exported', _CPU),
         needs=('onnx', 'openvino'),
         int8=True,
         policy='openvino',
+        precision='bf16',
     ),
     Variant(
         *('executorch', 'ExecuTorch with XNNPACK', 'edge', ('edge',)),

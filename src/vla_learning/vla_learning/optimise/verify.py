@@ -11,7 +11,7 @@ import tyro
 from vla_core.admission import check_parity, find_reference
 from vla_core.errors import CheckpointError, ConfigError
 from vla_core.manifest import load_manifest, write_parity
-from vla_core.parity import FEWEST_FRAMES, Parity, slower
+from vla_core.parity import FEWEST_FRAMES, FEWEST_TIMED, Parity, slower
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def verify(options: Verify) -> tuple[Parity, list[str]]:
     from vla_learning.optimise.artefact import differences, time_here
     from vla_learning.optimise.sampling import take
 
-    for name, least in (('frames', FEWEST_FRAMES), ('timed', 1), ('seed', 0)):
+    for name, least in (('frames', FEWEST_FRAMES), ('timed', FEWEST_TIMED), ('seed', 0)):
         if getattr(options, name) < least:
             raise ConfigError(f'{name} {getattr(options, name)}: expected >= {least}')
     manifest = load_manifest(options.folder)

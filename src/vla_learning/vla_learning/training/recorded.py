@@ -13,7 +13,7 @@ from vla_core.types import CameraSlot, PolicySpec, Representation
 from vla_learning.checkpoint import save
 from vla_learning.data.source import open_source, Recorded, RecordedSource, View
 from vla_learning.envelope import measure
-from vla_learning.experiment import DataConfig, Experiment
+from vla_learning.experiment import Experiment
 from vla_learning.model import encoder_for, LanguageEncoder, Policy
 from vla_learning.training.beginning import make_policy
 from vla_learning.training.trainer import Trainer
@@ -93,7 +93,7 @@ def contract(experiment: Experiment, source: RecordedSource, name: str) -> Polic
         model_id=name,
         cameras=(CameraSlot('front', model.width, model.height, data.mode),),
         action_names=source.axes,
-        action_units=tuple(_unit(axis, data) for axis in source.axes),
+        action_units=tuple(unit_of(axis, data.representation) for axis in source.axes),
         action_scale=tuple(map(float, source.action_scale)),
         horizon=model.horizon,
         step_dt=float(step_dt),
@@ -140,7 +140,7 @@ class Publisher:
         )
 
 
-def _unit(axis: str, data: DataConfig) -> str:
+def unit_of(axis: str, representation: str) -> str:
     """SI unit of an axis, by the names of the native ones."""
-    per = '/s' if data.representation == 'VELOCITY' else ''
+    per = '/s' if representation == 'VELOCITY' else ''
     return {'linear': f'm{per}', 'angular': f'rad{per}'}.get(axis.partition('.')[0], '1')
