@@ -61,7 +61,12 @@ def walk(live: LiveGraph, idle: float) -> None:
 
 @pytest.mark.parametrize('idle', [3.0, pytest.param(60.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ('robot', 'arms_itself'), [(lambda _: 'sim', True), (unarmed, False)], ids=['sim', 'unarmed']
+    ('robot', 'arms_itself'),
+    [
+        # That one is driven by most of the other tests here.
+        pytest.param(lambda _: 'sim', True, id='sim', marks=pytest.mark.slow),
+        pytest.param(unarmed, False, id='unarmed'),
+    ],
 )
 def test_walk(robot: Callable[[Path], str], arms_itself: bool, idle: float, tmp_path: Path):
     parameters = {'sim': {'seed': SEED, 'frame_rate': 15.0}}

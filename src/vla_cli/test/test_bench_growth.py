@@ -142,6 +142,7 @@ def test_file_without_growth_is_refused(tmp_path):
         draw_growth(tmp_path / 'bench.json', tmp_path / 'growth.png')
 
 
+@pytest.mark.slow
 def test_two_robots_drive_beside_each_other(tmp_path):
     rows = growth.robot_rows(2, 'scripted', 5, tmp_path)
     assert [row.name for row in rows] == [

@@ -39,17 +39,13 @@ def test_expert_stops_in_front_of_the_target(seed):
     assert 0.15 < arena.gap(layout.target) <= SUCCESS_GAP
 
 
-def test_two_hundred_layouts(capsys):
-    arena, gaps, seconds = Arena(), [], []
-    for seed in range(500_000, 500_200):
+def test_hundred_layouts():
+    arena, gaps = Arena(), []
+    for seed in range(500_000, 500_100):
         layout = sample_layout(seed)
-        taken, touched, _ = _drive(arena, layout, layout.target)
+        _, touched, _ = _drive(arena, layout, layout.target)
         gaps.append(np.inf if touched else arena.gap(layout.target))
-        seconds.append(taken)
-    successes = np.sum(np.array(gaps) <= SUCCESS_GAP)
-    with capsys.disabled():
-        pass
-    assert successes >= 198
+    assert np.sum(np.array(gaps) <= SUCCESS_GAP) >= 99
 
 
 def test_unseen_target_is_searched_to_the_left():
