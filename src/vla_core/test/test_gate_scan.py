@@ -125,7 +125,10 @@ def test_signature_changes_with_any_ray():
         ({'ranges': np.ones(COUNT // 2, np.float32)}, 'angle_max'),
         ({'angle_increment': 0.0}, 'increment'),
         ({'angle_increment': math.nan}, 'finite'),
-        ({'angle_increment': math.radians(360.0)}, 'angle_max'),
+        ({'angle_increment': math.radians(360.0)}, 'below pi'),
+        # Two rays of it are infinitely many of any other: the points would be NaN.
+        ({'angle_increment': 9e307}, 'below pi'),
+        ({'angle_increment': math.radians(3.0)}, 'angle_max'),
         ({'angle_min': math.inf}, 'finite'),
         ({'angle_max': math.nan}, 'finite'),
         ({'angle_max': 3.0}, 'angle_max'),

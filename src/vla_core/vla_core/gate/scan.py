@@ -34,9 +34,11 @@ def _check(rays: Rays, config: ScanConfig, reach: float) -> None:
     if not 2 <= count <= MOST_RAYS:
         raise ObservationError(f'scan of {count} rays: expected 2 to {MOST_RAYS}')
     angles = (rays.angle_min, rays.angle_max, rays.angle_increment)
-    if not (all(map(math.isfinite, angles)) and rays.angle_increment):
+    # What is compared below allows for rays, so an increment of half a turn would allow anything.
+    if not (all(map(math.isfinite, angles)) and 0.0 < abs(rays.angle_increment) < math.pi):
         raise ObservationError(
-            f'scan with angles {angles}: expected finite ones and an increment that is not 0'
+            f'scan with angles {angles}: expected finite ones and an increment that is not 0 '
+            'and below pi in magnitude'
         )
     step, span = abs(rays.angle_increment), abs(rays.angle_increment) * (count - 1)
     # Drivers differ by one ray in what angle_max means.
