@@ -21,7 +21,7 @@ def _twists(*speeds: float) -> list[tuple[int, float]]:
 
 def test_stop_and_hold_count_from_the_scan_that_shows_the_obstacle():
     twists = _twists(0.0, 0.1, 0.2, 0.2, 0.1, 0.0, 0.0, 0.0)
-    found = judge(twists, obstacle_ns=61 * MS, let_go_ns=200 * MS)
+    found = judge(twists, 0, obstacle_ns=61 * MS, let_go_ns=200 * MS)
     assert found.stop == pytest.approx(0.039)
     assert (found.held, found.moving) == (3, 0)
     assert (found.driven, found.stopped) == (3, 0)
@@ -29,22 +29,28 @@ def test_stop_and_hold_count_from_the_scan_that_shows_the_obstacle():
 
 def test_a_robot_that_moves_on_behind_the_stop_is_not_held():
     twists = _twists(0.2, 0.2, 0.0, 0.1, 0.0)
-    found = judge(twists, obstacle_ns=25 * MS, let_go_ns=200 * MS)
+    found = judge(twists, 0, obstacle_ns=25 * MS, let_go_ns=200 * MS)
     assert (found.held, found.moving) == (3, 1)
 
 
 def test_a_stop_before_the_obstacle_is_false():
     twists = _twists(0.2, 0.0, 0.2, 0.0)
-    assert judge(twists, obstacle_ns=50 * MS, let_go_ns=200 * MS).stopped == 1
-    clean = judge(twists, obstacle_ns=None, let_go_ns=70 * MS)
+    assert judge(twists, 0, obstacle_ns=50 * MS, let_go_ns=200 * MS).stopped == 1
+    clean = judge(twists, 0, obstacle_ns=None, let_go_ns=70 * MS)
     assert (clean.driven, clean.stopped) == (4, 2)
     assert math.isnan(clean.stop)
 
 
+def test_the_end_of_the_play_before_is_not_driving():
+    twists = _twists(0.1, 0.0, 0.0, 0.2, 0.2, 0.0)
+    found = judge(twists, 50 * MS, obstacle_ns=90 * MS, let_go_ns=200 * MS)
+    assert (found.driven, found.stopped) == (2, 0)
+
+
 def test_a_robot_that_never_stops_is_told_and_one_that_never_moves_is_an_error():
-    assert judge(_twists(0.2, 0.2), obstacle_ns=10 * MS, let_go_ns=200 * MS).stop == math.inf
+    assert judge(_twists(0.2, 0.2), 0, obstacle_ns=10 * MS, let_go_ns=200 * MS).stop == math.inf
     with pytest.raises(GraphError, match='did not get the robot to move'):
-        judge(_twists(0.0, 0.0), obstacle_ns=10 * MS, let_go_ns=200 * MS)
+        judge(_twists(0.0, 0.0), 0, obstacle_ns=10 * MS, let_go_ns=200 * MS)
 
 
 @pytest.mark.parametrize(

@@ -125,18 +125,21 @@ def scan(chance: random.Random, obstacle: bool, stamp_ns: int) -> LaserScan:
     return msg
 
 
-def judge(twists: list[tuple[int, float]], obstacle_ns: int | None, let_go_ns: int) -> Found:
+def judge(
+    twists: list[tuple[int, float]], begun_ns: int, obstacle_ns: int | None, let_go_ns: int
+) -> Found:
     """Judge what was commanded.
 
     Args:
         twists: ns and m/s of each command.
+        begun_ns: of the first command of the person; what moves before is the play before.
         obstacle_ns: of the first scan with the obstacle; None: there was none.
         let_go_ns: of the last command of the person.
 
     Raises:
         GraphError: if the robot never moved.
     """
-    first = next((at for at, speed in twists if speed > 0.0), None)
+    first = next((at for at, speed in twists if at >= begun_ns and speed > 0.0), None)
     if first is None:
         raise GraphError('the person did not get the robot to move')
     until = let_go_ns if obstacle_ns is None else obstacle_ns
@@ -235,7 +238,7 @@ class _Watch:
         if not self._person:
             raise GraphError('nothing of the recording was heard')
         obstacle = self._obstacles[0] if self._obstacles else None
-        return judge(self._twists, obstacle, self._person[-1])
+        return judge(self._twists, self._person[0], obstacle, self._person[-1])
 
     def _on_scan(self, msg: LaserScan, info: dict[str, int]) -> None:
         if min(msg.ranges) < 2 * _OBSTACLE:
