@@ -28,6 +28,9 @@ from vla_ros.running import run
 
 #: s between two looks at the worker and at what is overdue.
 SUPERVISION_PERIOD = 0.05
+#: s for which the executor may keep the interpreter from a worker that has a frame; Python's 5 ms
+#: are longer than an inference.
+SWITCH_INTERVAL = 0.0002
 
 
 class PolicyNode(LifecycleNode):
@@ -155,4 +158,5 @@ def make_node() -> PolicyNode:
 
 def main() -> None:
     """Run the executable `policy`."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     sys.exit(run(make_node))
