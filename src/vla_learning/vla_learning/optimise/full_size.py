@@ -49,6 +49,7 @@ class FullSize:
         bert: name or folder of a BERT; empty: random weights of BERT-base's sizes.
         horizon: steps of a chunk.
         representation: what the recorded actions mean; a wheeled robot's are VELOCITY.
+        max_inference: s that it promises for a frame; a robot file says what it allows.
         seed: of the random weights.
     """
 
@@ -58,6 +59,7 @@ class FullSize:
     bert: str = ''
     horizon: int = 8
     representation: Literal['VELOCITY', 'DELTA'] = 'DELTA'
+    max_inference: float = 0.2
     seed: int = 0
 
 
@@ -110,7 +112,7 @@ def make(options: FullSize) -> float:
         horizon=config.horizon,
         step_dt=1.0 / source.recording.fps,
         rate=source.recording.fps,
-        max_inference=0.5,
+        max_inference=options.max_inference,
         max_observation_age=1.0,
     )
     training = {'made': 'to be measured: fitted head', 'data': options.data.name}
