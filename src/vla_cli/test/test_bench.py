@@ -10,7 +10,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from vla_cli.bench import command, learning, parts
+from vla_cli.bench import child, command, learning, parts
 from vla_cli.bench.command import bench
 from vla_cli.bench.driving import reaction
 from vla_cli.bench.load import class_of, CLASSES, put_into
@@ -281,7 +281,7 @@ def test_process_that_measures_and_fails_is_reported(monkeypatch):
         return subprocess.CompletedProcess(arguments, 1, '', 'Traceback\nOSError: disk full\n')
 
     monkeypatch.setattr(learning.importlib.util, 'find_spec', lambda name: True)
-    monkeypatch.setattr(learning.subprocess, 'run', failed)
+    monkeypatch.setattr(child.subprocess, 'run', failed)
     with pytest.raises(VlaError, match=r'ended with 1: .*disk full'):
         learning.feeding(3)
 
@@ -292,7 +292,7 @@ def test_smoothness_is_measured_with_the_policy_and_number_that_were_asked_for(m
         row = {'name': 'splice_step', 'unit': 'beyond a dt', 'samples': [0.0] * 7, 'limits': {}}
         return subprocess.CompletedProcess(arguments, 0, json.dumps([row]), '')
 
-    monkeypatch.setattr(learning.subprocess, 'run', driven)
+    monkeypatch.setattr(child.subprocess, 'run', driven)
     (one,) = (one for one in measurements() if one.name == 'smoothness')
     (row,) = one.run(command.Setting('demo', Path()), 7)
     assert (row.name, list(row.samples)) == ('splice_step', [0.0] * 7)

@@ -10,7 +10,7 @@ from PIL import Image
 import psutil
 import pytest
 
-from vla_cli.bench import growth, startup
+from vla_cli.bench import child, growth, startup
 from vla_cli.bench.compare import CompareError, read
 from vla_cli.bench.growth_picture import draw_growth, points, stop_of
 from vla_cli.bench.report import Row, write
@@ -40,7 +40,7 @@ def test_imports_are_timed_in_a_fresh_interpreter():
 
 
 def test_import_that_fails_is_reported(monkeypatch):
-    monkeypatch.setattr(startup.sys, 'executable', '/bin/false')
+    monkeypatch.setattr(child.sys, 'executable', '/bin/false')
     with pytest.raises(VlaError, match=r'import vla_safety\.gate_node ended with 1'):
         startup.import_seconds('gate', 1)
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from vla_cli.bench import gemm, hop, limits, parts
+from vla_cli.bench import child, gemm, hop, limits, parts
 from vla_cli.bench.work import operations, work_of
 from vla_core.errors import VlaError
 from vla_core.policy import create_policy
@@ -126,13 +126,13 @@ def test_inference_says_its_share_of_the_limit(monkeypatch):
 
 def test_products_are_timed_on_the_threads_asked_for(monkeypatch):
     asked = []
-    run = gemm.subprocess.run
+    run = child.subprocess.run
 
     def noted(command, env, **others):
         asked.append(env['OPENBLAS_NUM_THREADS'])
         return run(command, env=env, **others)
 
-    monkeypatch.setattr(gemm.subprocess, 'run', noted)
+    monkeypatch.setattr(child.subprocess, 'run', noted)
     row = limits.gemm_row(1, 3)
     assert (row.name, asked) == ('limit_gemm_1_thread', ['1'])
     assert len(row.samples) == 3
@@ -141,7 +141,7 @@ def test_products_are_timed_on_the_threads_asked_for(monkeypatch):
 
 
 def test_products_that_fail_are_reported(monkeypatch):
-    monkeypatch.setattr(gemm.sys, 'executable', '/bin/false')
+    monkeypatch.setattr(child.sys, 'executable', '/bin/false')
     with pytest.raises(VlaError, match='ended with 1'):
         gemm.throughput(1, 3)
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 import importlib.util
 import json
-import os
 from pathlib import Path
-import subprocess
 import tempfile
 
 import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
+from vla_cli.bench.child import printed
 from vla_cli.bench.measurements import Measurement, Setting
 from vla_cli.bench.report import Row
-from vla_cli.graph import GraphError
 from vla_core.errors import ConfigError
 from vla_core.image import decode_raw
 from vla_core.manifest import load_manifest
@@ -45,7 +43,7 @@ def replayed_camera(setting: Setting, frames: int) -> list[Row]:
 
     Raises:
         ConfigError: if the policy is a built-in one, or the peer's checkout cannot be used.
-        GraphError: if a contender does not act.
+        VlaError: if a contender does not act.
     """
     if setting.policy in policy_names():
         raise ConfigError(f'POLICY {setting.policy}: replayed_camera needs a checkpoint')
@@ -67,7 +65,9 @@ def replayed_camera(setting: Setting, frames: int) -> list[Row]:
             for name, (kind, what) in contenders.items():
                 log = setting.folder / f'replayed_{kind}.log'
                 extra = environment if kind == 'peer' else {}
-                turns[name].append(_trial(command(kind, pictures, each, what, log), extra))
+                trial = command(kind, pictures, each, what, log)
+                samples = printed(trial, f'replayed camera, {name}', extra).splitlines()[-1]
+                turns[name].append(json.loads(samples))
     return rows(turns)
 
 
@@ -119,16 +119,6 @@ def _recorded(folder: Path, policy: str) -> np.ndarray:
             for one in (frames[place] for place in chosen)
         ]
     )
-
-
-def _trial(line: list[str], environment: Mapping[str, str]) -> list[float]:
-    done = subprocess.run(
-        line, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ['no word'])[-1]
-        raise GraphError(f'replayed camera: {last}')
-    return [float(sample) for sample in json.loads(done.stdout.splitlines()[-1])]
 
 
 def measurements() -> tuple[Measurement, ...]:

@@ -6,14 +6,12 @@ python -m vla_cli.bench.gemm COUNT prints a JSON list of seconds.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 
 import numpy as np
 
-from vla_core.errors import VlaError
+from vla_cli.bench.child import printed
 
 #: Rows and columns: as much work as a frame of the demo's policy, so that whatever else runs here
 #: interrupts both alike.
@@ -29,17 +27,12 @@ def throughput(threads: int, count: int) -> list[float]:
     Raises:
         VlaError: if the process that measures fails.
     """
-    done = subprocess.run(
-        [sys.executable, '-m', __name__, str(count)],
-        env={**os.environ, **dict.fromkeys(_THREADS, str(threads))},
-        capture_output=True,
-        text=True,
-        check=False,
+    text = printed(
+        ['-m', __name__, str(count)],
+        'products of matrices',
+        dict.fromkeys(_THREADS, str(threads)),
     )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise VlaError(f'products of matrices ended with {done.returncode}: {last}')
-    return [2e-9 * SIZE**3 / seconds for seconds in json.loads(done.stdout)]
+    return [2e-9 * SIZE**3 / seconds for seconds in json.loads(text)]
 
 
 def _measure(count: int) -> list[float]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-import time
 from typing import Any
 
-import psutil
 from sensor_msgs.msg import CameraInfo
 
 from vla_cli.bench.load import busy, class_of, CLASSES, put_into
 from vla_cli.bench.report import Row
+from vla_cli.bench.turning import NODES, turn
 from vla_cli.live import live_graph, LiveGraph
-from vla_core.types import Status
 from vla_interfaces.msg import ActionChunk
 from vla_ros import qos
 from vla_ros.conversion import to_ns
 
-NODES = ('gate', 'policy', 'camera', 'monitor', 'sim')
-#: s of "turn left" after which it is said again: it ends by itself after 10 s.
-TURN = 8.0
 _PERIOD = 0.02
 _WARM_UP = 2.0
 #: p99.9, ms, that is promised of the period's error; without the privilege nothing is.
@@ -83,38 +78,16 @@ class Hops:
 
 
 def _camera_to_cmd_vel(live: LiveGraph, hops: Hops, frames: int) -> Row:
-    processes = {name: live.process(name) for name in NODES}
-    live.say('turn left')
-    live.spin(_WARM_UP)
-    began, sent = time.monotonic(), live.heartbeats['sim'].progress
-    cpu = {name: _cpu(process) for name, process in processes.items()}
-    latencies: dict[int, float] = {}
-    said = time.monotonic() - TURN
-    while len(latencies) < frames:
-        if time.monotonic() - said >= TURN:
-            live.say('turn left')
-            said = time.monotonic()
-        live.forget()
-        live.spin(1.0)
-        for decision in live.decisions:
-            observed = to_ns(decision.observation_stamp)
-            if decision.chunk_status == Status.RUNNING and observed not in latencies:
-                stamp = to_ns(decision.header.stamp)
-                latencies[observed] = (stamp - observed) * 1e-6
-                hops.command(observed, stamp)
-    wall, rendered = time.monotonic() - began, live.heartbeats['sim'].progress - sent
+    found = turn(live, frames, hops.command)
+    missing = max(0, found.frames - len(found.latencies))
     notes = {
-        'frames per s': round(rendered / wall, 1),
-        'without a command': f'{max(0, rendered - len(latencies))} of {rendered}',
-        **{
-            f'{name}': f'{100 * (_cpu(process) - cpu[name]) / wall:.0f} % CPU '
-            f'{process.memory_info().rss / 2**20:.0f} MiB'
-            for name, process in processes.items()
-        },
+        'frames per s': round(found.rate, 1),
+        'without a command': f'{missing} of {found.frames}',
+        **{name: f'{found.cpu[name]:.0f} % CPU {found.memory[name]:.0f} MiB' for name in NODES},
     }
     limits = {'p50': 20.0, 'p99': 60.0}
-    scheduling = class_of(processes['gate'].pid)
-    samples = list(latencies.values())
+    scheduling = class_of(live.process('gate').pid)
+    samples = list(found.latencies.values())
     return Row('camera_to_cmd_vel', 'ms', samples, {}, notes, limits, scheduling=scheduling)
 
 
@@ -162,8 +135,3 @@ def _period_error(live: LiveGraph, count: int, name: str, limit: float | None) -
         limits={'p99.9': limit} if limit else {},
         scheduling=class_of(live.process('gate').pid),
     )
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system

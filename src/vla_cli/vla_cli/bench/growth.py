@@ -11,32 +11,25 @@ import statistics
 import time
 
 import numpy as np
-import psutil
 
-from vla_cli.bench.graphs import NODES, TURN
+from vla_cli.bench.gate_world import ahead, chunk, CHUNK_EVERY, DRIVING, inputs, PERIOD, sent
 from vla_cli.bench.learning import rows_of
 from vla_cli.bench.load import class_of
 from vla_cli.bench.parts import timed
 from vla_cli.bench.report import Row
+from vla_cli.bench.turning import NODES, turn
 from vla_cli.graph import Graph, GraphError
 from vla_cli.live import LiveGraph
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.execution import Execution
-from vla_core.gate.causes import State
 from vla_core.gate.core import Gate
-from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Request
 from vla_core.policy import native_spec
 from vla_core.preprocess import resize
 from vla_core.robot import load_robot
 from vla_core.types import (
-    ActionChunk,
     CameraSlot,
-    NATIVE_AXES,
-    NATIVE_UNITS,
     Observation,
-    Status,
 )
-from vla_ros.conversion import to_ns
 from vla_ros.domains import own_domain
 from vla_ros.files import robot_path
 
@@ -46,20 +39,13 @@ PIXELS = (224, 448)
 #: Steps of 0.1 s that a policy answers with.
 HORIZONS = (1, 10, 50)
 ROBOTS = (1, 2, 4)
-_PERIOD = 0.02
-_CHUNK_EVERY = 2
-#: Steps until the gate is armed and the robot drives, and those in which a person arms.
-_DRIVING, _ARMED = 300, (220, 240, 260)
-_SETTLE = 2.0
-#: s in which so many robots have to give what was asked of them, per frame at 30 Hz.
-_SLOWEST = 10.0
 
 
 def growth(policy: str, count: int, folder: Path) -> list[Row]:
     """Measure everything that can grow; rows end in the number that grew.
 
     Args:
-        policy: drives the robots.
+        policy: turns the robots.
         count: frames of every robot, and of everything else.
         folder: for what the graphs say.
     """
@@ -120,27 +106,23 @@ def horizon_rows(horizon: int, count: int) -> list[Row]:
     spec = replace(native_spec('growth'), horizon=horizon)
     execution, gate = Execution(spec, robot), Gate(robot)
     execution.begin()
-    answer = np.zeros((horizon, len(spec.action_names)))
-    answer[:, 0] = 0.3
+    answer = ahead(horizon)
     spliced: list[float] = []
     stepped: list[float] = []
     step = 0
     while len(stepped) < count:
-        now = step * _PERIOD
-        messages: list[Odom | Beat | Chunk] = [Odom((0.0,) * 6, now)]
-        messages.append(Beat('policy', now, policy_run=1))
-        if step % _CHUNK_EVERY == 0:
+        now = step * PERIOD
+        chunks = []
+        if step % CHUNK_EVERY == 0:
             stamp_ns = round(now * 1e9)
             began = time.perf_counter()
             start_ns, rows = execution.follow(execution.velocities(answer), stamp_ns, stamp_ns)
             spliced.append(1e3 * (time.perf_counter() - began))
-            chunk = _chunk(step + 1, stamp_ns, start_ns, rows)
-            messages.append(Chunk(chunk, now, now, now))
-        request = Request.ARM if step in _ARMED else None
-        inputs = Inputs(wall=now, messages=tuple(messages), request=request, writers=1)
+            chunks = [sent(chunk(step, now, rows, start_ns), now)]
+        world = inputs(step, now, chunks)
         began = time.perf_counter()
-        result = gate.step(now, inputs)
-        if step >= _DRIVING:
+        result = gate.step(now, world)
+        if step >= DRIVING:
             stepped.append(1e3 * (time.perf_counter() - began))
         step += 1
     notes = {'rows of the chunk': len(rows), 'state': result.state.name}
@@ -168,99 +150,18 @@ def robot_rows(robots: int, policy: str, frames: int, folder: Path) -> list[Row]
             lives.append(live)
         with ThreadPoolExecutor(robots) as threads:
             list(threads.map(LiveGraph.until_active, lives))
-            drives = list(threads.map(lambda live: drive(live, frames), lives))
+            turns = list(threads.map(lambda live: turn(live, frames), lives))
         scheduling = class_of(lives[0].process('gate').pid)
-    latencies = [sample for one in drives for sample in one.latencies]
-    late = [sample for one in drives for sample in one.late]
+    latencies = [sample for one in turns for sample in one.latencies.values()]
+    late = [sample for one in turns for sample in one.late]
     cpu = {
-        f'{name}, % CPU each': round(statistics.mean(one.cpu[name] for one in drives))
+        f'{name}, % CPU each': round(statistics.mean(one.cpu[name] for one in turns))
         for name in NODES
     }
-    rate = statistics.mean(one.rate for one in drives)
+    rate = statistics.mean(one.rate for one in turns)
     notes = {'frames per s of each': round(rate, 1), **cpu}
     rows = (('camera_to_cmd_vel', latencies), ('gate_late', late))
     return [
         Row(f'growth_robots_{robots}_{name}', 'ms', samples, notes=notes, scheduling=scheduling)
         for name, samples in rows
     ]
-
-
-class Drive:
-    """What one of several robots did.
-
-    Attributes:
-        latencies: ms from a frame's stamp to the first command from it.
-        late: ms by which each step of the gate came later than 20 ms after the one before; a chunk
-            makes it step earlier.
-        rate: frames per s.
-        cpu: % of a core, by process.
-    """
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.latencies: list[float] = []
-        self.late: list[float] = []
-        self.rate = 0.0
-        self.cpu: dict[str, float] = {}
-
-
-def drive(live: LiveGraph, frames: int) -> Drive:
-    """Turn until so many frames have led to a command.
-
-    Raises:
-        GraphError: if that takes ten times as long as it should.
-    """
-    result, known = Drive(), set[int]()
-    processes = {name: live.process(name) for name in NODES}
-    live.say('turn left')
-    live.spin(_SETTLE)
-    live.forget()
-    began, sent = time.monotonic(), live.heartbeats['sim'].progress
-    before = {name: _cpu(process) for name, process in processes.items()}
-    said = began
-    while len(result.latencies) < frames:
-        now = time.monotonic()
-        if now - began > _SLOWEST * (_SETTLE + frames / 30.0):
-            state, reasons = State(live.state.state).name, list(live.state.blockers)
-            raise GraphError(
-                f'{len(result.latencies)} of {frames} frames obeyed; gate {state}, {reasons}'
-            )
-        if now - said >= TURN:
-            live.say('turn left')
-            said = now
-        live.spin(0.5)
-        live.graph.check()
-        for decision in live.decisions:
-            observed = to_ns(decision.observation_stamp)
-            result.late.append(1e3 * max(0.0, decision.dt - _PERIOD))
-            if decision.chunk_status == Status.RUNNING and observed not in known:
-                known.add(observed)
-                result.latencies.append((to_ns(decision.header.stamp) - observed) * 1e-6)
-        live.forget()
-    wall = time.monotonic() - began
-    result.rate = (live.heartbeats['sim'].progress - sent) / wall
-    result.cpu = {
-        name: 100.0 * (_cpu(process) - before[name]) / wall for name, process in processes.items()
-    }
-    return result
-
-
-def _chunk(sequence: int, observed_ns: int, start_ns: int, rows: np.ndarray) -> ActionChunk:
-    return ActionChunk(
-        stamp_ns=start_ns,
-        observation_stamp_ns=observed_ns,
-        step_dt=_PERIOD,
-        sequence=sequence,
-        names=NATIVE_AXES,
-        units=NATIVE_UNITS,
-        data=rows,
-        status=Status.RUNNING,
-        policy_run=1,
-        instruction_id=1,
-        inference_seconds=0.005,
-    )
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system

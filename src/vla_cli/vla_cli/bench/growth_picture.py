@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vla_cli.bench.compare import CompareError, read, Recorded
-from vla_cli.bench.graphs import NODES
 from vla_cli.bench.history import GROWTH, machine_of, save
+from vla_cli.bench.turning import NODES
 
 FILE = Path('build') / 'bench.json'
 PICTURE = Path('docs') / 'pictures' / 'growth.png'

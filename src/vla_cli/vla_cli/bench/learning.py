@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 
+from vla_cli.bench.child import printed
 from vla_cli.bench.report import Row
 from vla_core.errors import VlaError
 
@@ -46,10 +45,5 @@ def rows_of(module: str, *arguments: str) -> list[Row]:
     Raises:
         VlaError: if the process fails.
     """
-    done = subprocess.run(
-        [sys.executable, '-m', module, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise VlaError(f'the learning part of the benchmark ended with {done.returncode}: {last}')
-    return [Row(**row) for row in json.loads(done.stdout)]
+    text = printed(['-m', module, *arguments], 'the learning part of the benchmark')
+    return [Row(**row) for row in json.loads(text)]

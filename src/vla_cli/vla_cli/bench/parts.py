@@ -17,12 +17,13 @@ import numpy as np
 from PIL import Image
 
 from vla_cli.bench import gemm
+from vla_cli.bench.gate_world import ahead, chunk, CHUNK_EVERY, DRIVING, inputs, PERIOD, sent
 from vla_cli.bench.report import Row
 from vla_cli.bench.work import work_of
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected
 from vla_core.gate.core import Gate
-from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Rejected, Request
+from vla_core.gate.messages import Chunk, Rejected
 from vla_core.graph_health import GraphHealth, MonitorConfig
 from vla_core.manifest import load_manifest
 from vla_core.policy import create_policy, policy_names
@@ -33,22 +34,16 @@ from vla_core.types import (
     CameraSlot,
     Language,
     NATIVE_AXES,
-    NATIVE_UNITS,
     Observation,
-    Status,
 )
 from vla_interfaces.msg import ActionChunk as ActionChunkMsg
 from vla_ros.conversion import chunk_from_msg, chunk_to_msg
 from vla_ros.files import checkpoint_path, find_spec, robot_path
 
 _WARM_UP = 20
-_PERIOD = 0.02
-_CHUNK_EVERY = 2
 #: Of a chunk, as the policy node sends it: no frame may be older than 0.6 s.
 _ROWS = 31
 _BAD_EVERY = 5
-#: Steps until the gate is armed and the robot drives.
-_DRIVING = 300
 _INSTRUCTION = 'go to the red box'
 #: Products of matrices, the best of which is the limit.
 _PRODUCTS = 20
@@ -58,13 +53,13 @@ def gate_step(count: int) -> Row:
     """Step the gate of the simulated robot in mid-drive, at 50 Hz with chunks at 25 Hz."""
     gate = Gate(load_robot(robot_path('sim')))
     samples = []
-    for step in range(count + _DRIVING):
-        now = step * _PERIOD
-        chunk = [_sent(_chunk(step, now), now)] if step % _CHUNK_EVERY == 0 else []
-        inputs = _inputs(step, now, chunk)
+    for step in range(count + DRIVING):
+        now = step * PERIOD
+        chunks = [sent(_chunk(step, now), now)] if step % CHUNK_EVERY == 0 else []
+        world = inputs(step, now, chunks)
         began = time.perf_counter()
-        result = gate.step(now, inputs)
-        if step >= _DRIVING:
+        result = gate.step(now, world)
+        if step >= DRIVING:
             samples.append(1e3 * (time.perf_counter() - began))
     notes = {'state': result.state.name}
     return Row('gate_step', 'ms', samples, notes=notes, limits={'p99': 0.3})
@@ -82,14 +77,14 @@ def invalid_chunk_to_zero(count: int) -> Row:
     kinds: Counter[str] = Counter()
     speed = 0.0
     for step in itertools.count():
-        now = step * _PERIOD
-        bad = step >= _DRIVING and step % _BAD_EVERY == 0
-        message: Chunk | Rejected = _sent(_chunk(step, now), now)
+        now = step * PERIOD
+        bad = step >= DRIVING and step % _BAD_EVERY == 0
+        message: Chunk | Rejected = sent(_chunk(step, now), now)
         if bad:
             kind = chance.choice(list(_SPOILED))
             kinds[kind] += 1
             message = _received(_SPOILED[kind](chunk_to_msg(message.chunk)), now)
-        result = gate.step(now, _inputs(step, now, [message]))
+        result = gate.step(now, inputs(step, now, [message]))
         if bad:
             samples.append(float(any(result.wanted) or not 0.0 <= result.published[0] < speed))
         if len(samples) == count:
@@ -119,12 +114,12 @@ def monitor_record(count: int) -> Row:
     health = GraphHealth(MonitorConfig(robot='sim'), spec)
     samples = []
     for step in range(count):
-        now = step * _PERIOD
-        chunk = _chunk(step, now)
+        now = step * PERIOD
+        one = _chunk(step, now)
         began = time.perf_counter()
-        health.hops.decision(chunk.observation_stamp_ns, now, 0.02)
-        if step % _CHUNK_EVERY == 0:
-            health.chunk(chunk, now)
+        health.hops.decision(one.observation_stamp_ns, now, 0.02)
+        if step % CHUNK_EVERY == 0:
+            health.chunk(one, now)
         samples.append(1e6 * (time.perf_counter() - began))
     return Row('monitor_record', 'µs', samples, limits={'p50': 20.0})
 
@@ -206,22 +201,10 @@ def timed(work: Callable[[], object], count: int) -> list[float]:
     return samples
 
 
-def _inputs(step: int, now: float, chunks: list[Chunk | Rejected]) -> Inputs:
-    """Return what a healthy world sends with a chunk or without; a person arms in time."""
-    beat = Beat('policy', now, policy_run=1)
-    request = Request.ARM if step in (220, 240, 260) else None
-    messages = (Odom((0.0,) * 6, now), beat, *chunks)
-    return Inputs(wall=now, messages=messages, request=request, writers=1)
-
-
-def _sent(chunk: ActionChunk, now: float) -> Chunk:
-    return Chunk(chunk, now, now, now)
-
-
 def _received(msg: ActionChunkMsg, now: float) -> Chunk | Rejected:
     """Convert a message as the gate's node does."""
     try:
-        return _sent(chunk_from_msg(msg), now)
+        return sent(chunk_from_msg(msg), now)
     except ActionRejected as error:
         return Rejected('chunk', str(error))
 
@@ -255,19 +238,4 @@ _SPOILED = {
 
 
 def _chunk(step: int, now: float) -> ActionChunk:
-    stamp_ns = round(now * 1e9)
-    data = np.zeros((_ROWS, len(NATIVE_AXES)))
-    data[:, 0] = 0.3
-    return ActionChunk(
-        stamp_ns=stamp_ns,
-        observation_stamp_ns=stamp_ns,
-        step_dt=_PERIOD,
-        sequence=step + 1,
-        names=NATIVE_AXES,
-        units=NATIVE_UNITS,
-        data=data,
-        status=Status.RUNNING,
-        policy_run=1,
-        instruction_id=1,
-        inference_seconds=0.005,
-    )
+    return chunk(step, now, ahead(_ROWS))

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import psutil
 
-from vla_cli.bench.graphs import NODES, TURN
 from vla_cli.bench.load import class_of
 from vla_cli.bench.report import Row
 from vla_cli.bench.trend import means, trend
+from vla_cli.bench.turning import NODES, TURN
 from vla_cli.graph import GraphError
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.gate.causes import State

@@ -8,16 +8,16 @@ from importlib.metadata import entry_points
 import os
 from pathlib import Path
 import statistics
-import subprocess
 import sys
 from tempfile import TemporaryDirectory
 import time
 
 import psutil
 
-from vla_cli.bench.graphs import NODES
+from vla_cli.bench.child import printed
 from vla_cli.bench.load import class_of
 from vla_cli.bench.report import Row
+from vla_cli.bench.turning import NODES
 from vla_cli.live import live_graph, LiveGraph
 from vla_core.errors import VlaError
 from vla_core.manifest import LanguageReference, load_manifest
@@ -124,16 +124,8 @@ def import_seconds(name: str, count: int) -> list[float]:
         'import time; began = time.perf_counter()\n'
         f'import {script.module}\nprint(time.perf_counter() - began)'
     )
-    samples = []
-    for _ in range(count):
-        done = subprocess.run(
-            [sys.executable, '-c', program], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:]
-            raise VlaError(f'import {script.module} ended with {done.returncode}: {last}')
-        samples.append(float(done.stdout))
-    return samples
+    what = f'import {script.module}'
+    return [float(printed(['-c', program], what)) for _ in range(count)]
 
 
 def since_boot(pid: int) -> float:
@@ -182,13 +174,5 @@ def _folding_peak(policy: str) -> object:
     if not isinstance(load_manifest(folder).language, LanguageReference):
         return 'none'
     with TemporaryDirectory(prefix='vla_startup_') as empty:
-        done = subprocess.run(
-            [sys.executable, '-c', _FOLD, str(folder), empty],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:]
-        raise VlaError(f'the child that folds the encoder ended with {done.returncode}: {last}')
-    return round(int(done.stdout) / _MB, 1)
+        text = printed(['-c', _FOLD, str(folder), empty], 'the child that folds the encoder')
+    return round(int(text) / _MB, 1)

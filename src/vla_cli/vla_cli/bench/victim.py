@@ -11,8 +11,8 @@ import psutil
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Bool, String
 
-from vla_cli.bench.graphs import NODES
 from vla_cli.bench.targets import round_wall, stamped
+from vla_cli.bench.turning import NODES
 from vla_cli.graph import Parameters
 from vla_cli.live import live_graph
 from vla_core.gate.causes import MOVING, State

@@ -207,7 +207,7 @@ def _alone(
 
 
 def command(contender: str, pictures: Path, frames: int, what: str, log: Path) -> list[str]:
-    """Return the command line of a trial.
+    """Return what Python is told for a trial.
 
     Args:
         contender: ours, seed_way or peer.
@@ -217,7 +217,7 @@ def command(contender: str, pictures: Path, frames: int, what: str, log: Path) -
         log: file for the contender's output.
     """
     words = [contender, str(pictures), str(frames), what, str(log)]
-    return [sys.executable, '-m', 'vla_replay.rivals.trial', *words]
+    return ['-m', 'vla_replay.rivals.trial', *words]
 
 
 def main() -> int:
