@@ -1,13 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip('tqdm', reason='comes with the train extra')
 
+from vla_core.errors import ConfigError
+from vla_learning.model.config import ModelConfig
 from vla_learning.sim.frames import collect, HORIZON, label, load, render_shard, sample_pose
-from vla_learning.sim.views import GRID, KINDS, SLOT, token_masks
+from vla_learning.sim.views import grid_of, KINDS, look, SLOT, slot_of, token_masks
 from vla_sim.arena import Arena
 from vla_sim.expert import Expert
 from vla_sim.layout import sample_layout
+
+LARGE = replace(SLOT, width=448, height=224)
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +31,9 @@ def test_poses_are_inside_and_touch_nothing():
     assert layout.plan.gaps(poses[:, :2]).min() >= 0.0
 
 
-def test_masks_agree_with_a_segmentation_render():
+@pytest.mark.parametrize('slot', [SLOT, LARGE], ids=lambda slot: f'{slot.width}x{slot.height}')
+def test_masks_agree_with_a_segmentation_render(slot):
+    grid = grid_of(slot)
     arena, random = Arena(), np.random.default_rng(1)
     overlap = []
     for seed in range(6):
@@ -34,11 +42,11 @@ def test_masks_agree_with_a_segmentation_render():
         pose = sample_pose(random, layout)
         arena.place(*pose)
         # The slot's crop: the middle 320 of 480 rows.
-        truth = arena.segmentation()[80:400].repeat(3, axis=0).repeat(3, axis=1)
-        masks = token_masks(layout, np.array([pose]))[0].reshape(-1, *GRID)
+        truth = arena.segmentation()[80:400].repeat(21, axis=0).repeat(21, axis=1)
+        masks = token_masks(layout, np.array([pose]), slot)[0].reshape(-1, *grid)
         for item in range(len(layout.objects)):
-            cells = (truth == item).reshape(GRID[0], -1, GRID[1], 1920 // GRID[1]).mean((1, 3))
-            seen = masks[item] / (96 // GRID[0] * 8)
+            cells = (truth == item).reshape(grid[0], 6720 // grid[0], grid[1], -1).mean((1, 3))
+            seen = masks[item] / (32 * 8)
             if cells.sum() > 0.1:
                 overlap.append(np.minimum(cells, seen).sum() / np.maximum(cells, seen).sum())
     arena.close()
@@ -59,6 +67,29 @@ def test_labels_are_the_experts(shard):
             np.testing.assert_allclose(frames.actions[row, item], commands, atol=1e-3)
             assert frames.done[row, item] == done
         assert (frames.kinds[row, len(layout.objects) :] == -1).all()
+
+
+def test_what_is_in_sight_does_not_depend_on_the_size_of_the_picture():
+    random, near = np.random.default_rng(3), []
+    for seed in range(20):
+        layout = sample_layout(seed)
+        poses = np.array([sample_pose(random, layout) for _ in range(20)])
+        small, large = (look(layout, poses, slot)[0].pixels for slot in (SLOT, LARGE))
+        near.append(np.abs(small - large) <= np.maximum(4.0, 0.25 * np.maximum(small, large)))
+    assert np.mean(near) > 0.98
+
+
+def test_a_picture_narrower_than_the_cameras_is_refused():
+    assert slot_of(ModelConfig(height=128, width=256)) == replace(SLOT, width=256, height=128)
+    with pytest.raises(ConfigError, match=r'picture 96x96: the simulated camera is 640x480'):
+        slot_of(ModelConfig(height=96, width=96))
+
+
+def test_shards_of_larger_pictures_say_their_size(tmp_path):
+    render_shard(tmp_path / 'shard_0000', 30, frames=2, slot=LARGE)
+    frames = load([tmp_path / 'shard_0000'])
+    assert (frames.slot, frames.images[np.array([1])].shape) == (LARGE, (1, 224, 448, 3))
+    assert frames.mask.shape[-1] == 7 * 56
 
 
 def test_unseen_objects_have_no_mask():

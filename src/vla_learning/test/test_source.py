@@ -10,9 +10,10 @@ from vla_learning.sim.frames import ANGULAR, Frames, LINEAR  # noqa: E402
 from vla_learning.sim.relations import Relation, RELATIONS  # noqa: E402
 from vla_learning.sim.sentences import FIRST_RELATION, NONSENSE, Sentences  # noqa: E402
 from vla_learning.sim.source import draw_light, shine, SimSource  # noqa: E402
-from vla_learning.sim.views import GRID, KINDS  # noqa: E402
+from vla_learning.sim.views import grid_of, KINDS, SLOT  # noqa: E402
 from vla_sim.expert import MOTIONS, SEARCH_TURN_RATE  # noqa: E402
 
+GRID = grid_of(SLOT)
 CELLS = GRID[0] * GRID[1]
 SIDE = 0.5
 

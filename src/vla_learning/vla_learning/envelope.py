@@ -151,7 +151,8 @@ def _measure_again(manifest: Manifest, frames: int, folder: Path) -> Envelope:
         from vla_learning.sim.recipe import open_sample, sample_origin
 
         origin = sample_origin(training['layout_version'], frames)
-        return measure(open_sample(folder, frames), manifest.spec, origin, pictures=frames)
+        source = open_sample(folder, frames, manifest.spec.cameras[0])
+        return measure(source, manifest.spec, origin, pictures=frames)
     experiment, data = training.get('experiment'), training.get('data')
     if not isinstance(experiment, Mapping) or not isinstance(data, Mapping):
         raise ConfigError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TYPE_CHECKING
 
 import tyro
 
 if TYPE_CHECKING:
-    from vla_core.envelope import Envelope
+    from vla_core.types import PolicySpec
     from vla_learning.data.batch import Features
     from vla_learning.model import Policy
     from vla_learning.sim.sentences import Sentences
@@ -67,9 +67,8 @@ def export(
     policy: Policy,
     sentences: Sentences,
     folder: Path,
-    model_id: str,
+    spec: PolicySpec,
     training: Mapping[str, Any],
-    envelope: Envelope | None = None,
 ) -> dict[str, float]:
     """Export a network that was trained in the simulator, without a checkpoint in between.
 
@@ -77,9 +76,8 @@ def export(
         policy: trained network.
         sentences: training sentences, for the mean of the language features.
         folder: where to write, replacing what was there.
-        model_id: name of the checkpoint.
+        spec: the checkpoint's contract.
         training: provenance, as plain values.
-        envelope: what training was like; None for a draft that never drives a robot.
 
     Returns:
         See `export_folder`.
@@ -87,12 +85,10 @@ def export(
     Raises:
         CheckpointError: if a difference is too large; `folder` is not touched.
     """
-    from vla_core.policy import native_spec
     from vla_learning.checkpoint import mean_words
     from vla_learning.onnx_graphs import round_weights, write_onnx
 
     mean = mean_words(round_weights(policy), sample_of(sentences))
-    spec = replace(native_spec(model_id), envelope=envelope)
     return write_onnx(policy, mean, folder, spec, training)
 
 

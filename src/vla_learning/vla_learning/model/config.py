@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from vla_core.errors import ConfigError
 
+#: px, height and width, of the picture that become one token of the compact trunk.
+TOKEN = (32, 8)
 #: Rows and columns to which the features of a ResNet are pooled.
 RESNET_GRID = (7, 7)
 
@@ -140,5 +142,5 @@ class ModelConfig:
     def grid(self) -> tuple[int, int]:
         """Rows and columns of vision tokens."""
         if self.trunk == 'compact':
-            return self.height // 32, self.width // 8
+            return self.height // TOKEN[0], self.width // TOKEN[1]
         return RESNET_GRID

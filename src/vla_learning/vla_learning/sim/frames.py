@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 import math
 import multiprocessing
@@ -25,8 +25,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vla_core.preprocess import resize
-from vla_core.types import NATIVE_AXES
-from vla_learning.sim.views import look, SEEN_PIXELS, SLOT, View
+from vla_core.types import CameraSlot, NATIVE_AXES
+from vla_learning.sim.views import counted, look, SEEN_PIXELS, SLOT, View
 from vla_sim import robot
 from vla_sim.arena import Arena
 from vla_sim.expert import Expert
@@ -76,7 +76,7 @@ class Frames:
     """Labelled frames.
 
     Attributes:
-        images: uint8 [N, 96, 192, 3].
+        images: uint8 [N, height, width, 3].
         kinds: int8 [N, K], index into KINDS, -1 where the layout has fewer objects.
         actions: float16 [N, K, H, 2], m/s and rad/s.
         done: bool [N, K].
@@ -84,6 +84,7 @@ class Frames:
         place: float16 [N, K, 2], bearing in radians and gap in metres.
         height: float16 [N, K], m.
         mask: uint8 [N, K, G], pixels of the object in each token, at most 255.
+        slot: the picture's size.
     """
 
     images: np.ndarray | Pictures
@@ -94,11 +95,12 @@ class Frames:
     place: np.ndarray
     height: np.ndarray
     mask: np.ndarray
+    slot: CameraSlot = SLOT
 
     @property
     def view(self) -> View:
         """What the pictures show of the objects."""
-        pixels = self.mask.sum(axis=-1, dtype=np.int32)
+        pixels = counted(self.mask, self.slot)
         bearing, gap = np.moveaxis(self.place.astype(np.float32), -1, 0)
         return View(self.kinds, pixels, bearing, gap, self.height.astype(np.float32))
 
@@ -130,13 +132,13 @@ def sample_pose(random: np.random.Generator, layout: Layout) -> tuple[float, flo
         return float(x), float(y), float(wrap(yaw))
 
 
-def label(layout: Layout, poses: np.ndarray) -> dict[str, np.ndarray]:
+def label(layout: Layout, poses: np.ndarray, slot: CameraSlot = SLOT) -> dict[str, np.ndarray]:
     """Label poses of one layout for all of its objects; keys and shapes as in `Frames`."""
     frames, count = len(poses), len(layout.objects)
     every_pose = np.repeat(poses, count, axis=0)
     every_target = np.tile(np.arange(count), frames)
     commands, done = Expert(layout).chunk_batch(every_pose, every_target, HORIZON, STEP_DT)
-    picture, masks = look(layout, poses)
+    picture, masks = look(layout, poses, slot)
     result = {
         'kinds': picture.kinds,
         'actions': np.zeros((frames, MAX_OBJECTS, HORIZON, 2), np.float16),
@@ -161,12 +163,14 @@ def write_shard(folder: Path, seeds: np.ndarray, poses: np.ndarray, images: np.n
     draft.rename(folder)
 
 
-def render_shard(folder: Path, first_layout: int, frames: int = SHARD_FRAMES) -> None:
+def render_shard(
+    folder: Path, first_layout: int, frames: int = SHARD_FRAMES, slot: CameraSlot = SLOT
+) -> None:
     """Render one shard from layouts `first_layout`, `first_layout` + 1, ..."""
     random = np.random.default_rng(first_layout)
     seeds = first_layout + np.arange(frames) // FRAMES_PER_LAYOUT
     poses = np.zeros((frames, 3))
-    images = np.zeros((frames, SLOT.height, SLOT.width, 3), np.uint8)
+    images = np.zeros((frames, slot.height, slot.width, 3), np.uint8)
     arena = Arena()
     try:
         for index, seed in enumerate(seeds):
@@ -175,13 +179,13 @@ def render_shard(folder: Path, first_layout: int, frames: int = SHARD_FRAMES) ->
                 arena.reset(layout)
             poses[index] = sample_pose(random, layout)
             arena.place(*poses[index])
-            images[index] = resize(arena.render(), SLOT)
+            images[index] = resize(arena.render(), slot)
     finally:
         arena.close()
     write_shard(folder, seeds, poses, images)
 
 
-def collect(folder: Path, frames: int, processes: int = 2) -> None:
+def collect(folder: Path, frames: int, slot: CameraSlot = SLOT, processes: int = 2) -> None:
     """Render shards until `folder` holds `frames` of them; those that exist are kept."""
     missing = []
     for index in range(math.ceil(frames / SHARD_FRAMES)):
@@ -189,7 +193,7 @@ def collect(folder: Path, frames: int, processes: int = 2) -> None:
         if not shard.exists():
             first = index * SHARD_FRAMES
             count = min(SHARD_FRAMES, frames - first)
-            missing.append((shard, first // FRAMES_PER_LAYOUT, count))
+            missing.append((shard, first // FRAMES_PER_LAYOUT, count, slot))
     if not missing:
         return
     # Not forked: an OpenGL context does not survive a fork.
@@ -201,19 +205,24 @@ def collect(folder: Path, frames: int, processes: int = 2) -> None:
 
 
 def load(shards: Iterable[Path]) -> Frames:
-    """Label shards with the expert; their pictures stay on disk."""
+    """Label shards of equal pictures with the expert; the pictures stay on disk."""
     shards = list(shards)
-    labels = [_labels(shard) for shard in tqdm(shards, desc='labelling', unit='shard')]
-    return Frames(images=Pictures(shards), **_join(labels))
+    _, height, width, _ = np.load(shards[0] / 'images.npy', mmap_mode='r').shape
+    slot = replace(SLOT, width=width, height=height)
+    labels = [_labels(shard, slot) for shard in tqdm(shards, desc='labelling', unit='shard')]
+    return Frames(images=Pictures(shards), **_join(labels), slot=slot)
 
 
 @cache
-def _labels(shard: Path) -> dict[str, np.ndarray]:
+def _labels(shard: Path, slot: CameraSlot) -> dict[str, np.ndarray]:
     """Label a shard; a recipe loads the same ones again after each round of driving."""
     seeds, poses = np.load(shard / 'seeds.npy'), np.load(shard / 'poses.npy')
     # Frames of one layout lie side by side.
     groups = np.split(np.arange(len(seeds)), np.flatnonzero(np.diff(seeds)) + 1)
-    return _join([label(sample_layout(int(seeds[rows[0]])), poses[rows]) for rows in groups])
+    layouts = [sample_layout(int(seeds[rows[0]])) for rows in groups]
+    return _join(
+        [label(layout, poses[rows], slot) for layout, rows in zip(layouts, groups, strict=True)]
+    )
 
 
 def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from vla_core.errors import ConfigError
 from vla_core.policy import native_spec
+from vla_core.types import CameraSlot
 from vla_inference.onnx_policy import OnnxPolicy
 from vla_learning.envelope import measure
 from vla_learning.experiment import DataConfig, Experiment, SimConfig, TrainConfig
@@ -25,6 +26,7 @@ from vla_learning.sim.frames import collect, load
 from vla_learning.sim.on_policy import collect_on_policy
 from vla_learning.sim.sentences import Sentences, training_sentences
 from vla_learning.sim.source import SimSource
+from vla_learning.sim.views import slot_of
 from vla_learning.training.provenance import provenance
 from vla_learning.training.trainer import on_cpu, Trainer
 from vla_sim.layout import LAYOUT_VERSION
@@ -62,7 +64,7 @@ def follow(recipe: Experiment, run: Path, checkpoint: Path) -> None:
     processes = PartialState(cpu=on_cpu(recipe.train))
     with processes.main_process_first():
         (run / 'on_policy').mkdir(parents=True, exist_ok=True)
-        collect(run / 'frames', recipe.data.sim.frames)
+        collect(run / 'frames', recipe.data.sim.frames, slot_of(recipe.model))
         sentences = _sentences(recipe, run)
     for number, step in enumerate(recipe.data.sim.rounds):
         trainer = _trainer(recipe, run, sentences)
@@ -94,8 +96,10 @@ def publish(
     }
     known = provenance(recipe, trainer.step, PartialState().num_processes) | known
     origin = sample_origin(LAYOUT_VERSION, known['sampled_frames'], known['on_policy_frames'])
-    envelope = measure(open_source(recipe, run, sentences), native_spec('demo'), origin)
-    parity = export(trainer.average, sentences, checkpoint, 'demo', known, envelope)
+    spec = replace(native_spec('demo'), cameras=(slot_of(recipe.model),))
+    envelope = measure(open_source(recipe, run, sentences), spec, origin)
+    spec = replace(spec, envelope=envelope)
+    parity = export(trainer.average, sentences, checkpoint, spec, known)
     LOG.info('%s: largest difference from torch %.1e', checkpoint, max(parity.values()))
 
 
@@ -115,14 +119,15 @@ def open_source(recipe: Experiment, run: Path, sentences: Sentences) -> SimSourc
     )
 
 
-def open_sample(folder: Path, frames: int) -> SimSource:
+def open_sample(folder: Path, frames: int, slot: CameraSlot) -> SimSource:
     """Render the first pictures that every run of the recipe learns from, to measure them.
 
     Args:
         folder: for the pictures.
         frames: how many.
+        slot: their size.
     """
-    collect(folder / 'frames', frames)
+    collect(folder / 'frames', frames, slot)
     # What is asked for matters, not in which words.
     sentences = training_sentences(folder / 'sentences.npz', 1, 1, 0)
     shards = sorted((folder / 'frames').glob('shard_*[0-9]'))
@@ -156,7 +161,8 @@ def _drive(
     first = _ON_POLICY_SEEDS + number * 10 * episodes
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / 'draft'
-        export(trainer.average, sentences, draft, 'draft', {})
+        spec = replace(native_spec('draft'), cameras=(slot_of(recipe.model),))
+        export(trainer.average, sentences, draft, spec, {})
         policy = OnnxPolicy(draft)
         collect_on_policy(policy, target, first, episodes)
         policy.close()

@@ -21,7 +21,7 @@ from vla_learning.sim.frames import ANGULAR, Frames, HORIZON, LINEAR
 from vla_learning.sim.referents import refer_all, SEARCH, UNCLEAR
 from vla_learning.sim.relations import RELATION_KINDS, RELATIONS, SIDES
 from vla_learning.sim.sentences import FIRST_RELATION, intent_of, NONSENSE, Sentences
-from vla_learning.sim.views import GRID, KINDS
+from vla_learning.sim.views import grid_of, KINDS
 from vla_learning.sim.wording import MOTIONS
 from vla_sim.expert import MOTIONS as MOTION_SPEEDS
 from vla_sim.expert import SEARCH_TURN_RATE
@@ -232,7 +232,7 @@ class SimSource:
         self, row: np.ndarray, slot: np.ndarray, seen: np.ndarray, flip: np.ndarray
     ) -> np.ndarray:
         mask = np.where(seen[:, None], self._frames.mask[row, slot], 0).astype(np.float32)
-        mask = mask.reshape(-1, *GRID)
+        mask = mask.reshape(-1, *grid_of(self._frames.slot))
         mask[flip] = mask[flip, :, ::-1]
         return mask.reshape(len(row), -1)
 

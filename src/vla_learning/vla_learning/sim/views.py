@@ -5,24 +5,22 @@ Shape legend: N pictures, K objects (MAX_OBJECTS, padded), G tokens of the grid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot
+from vla_learning.model.config import ModelConfig, TOKEN
 from vla_sim import robot
 from vla_sim.geometry import SHAPES, wrap
 from vla_sim.layout import COLOURS, Layout, MAX_OBJECTS
 
+#: The demo's picture, and the one in whose pixels a `View` counts whatever a network looks at.
 SLOT = CameraSlot('front', 192, 96, 'crop')
-#: Rows and columns of vision tokens; a token stands for 32 x 8 pixels (height, width).
-GRID = (3, 24)
 KINDS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
 #: So many pixels of an object make it seen.
 SEEN_PIXELS = 6
-
-# Pixels of the slot's picture per unit of tan(angle); the crop keeps the camera's full width.
-_FOCAL = robot.FOCAL_LENGTH * SLOT.width / robot.IMAGE_WIDTH
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class View:
 
     Attributes:
         kinds: int [N, K], index into KINDS; -1: no object.
-        pixels: int [N, K].
+        pixels: [N, K], of a picture of SLOT's size.
         bearing: [N, K] rad, positive to the left.
         gap: [N, K] m.
         height: [N, K] m.
@@ -44,7 +42,26 @@ class View:
     height: np.ndarray
 
 
-def token_masks(layout: Layout, poses: np.ndarray) -> np.ndarray:
+def slot_of(model: ModelConfig) -> CameraSlot:
+    """Return the picture that a network of this size gets of the simulated robot's camera.
+
+    Raises:
+        ConfigError: if it is narrower than the camera's own, so that a crop would cut its sides.
+    """
+    if model.width * robot.IMAGE_HEIGHT < model.height * robot.IMAGE_WIDTH:
+        raise ConfigError(
+            f'model picture {model.width}x{model.height}: the simulated camera is '
+            f'{robot.IMAGE_WIDTH}x{robot.IMAGE_HEIGHT}: expected one that is no narrower'
+        )
+    return replace(SLOT, width=model.width, height=model.height)
+
+
+def grid_of(slot: CameraSlot) -> tuple[int, int]:
+    """Return rows and columns of the vision tokens of a picture."""
+    return slot.height // TOKEN[0], slot.width // TOKEN[1]
+
+
+def token_masks(layout: Layout, poses: np.ndarray, slot: CameraSlot = SLOT) -> np.ndarray:
     """Count the pixels of every object in every vision token.
 
     Objects are painted as upright rectangles, far ones first: close enough to supervise
@@ -53,11 +70,14 @@ def token_masks(layout: Layout, poses: np.ndarray) -> np.ndarray:
     Args:
         layout: what stands where.
         poses: [N, 3].
+        slot: the picture.
 
     Returns:
         uint8 [N, K, G].
     """
     plan = layout.plan
+    # Pixels per unit of tan(angle); the crop keeps the camera's full width.
+    focal = robot.FOCAL_LENGTH * slot.width / robot.IMAGE_WIDTH
     heading = poses[:, 2][:, None]
     eye = (
         poses[:, None, :2]
@@ -72,16 +92,16 @@ def token_masks(layout: Layout, poses: np.ndarray) -> np.ndarray:
     near = np.maximum(distance - 0.7 * plan.silhouette, 0.05)
     top = (plan.height - robot.CAMERA_HEIGHT) / near
     bottom = -robot.CAMERA_HEIGHT / near
-    columns = np.clip(np.rint(SLOT.width / 2 - _FOCAL * np.stack([left, right])), 0, SLOT.width)
-    rows = np.clip(np.rint(SLOT.height / 2 - _FOCAL * np.stack([top, bottom])), 0, SLOT.height)
+    columns = np.clip(np.rint(slot.width / 2 - focal * np.stack([left, right])), 0, slot.width)
+    rows = np.clip(np.rint(slot.height / 2 - focal * np.stack([top, bottom])), 0, slot.height)
     columns, rows = columns.astype(int), rows.astype(int)
 
-    tall, wide = SLOT.height // GRID[0], SLOT.width // GRID[1]
-    token = (np.arange(SLOT.height)[:, None] // tall) * GRID[1] + np.arange(SLOT.width) // wide
-    cells = GRID[0] * GRID[1]
+    grid, (tall, wide) = grid_of(slot), TOKEN
+    token = (np.arange(slot.height)[:, None] // tall) * grid[1] + np.arange(slot.width) // wide
+    cells = grid[0] * grid[1]
     masks = np.zeros((len(poses), MAX_OBJECTS, cells), np.uint8)
     for frame in range(len(poses)):
-        owner = np.zeros((SLOT.height, SLOT.width), np.int64)
+        owner = np.zeros((slot.height, slot.width), np.int64)
         for item in np.argsort(-distance[frame]):
             if abs(bearing[frame, item]) < 1.4:
                 owner[
@@ -93,10 +113,16 @@ def token_masks(layout: Layout, poses: np.ndarray) -> np.ndarray:
     return masks
 
 
-def look(layout: Layout, poses: np.ndarray) -> tuple[View, np.ndarray]:
+def counted(masks: np.ndarray, slot: CameraSlot) -> np.ndarray:
+    """Bring `token_masks` of a picture to what a `View` counts in: [N, K]."""
+    area = slot.width * slot.height / (SLOT.width * SLOT.height)
+    return masks.sum(axis=-1, dtype=np.int32) / area
+
+
+def look(layout: Layout, poses: np.ndarray, slot: CameraSlot = SLOT) -> tuple[View, np.ndarray]:
     """Say what the camera shows of a layout at poses [N, 3]; also `token_masks`."""
     plan, count = layout.plan, len(layout.objects)
-    masks = token_masks(layout, poses)
+    masks = token_masks(layout, poses, slot)
     offset = plan.centre[None] - poses[:, None, :2]
     bearing = wrap(np.arctan2(offset[..., 1], offset[..., 0]) - poses[:, 2][:, None])
     kinds = np.full((len(poses), MAX_OBJECTS), -1, np.int8)
@@ -108,5 +134,5 @@ def look(layout: Layout, poses: np.ndarray) -> tuple[View, np.ndarray]:
         return result
 
     gaps = plan.gaps(poses[:, :2])
-    pixels = masks.sum(axis=-1, dtype=np.int32)
+    pixels = counted(masks, slot)
     return View(kinds, pixels, padded(bearing), padded(gaps), padded(plan.height)), masks
