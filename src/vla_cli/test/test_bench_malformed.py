@@ -10,8 +10,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Bool, String
 
+from vla_cli.bench.garbling import garble, leaves, spoil
 from vla_cli.bench.malformed import row
-from vla_cli.bench.spoiling import garble, leaves, spoil
 from vla_cli.bench.targets import COMPRESSED, TARGETS
 from vla_cli.bench.victim import Count, Victim
 from vla_core.gate.causes import State

@@ -112,6 +112,18 @@ def test_merge_refuses_a_topic_of_two_types(tmp_path: Path):
         writer.add_topic('/text', 'std_msgs/msg/Bool')
     with pytest.raises(BagError, match=r'/text of type std_msgs/msg/Bool: expected .*String'):
         tools.merge([one, tmp_path / 'two'], tmp_path / 'both')
+    assert not (tmp_path / 'both').exists()
+
+
+def test_what_cannot_be_made_leaves_nothing_and_touches_nothing(tmp_path: Path):
+    bag = write(tmp_path / 'bag', numbered(3))
+    before = {path: path.read_bytes() for path in bag.iterdir()}
+    with pytest.raises(BagError, match='no topic /image'):
+        tools.trim(bag, tmp_path / 'piece', topics=['/image'])
+    assert not (tmp_path / 'piece').exists()
+    with pytest.raises(BagError, match='expected a new folder'):
+        tools.trim(bag, bag)
+    assert {path: path.read_bytes() for path in bag.iterdir()} == before
 
 
 OLD = 'string data\nint32 since_removed\n'

@@ -17,9 +17,9 @@ from typing import Any
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.publisher import Publisher
 
+from vla_cli.bench.garbling import garble, spoil
 from vla_cli.bench.load import class_of
 from vla_cli.bench.report import Row
-from vla_cli.bench.spoiling import garble, spoil
 from vla_cli.bench.targets import COMPRESSED, stamped, Target, TARGETS
 from vla_cli.bench.victim import Count, Victim
 from vla_cli.graph import GraphError

@@ -1,11 +1,12 @@
 """Make bags of bags: cut a piece out, put several together, save what a damaged one holds."""
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass
 from datetime import datetime, UTC
 import heapq
 from pathlib import Path
+import shutil
 
 from vla_replay.bag.reader import bag_files, BagReader, ordered_files
 from vla_replay.bag.scan import Scan
@@ -89,7 +90,7 @@ def trim(
         if latched:
             for message in bag.messages(latched, end_ns=begin):
                 before[message.topic] = Message(message.topic, begin, message.data)
-        with BagWriter(output, custom=bag.custom) as writer:
+        with _whole(output, bag.custom) as writer:
             _prepare(writer, [bag], names)
             count = _copy(writer, before.values())
             return count + _copy(writer, bag.messages(names, begin, stop))
@@ -108,7 +109,7 @@ def merge(sources: Sequence[Path], output: Path) -> int:
     with ExitStack() as stack:
         bags = [stack.enter_context(BagReader(source)) for source in sources]
         custom = {key: value for bag in reversed(bags) for key, value in bag.custom.items()}
-        writer = stack.enter_context(BagWriter(output, custom=custom))
+        writer = stack.enter_context(_whole(output, custom))
         _prepare(writer, bags)
         streams = [bag.messages() for bag in bags]
         return _copy(writer, heapq.merge(*streams, key=lambda message: message.stamp_ns))
@@ -132,7 +133,7 @@ def repair(source: Path, output: Path) -> Repaired:
         facts = {
             key: text for scan in scans for key, text in scan.metadata.get(CUSTOM, {}).items()
         }
-        writer = stack.enter_context(BagWriter(output, custom=facts))
+        writer = stack.enter_context(_whole(output, facts))
         written = 0
         for scan in scans:
             for name, data in scan.attachments.items():
@@ -151,6 +152,18 @@ def repair(source: Path, output: Path) -> Repaired:
         )
         skipped = sum(end - begin for scan in scans for begin, end in scan.skipped)
         return Repaired(written, skipped, sum(lost))
+
+
+@contextmanager
+def _whole(output: Path, custom: Mapping[str, str]) -> Iterator[BagWriter]:
+    """Write a bag that is there as a whole, or not at all: what it is made of is there anyway."""
+    writer = BagWriter(output, custom=custom)
+    try:
+        with writer:
+            yield writer
+    except BaseException:
+        shutil.rmtree(output)
+        raise
 
 
 def _scanned(file: Path) -> Scan:
