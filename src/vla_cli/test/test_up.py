@@ -31,7 +31,7 @@ def test_a_dry_run_prints_the_processes(file: str, capsys: pytest.CaptureFixture
 
 
 def test_the_arguments_of_a_file_are_shown(file: str, capsys: pytest.CaptureFixture) -> None:
-    assert up.main([file, 'tone:=low', '--show-args']) == 0
+    assert up.main([file, '--show-args']) == 0
     output = capsys.readouterr().out
     assert "word: what to say (default 'hello')" in output
     assert 'tone:  (required; one of low, high)' in output

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         inspecting = options.dry_run or options.show_args
         if not inspecting and not options.builtin and (ros2 := _ros_launch()):
             os.execv(ros2, [ros2, 'launch', str(path), *options.values])  # noqa: S606
-        plan = Plan(given, os.environ)
+        plan = Plan(given, os.environ, looking=options.show_args)
         plan.add(path)
         if unknown := given.keys() - plan.declared.keys():
             raise ConfigError(

@@ -86,6 +86,7 @@ class Plan:
     Args:
         configurations: launch arguments given, name to value.
         environment: environment to start from.
+        looking: only what is declared is asked for: a required argument may be missing.
 
     Attributes:
         processes: what is to be started, in the order of the file.
@@ -94,6 +95,7 @@ class Plan:
 
     configurations: Mapping[str, str]
     environment: Mapping[str, str]
+    looking: bool = False
     processes: list[Process] = field(default_factory=list)
     declared: dict[str, Argument] = field(default_factory=dict)
 
@@ -145,11 +147,13 @@ class Plan:
         description = element.attributes.get('description', '')
         self.declared.setdefault(name, Argument(name, default, description, choices))
         if name not in values:
-            if default is None:
+            if default is None and not self.looking:
                 raise ConfigError(
                     f'launch argument {name!r} has no default; expected {name}:=value'
                 )
-            values[name] = default
+            values[name] = default or ''
+            if default is None:
+                return
         if choices and values[name] not in choices:
             expected = ', '.join(choices)
             raise ConfigError(

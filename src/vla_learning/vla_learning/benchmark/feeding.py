@@ -228,7 +228,7 @@ def _run(way: Way, batches: int, learn: Callable[[Tensor], None] | None) -> np.n
 def _learner(config: ModelConfig) -> Callable[[Tensor], None]:
     torch.manual_seed(0)
     model = Policy(config).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     tokens = torch.randn(_BATCH, _WORDS, config.words)
     padding = torch.zeros(_BATCH, _WORDS, dtype=torch.bool)
     wanted = torch.zeros(_BATCH, config.horizon, config.axes)

@@ -115,8 +115,9 @@ class Trainer:
         self._judge = Objective(self.average, config.loss).to(accelerator.device)
         objective = Objective(self.model, config.loss)
         self._taught = [value for value in objective.parameters() if value.requires_grad]
+        # Fused: one pass over all weights; on a CPU the default makes ten over each by itself.
         optimizer = torch.optim.AdamW(
-            self._taught, lr=config.learning_rate, weight_decay=config.weight_decay
+            self._taught, config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self._objective, self._optimizer = accelerator.prepare(objective, optimizer)
         self._restore()
