@@ -45,6 +45,7 @@ def report(folder, reference, **changes):
     """A good report, but for the changes."""
     parity = Parity(
         files_sha256=folder_digest(folder),
+        settings_sha256=load_manifest(folder).settings_sha256,
         policy='onnx',
         variant='onnx_int8',
         reference=Reference('reference', sha256(reference / FILE_NAME), '../reference'),
@@ -66,6 +67,33 @@ def fast(tmp_path, reference):
     write(tmp_path / 'fast', content='int8', runtime=Runtime(2, 'bf16'))
     report(tmp_path / 'fast', reference)
     return tmp_path / 'fast'
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('threads: 2', 'threads: 64'),
+        ('precision: bf16', 'precision: f32'),
+        ('action_scale: [1.0,', 'action_scale: [2.0,'),
+        ('max_tokens: 64', 'max_tokens: 8'),
+    ],
+)
+def test_report_of_other_settings_is_refused(fast, old, new):
+    file = fast / FILE_NAME
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+    admitted = admit(fast)
+    assert 'contract, language or runtime are not those' in admitted.refused
+    assert admitted.manifest.spec.model_id == 'reference'
+
+
+def test_reference_drives_for_a_file_that_cannot_be_read(fast):
+    (fast / 'policy.onnx').unlink()
+    (fast / 'policy.onnx').symlink_to('nowhere')
+    admitted = admit(fast)
+    assert 'file policy.onnx: No such file' in admitted.refused
+    assert admitted.manifest.spec.model_id == 'reference'
 
 
 def test_good_one_drives(fast):

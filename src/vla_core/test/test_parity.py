@@ -24,6 +24,7 @@ AXIS = AxisError('m/s', mean=0.001, rms=0.002, max=0.01, deviation=0.2)
 TIMING = Timing('a processor', 2, 100, p50=0.002, reference_p50=0.004)
 GOOD = Parity(
     files_sha256='ab' * 32,
+    settings_sha256='ef' * 32,
     policy='onnx',
     variant='onnx_int8',
     reference=Reference('demo', 'cd' * 32, '../demo'),

@@ -18,7 +18,8 @@ from vla_core.types import PolicySpec
 
 #: Entry points that run what was exported from a trained network.
 EXPORTED = ('onnx', 'openvino')
-#: Largest difference between a trained network and its plain export.
+#: Largest difference between a trained network, its weights rounded to float16, and its plain
+#: export; what the rounding changes is limited where it is exported.
 EXPORT_BOUND = 1e-4
 
 
@@ -66,6 +67,11 @@ def check_parity(manifest: Manifest) -> Parity | None:
         return None
     parity = Parity.from_plain(report, f'{where}: parity')
     _check_files(parity.files_sha256, manifest.files_sha256, where)
+    if parity.settings_sha256 != manifest.settings_sha256:
+        raise CheckpointError(
+            f'{where}: contract, language or runtime are not those that the parity report is '
+            'about: expected them as they were compared; optimise it again'
+        )
     if parity.policy != manifest.policy:
         raise CheckpointError(
             f'{where}: the parity report is of policy {parity.policy}, this is one of '

@@ -6,6 +6,7 @@ Needs neither torch nor onnxruntime, so that a camera node can ask which picture
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,6 +115,7 @@ class Manifest:
         statistics: of the actions in the training data, by axis.
         files_sha256: SHA-256 over the hashes of all files, what a parity report is about.
         runtime: how it is run.
+        settings_sha256: SHA-256 over contract, language and runtime: the report is about them too.
     """
 
     folder: Path
@@ -126,12 +128,18 @@ class Manifest:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     files_sha256: str = ''
     runtime: Runtime = Runtime()
+    settings_sha256: str = ''
 
 
 def files_digest(files: Mapping[str, str]) -> str:
     """Sum up the hashes of all files: what `sha256sum * | sha256sum` prints in a flat folder."""
     lines = ''.join(f'{files[name]}  {name}\n' for name in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _settings_digest(data: Mapping[str, Any]) -> str:
+    settings = {key: data.get(key) for key in ('contract', 'language', 'runtime')}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -160,7 +168,7 @@ def load_manifest(folder: Path) -> Manifest:
 
     Raises:
         CheckpointError: if the folder or manifest is missing, has another schema version, unknown
-            or missing keys or wrong types, or a file is missing, altered or not listed.
+            or missing keys or wrong types, or a file is missing, unreadable, altered, unlisted.
     """
     path = folder / FILE_NAME
     try:
@@ -184,6 +192,7 @@ def load_manifest(folder: Path) -> Manifest:
         statistics=_typed(data.get('statistics', {}), dict, f'{where}: statistics'),
         files_sha256=files_digest(data['files']),
         runtime=_read_runtime(data, where),
+        settings_sha256=_settings_digest(data),
     )
 
 
@@ -295,7 +304,12 @@ def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
     for name, expected in files.items():
         if name not in there:
             raise CheckpointError(f'{where}: file {name} is missing: expected in {folder.name}')
-        found = sha256(folder / name)
+        try:
+            found = sha256(folder / name)
+        except OSError as error:
+            raise CheckpointError(
+                f'{where}: file {name}: {error.strerror}: expected one that can be read'
+            ) from error
         if found != expected:
             raise CheckpointError(f'{where}: SHA-256 of {name} is {found}: expected {expected}')
 

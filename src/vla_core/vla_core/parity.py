@@ -82,6 +82,7 @@ class Parity:
 
     Attributes:
         files_sha256: `Manifest.files_sha256` of the folder that was compared.
+        settings_sha256: `Manifest.settings_sha256` of it.
         policy: entry point that ran it.
         variant: how it was made.
         reference: what it was made of and compared with.
@@ -92,6 +93,7 @@ class Parity:
     """
 
     files_sha256: str
+    settings_sha256: str
     policy: str
     variant: str
     reference: Reference

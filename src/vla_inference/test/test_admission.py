@@ -45,6 +45,7 @@ def optimise(demo, tmp_path):
         write_manifest(folder, policy, spec, known.language, training={})
         parity = Parity(
             files_sha256=load_manifest(folder).files_sha256,
+            settings_sha256=load_manifest(folder).settings_sha256,
             policy=policy,
             variant='test',
             reference=Reference('demo', sha256(demo / FILE_NAME), str(demo)),

@@ -45,7 +45,7 @@ def open_checkpoint(folder: Path, device: str, report: Callable[[str, bool], Non
         return policy
     try:
         reason = slower(_timing(parity, policy, folder, device))
-    except CheckpointError as error:
+    except (CheckpointError, ConfigError) as error:
         # Nothing to compare with, and nothing to fall back to.
         report(f'{folder.name}: not timed against its reference: {error}', False)
         return policy

@@ -41,9 +41,9 @@ class OpenVinoGraph:
         }
         try:
             compiled = openvino.Core().compile_model(str(model), 'CPU', options)
+            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise CheckpointError(f'{model.parent.name}/{model.name}: {error}') from error
-        self._request = compiled.create_infer_request()
         self._inputs = {name for port in compiled.inputs for name in port.names}
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -75,4 +75,6 @@ def _openvino() -> Any:
         raise CheckpointError(
             f'policy openvino: {error.name} is not installed: run `make setup-optimise`'
         ) from error
+    except ImportError as error:
+        raise CheckpointError(f'policy openvino: it cannot be imported: {error}') from error
     return openvino

@@ -125,6 +125,14 @@ def test_a_policy_does_not_differ_from_itself():
     assert (found.low, found.value, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
+def test_rates_without_a_difference_leave_doubt_where_groups_are_few():
+    few, many = (mean(np.repeat(np.arange(n), 3), np.ones(3 * n), rate=True) for n in (2, 50))
+    found = difference(few, few)
+    assert (found.value, found.p) == (0.0, 1.0)
+    assert found.low == -found.high < -0.5
+    assert difference(many, many).high == 0.0
+
+
 def outcomes(both, only_first, only_second, neither):
     first = [True] * both + [True] * only_first + [False] * only_second + [False] * neither
     second = [True] * both + [False] * only_first + [True] * only_second + [False] * neither

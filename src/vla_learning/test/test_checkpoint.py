@@ -1,6 +1,7 @@
 """Checkpoints: what was saved comes back; what is half-written or altered does not."""
 
 from dataclasses import replace
+import math
 from pathlib import Path
 import subprocess
 import sys
@@ -258,6 +259,34 @@ def test_export_of_a_checkpoint_says_what_torch_says(folder, tmp_path):
         # The exported weights are rounded to float16.
         np.testing.assert_allclose(*actions, atol=1e-3)
         assert np.abs(actions[0]).max() > 0.01
+
+
+@pytest.mark.parametrize('part', ['language.intent.', 'action.'])
+def test_network_that_is_no_number_is_not_exported(tmp_path, part):
+    policy = make_compact()
+    broken = next(value for key, value in policy.named_parameters() if key.startswith(part))
+    with torch.no_grad():
+        broken.view(-1)[0] = math.nan
+    save(tmp_path / 'small', policy, spec_of(policy), TRAINING)
+    with pytest.raises(CheckpointError, match='nan'):
+        export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
+    assert not (tmp_path / 'onnx').exists()
+
+
+def test_export_never_replaces_what_it_is_made_of(folder):
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(ConfigError, match='is what is read'):
+        export.export_folder(folder, folder.parent / '.' / folder.name)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_weights_that_float16_cannot_hold_are_not_exported(tmp_path):
+    policy = make_compact()
+    with torch.no_grad():
+        policy.trunk[0].weight.mul_(1e6)
+    save(tmp_path / 'small', policy, spec_of(policy), TRAINING)
+    with pytest.raises(CheckpointError, match='weights in float16 change native actions'):
+        export.export_folder(tmp_path / 'small', tmp_path / 'onnx')
 
 
 def test_export_takes_the_envelope_along(tmp_path):

@@ -116,8 +116,15 @@ def test_only_shared_episodes_are_compared(tmp_path):
     first = evaluation(tmp_path / 'a', 0.02, reached=[1] * 30)
     second = evaluation(tmp_path / 'b', 0.02, reached=[1] * 20)
     assert run(tmp_path, first, second)[1]['figures']['closed loop, go_to']['groups'] == 20
-    alone = evaluation(tmp_path / 'c', 0.02)
-    assert 'closed loop, go_to' not in run(tmp_path, first, alone)[1]['figures']
+
+
+def test_one_that_did_not_drive_is_not_compared_with_one_that_did(tmp_path):
+    first = evaluation(tmp_path / 'a', 0.02, reached=[1] * 30)
+    alone = evaluation(tmp_path / 'b', 0.02)
+    for pair in ((first, alone), (alone, first)):
+        with pytest.raises(EvaluationError, match='only one of A and B drove'):
+            run(tmp_path, *pair)
+    assert 'closed loop, go_to' not in run(tmp_path, alone, alone)[1]['figures']
 
 
 def test_policies_are_evaluated_when_they_were_not_yet(tmp_path, monkeypatch):

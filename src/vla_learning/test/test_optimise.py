@@ -18,7 +18,7 @@ from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest, Runtime  # noqa: E402
 from vla_core.parity import RESOLUTION  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
-from vla_core.types import CameraSlot, Observation  # noqa: E402
+from vla_core.types import CameraSlot, Intent, Observation  # noqa: E402
 from vla_inference.encoder import open_session  # noqa: E402
 from vla_learning.bootstrap import Estimate  # noqa: E402
 from vla_learning.checkpoint import save  # noqa: E402
@@ -26,7 +26,12 @@ from vla_learning.model import ModelConfig, Policy  # noqa: E402
 from vla_learning.optimise import full_size, gemm, quantise, report, sampling  # noqa: E402
 from vla_learning.optimise.artefact import publish  # noqa: E402
 from vla_learning.optimise.command import candidates, Optimise, optimise  # noqa: E402
-from vla_learning.optimise.fidelity import actions, axis_errors, Behaviour  # noqa: E402
+from vla_learning.optimise.fidelity import (  # noqa: E402
+    Answers,
+    answers_of,
+    axis_errors,
+    Behaviour,
+)
 from vla_learning.optimise.full_size import fit  # noqa: E402
 from vla_learning.optimise.measuring import in_turns, MeasuringError, Process  # noqa: E402
 from vla_learning.optimise.probe import Probe  # noqa: E402
@@ -64,7 +69,7 @@ def subject(small):
 
 @pytest.fixture(scope='module')
 def expected(small, probe, tmp_path_factory):
-    return actions(find('eager').open(small, tmp_path_factory.mktemp('eager')), probe)
+    return answers_of(find('eager').open(small, tmp_path_factory.mktemp('eager')), probe).actions
 
 
 def errors(name, small, subject, probe, expected, folder):
@@ -74,9 +79,8 @@ def errors(name, small, subject, probe, expected, folder):
         pytest.skip(reason)
     folder.mkdir(exist_ok=True)
     variant.build(subject, Probe(probe.images[:8], probe.texts[:8], 'noise'), folder, 1)
-    return axis_errors(
-        expected, actions(variant.open(small, folder), probe), subject.manifest.spec
-    )
+    found = answers_of(variant.open(small, folder), probe).actions
+    return axis_errors(expected, found, subject.manifest.spec)
 
 
 @pytest.mark.parametrize('name', ['torchscript', 'onnx_fp32', 'openvino_fp32'])
@@ -90,7 +94,8 @@ def test_variant_of_less_precision_is_near_and_not_equal(
     name, small, subject, probe, expected, tmp_path
 ):
     found = errors(name, small, subject, probe, expected, tmp_path)
-    assert 0.0 < max(axis.rms for axis in found.values()) < 0.05
+    # A policy that always does the same is off by 1.
+    assert 0.0 < max(axis.rms / axis.deviation for axis in found.values()) < 0.3
 
 
 def test_int8_artefact_is_smaller_and_runs_as_a_robot_runs_it(small, subject, probe, tmp_path):
@@ -241,19 +246,87 @@ def test_refit_mends_a_last_layer_that_is_off(subject, probe, tmp_path):
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_one_camera_gives_frames_to_measure_and_others_to_calibrate(monkeypatch):
-    monkeypatch.setattr(sampling, 'CALIBRATION', 10)
+def test_refit_leaves_a_last_layer_alone_that_is_right(subject, probe, tmp_path):
+    find('onnx_fp32').build(subject, probe, tmp_path, 1)
+    file = tmp_path / 'policy.onnx'
+    model = onnx.load(file)
+    places = {one.name: one for one in model.graph.initializer}
+    # So large that some actions are at their end, as those of a trained network are.
+    loud = 60 * onnx.numpy_helper.to_array(places['policy.action.weight'])
+    places['policy.action.weight'].CopyFrom(
+        onnx.numpy_helper.from_array(loud, 'policy.action.weight')
+    )
+    onnx.save(model, file)
+    rows, _ = quantise._frames(subject, probe)
+
+    def found():
+        session = open_session(file)
+        return np.stack([session.run(['actions'], row)[0].ravel() for row in rows])
+
+    before = found()
+    assert (np.abs(before) > 0.9999).mean() > 0.01
+    quantise.refit(file, rows[:60], before[:60])
+    np.testing.assert_allclose(found()[60:], before[60:], atol=2e-3)
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_nothing_is_measured_on_that_calibrated_whatever_is_drawn(monkeypatch, seed):
+    monkeypatch.setattr(sampling, 'CALIBRATION', 3)
     data = Path(__file__).parent / 'data' / 'lerobot_image'
     spec = replace(native_spec('one'), cameras=(CameraSlot('front', 32, 32, 'stretch'),))
-    from vla_learning.data.formats import open_recording
+    _, calibrating = sampling.from_recordings(spec, data, 4, 0, None, '')
+    measured, again = sampling.from_recordings(spec, data, 8, seed, None, '')
+    assert [s.group for s in again.scenes] == [s.group for s in calibrating.scenes]
+    assert not {s.group for s in measured.scenes} & {s.group for s in calibrating.scenes}
 
-    frames = open_recording(data).frames
-    measured, calibrating = sampling.from_recordings(spec, data, frames - 10, 0, None, '')
-    assert (len(measured), len(calibrating)) == (frames - 10, 10)
-    seen = {image.tobytes() for image in measured.images}
-    assert not seen & {image.tobytes() for image in calibrating.images}
-    with pytest.raises(ConfigError, match=f'{frames} frames: expected {frames} to measure on'):
-        sampling.from_recordings(spec, data, frames, 0, None, '')
+
+def test_layouts_for_training_measure_nothing():
+    with pytest.raises(ConfigError, match='seed 0: expected at least 500000'):
+        sampling.from_simulator(native_spec('x'), 100, 0)
+
+
+def test_one_camera_gives_frames_to_measure_and_others_to_calibrate(monkeypatch):
+    monkeypatch.setattr(sampling, 'CALIBRATION', 3)
+    data = Path(__file__).parent / 'data' / 'lerobot_image'
+    spec = replace(native_spec('one'), cameras=(CameraSlot('front', 32, 32, 'stretch'),))
+    measured, calibrating = sampling.from_recordings(spec, data, 8, 0, None, '')
+    assert (len(measured), len(calibrating)) == (8, 3)
+    with pytest.raises(ConfigError, match='frames to measure on: expected 999'):
+        sampling.from_recordings(spec, data, 999, 0, None, '')
+    monkeypatch.setattr(sampling, 'CALIBRATION', 888)
+    with pytest.raises(ConfigError, match='frames to calibrate with: expected 888'):
+        sampling.from_recordings(spec, data, 8, 0, None, '')
+
+
+def answers(done=0, intent=Intent.GOAL):
+    said = np.arange(100) < done
+    return Answers(np.zeros((100, 1, 1)), said, {'go': intent})
+
+
+@pytest.mark.parametrize(
+    ('found', 'text'),
+    [
+        (answers(), ''),
+        (answers(2), ''),
+        (answers(3), 'done is decided otherwise on 3 of 100'),
+        (answers(intent=Intent.REFUSED), "'go' is taken for REFUSED: expected GOAL"),
+    ],
+)
+def test_other_decisions_are_named(found, text):
+    assert found.otherwise(answers()).startswith(text)
+    assert bool(found.otherwise(answers())) == bool(text)
+
+
+def test_what_is_read_is_never_written_over(small, tmp_path):
+    before = sorted(path.name for path in small.iterdir())
+    options = Optimise(small, export=tmp_path / '..' / tmp_path.name / 'x', out=tmp_path / 'out')
+    with pytest.raises(ConfigError, match='is what is read'):
+        optimise(replace(options, export=small / '.'))
+    (tmp_path / 'home').mkdir()
+    (tmp_path / 'home' / 'letter').write_text('dear')
+    with pytest.raises(ConfigError, match='no checkpoint'):
+        optimise(replace(options, export=tmp_path / 'home'))
+    assert sorted(path.name for path in small.iterdir()) == before
 
 
 def test_process_that_cannot_open_its_variant_says_why(probe, small, tmp_path):
@@ -281,7 +354,7 @@ def test_both_run_as_often_as_was_asked():
 def test_front_is_what_nothing_beats():
     def row(name, p50, rms):
         axes = {'x': {'rms': rms, 'deviation': 1.0}}
-        return {'variant': name, 'cached': {'p50': p50}, 'axes': axes}
+        return {'variant': name, 'cached': {'p50': p50, 'against': 4.0}, 'axes': axes}
 
     rows = [row('a', 4.0, 0.0), row('b', 2.0, 0.01), row('c', 3.0, 0.02), row('d', 1.0, 0.5)]
     assert report.front(rows) == ['a', 'b', 'd']
@@ -289,7 +362,7 @@ def test_front_is_what_nothing_beats():
 
 def test_what_lost_anything_is_no_candidate():
     def row(name, p50, excess=''):
-        return {'variant': name, 'cached': {'p50': p50}, 'excess': excess}
+        return {'variant': name, 'cached': {'p50': p50, 'against': 4.0}, 'excess': excess}
 
     rows = [
         *(row('eager', 4.0), row('torchscript', 0.5), row('onnx_fp32', 3.0)),
@@ -350,8 +423,15 @@ def test_published_one_is_admitted_and_an_altered_one_is_not(
     assert admitted.parity.reference.sha256 == load_manifest(small).spec.model_sha256
     assert (folder / admitted.parity.reference.path).resolve() == small.resolve()
     graph = folder / 'policy.onnx'
-    graph.write_bytes(graph.read_bytes()[:-1] + b'?')
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:-1] + b'?')
     assert admit(folder).manifest.spec.model_id == 'small'
+    graph.write_bytes(whole)
+    manifest = folder / 'manifest.yaml'
+    text = manifest.read_text()
+    assert text.count('threads: 1') == 1
+    manifest.write_text(text.replace('threads: 1', 'threads: 2'))
+    assert 'contract, language or runtime' in admit(folder).refused
 
 
 @pytest.mark.slow

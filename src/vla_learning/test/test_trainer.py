@@ -124,6 +124,25 @@ def test_signal_ends_the_run_between_two_steps(tmp_path, number):
     assert torch.equal(weights(resumed), weights(whole))
 
 
+def test_signal_while_the_last_step_before_a_pause_is_saved_is_not_forgotten(tmp_path):
+    trainer = Trainer(experiment(), Lamps(), tmp_path / 'parts')
+    save = trainer.save
+
+    def save_meanwhile():
+        os.kill(os.getpid(), signal.SIGINT)
+        save()
+
+    trainer.save = save_meanwhile
+    with pytest.raises(Interrupted, match='SIGINT at step 3 of 6: saved'):
+        trainer.run(3)
+    assert Trainer(experiment(), Lamps(), tmp_path / 'parts').step == 3
+
+
+def test_sixteen_bit_floats_of_gpus_are_refused_on_a_cpu(tmp_path):
+    with pytest.raises(ConfigError, match='precision fp16 on a CPU: expected bf16 or no'):
+        Trainer(experiment(precision='fp16', device='cpu'), Lamps(), tmp_path / 'run')
+
+
 def calm(**train):
     """An experiment in which pictures do not matter to each other: a batch may be cut."""
     plan = experiment(freeze_batch_norm=True, log_steps=1, **train)

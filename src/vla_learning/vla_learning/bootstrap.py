@@ -19,6 +19,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+#: Groups below which rates without a single difference are not yet known to be equal.
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ def difference(first: Measure, second: Measure, seed: int = 0) -> Difference:
         return first.of(both[others].sum(axis=-2)) - first.of(both[ones].sum(axis=-2))
 
     if np.array_equal(both[:groups], both[groups:]):
-        return Difference(value, value, value, groups, 1.0)
+        # That no group differs says little if there are few: then each counts as one trial.
+        half = proportion(0, groups)[1] if first.rate and groups < FEW else 0.0
+        return Difference(value, value - half, value + half, groups, 1.0)
     low, high = _bootstrap(lambda rows: between(rows, rows + groups), groups, seed)
     ones = np.arange(groups)
     test = stats.permutation_test(

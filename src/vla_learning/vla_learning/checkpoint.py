@@ -58,11 +58,29 @@ class Loaded(NamedTuple):
     manifest: Manifest
 
 
+def replaceable(folder: Path, source: Path) -> None:
+    """Make sure that a folder may be written, and that it is not what it will be made of.
+
+    Raises:
+        ConfigError: if it is, or if it holds something that is no checkpoint.
+    """
+    if folder.resolve() == source.resolve():
+        raise ConfigError(f'{folder} is what is read: expected another folder to write')
+    # What is there gets deleted: nobody's home may be taken for a checkpoint.
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not (folder / FILE_NAME).is_file():
+        raise ConfigError(
+            f'{folder.name} is there and no checkpoint: expected a new or empty folder, or an '
+            'earlier checkpoint'
+        )
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give an empty draft that takes the place of `folder` when the block ends well.
 
-    If it does not, or the process dies in it, `folder` is as it was.
+    If it does not, or the process dies in it, `folder` is as it was; if it dies between the two
+    renames at the end, the next call puts it back.
 
     Raises:
         ConfigError: if there is something that is no checkpoint.
@@ -72,13 +90,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     previous = folder.with_name(f'.{folder.name}.previous')
     if previous.exists() and not folder.exists():
         previous.rename(folder)
-    # What is there gets deleted: nobody's home may be taken for a checkpoint.
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not empty and not (folder / FILE_NAME).is_file():
-        raise ConfigError(
-            f'{folder.name} is there and no checkpoint: expected a new or empty folder, or an '
-            'earlier checkpoint'
-        )
+    replaceable(folder, draft)
     for leftover in (draft, previous):
         shutil.rmtree(leftover, ignore_errors=True)
     draft.mkdir(parents=True)

@@ -201,6 +201,11 @@ def _closed_loop(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
         for content in (first, second)
     ]
     figures = {}
+    if bool(outcomes[0]) != bool(outcomes[1]):
+        raise EvaluationError(
+            'only one of A and B drove episodes: expected both or neither: evaluate both with the '
+            'same --episodes'
+        )
     shared = sorted(set(outcomes[0]) & set(outcomes[1]))
     for category in dict.fromkeys(key[0] for key in shared):
         keys = [key for key in shared if key[0] == category]

@@ -51,11 +51,12 @@ def export_folder(native: Path, folder: Path) -> dict[str, float]:
     Raises:
         CheckpointError: if the checkpoint is damaged, or a difference is too large; `folder` is
             not touched.
-        ConfigError: if `folder` holds something that is no checkpoint.
+        ConfigError: if `folder` holds something that is no checkpoint, or is `native` itself.
     """
-    from vla_learning.checkpoint import load, load_mean
+    from vla_learning.checkpoint import load, load_mean, replaceable
     from vla_learning.onnx_graphs import write_onnx
 
+    replaceable(folder, native)
     policy, manifest = load(native)
     training = {**manifest.training, 'native_sha256': manifest.spec.model_sha256}
     return write_onnx(

@@ -24,6 +24,7 @@ from vla_core.machine import describe
 from vla_core.types import PolicySpec
 from vla_learning import grounding, metrics
 from vla_learning.answers import Answers
+from vla_learning.answers import FILE_NAME as ANSWERS_NAME
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.bootstrap import estimate, Measure, proportion
 from vla_learning.drives import Drive, drive_all, tasks
@@ -37,6 +38,7 @@ from vla_learning.report.tables import show
 FILE_NAME = 'evaluation.json'
 REPORT_NAME = 'report.html'
 ATTENTION_NAME = 'attention.npz'
+_OURS = {FILE_NAME, REPORT_NAME, ATTENTION_NAME, ANSWERS_NAME}
 #: Layouts below are trained on, those above are for choosing, from JUDGING on for releases.
 CHOOSING, JUDGING = 500_000, 1_000_000
 #: Pictures of each layout.
@@ -191,7 +193,9 @@ def _check(options: Evaluate) -> None:
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(parent, os.W_OK):
         raise ConfigError(f'out {out}: {parent} cannot be written to: expected a folder that can')
-    if out.is_dir() and any(out.iterdir()) and not (out / FILE_NAME).is_file():
+    # An interrupted evaluation leaves some of its files, but for the one that comes last.
+    foreign = {path.name for path in out.iterdir()} - _OURS if out.is_dir() else set()
+    if foreign and not (out / FILE_NAME).is_file():
         raise ConfigError(
             f'out {out} holds something else: expected a new or empty folder, or that of an '
             'earlier evaluation'

@@ -161,7 +161,10 @@ def training_step(paths: list[Path], model: ModelConfig, batches: int) -> Row:
     )
     against = _against(ours, theirs)
     against['seed_way with 2 workers'] = _against(ours, helped)['seed_way']
-    notes = {'network': f'compact in bfloat16, {torch.get_num_threads()} threads'}
+    notes = {
+        'network': f'compact in bfloat16, {torch.get_num_threads()} threads',
+        'workers': 'ours 1, seed way 0',
+    }
     return Row(
         'training_step',
         'ms',

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 import os
 from pathlib import Path
 import shutil
 import tempfile
 
-import numpy as np
-
 from vla_core import machine
 from vla_core.manifest import load_manifest, write_parity
 from vla_core.parity import AxisError, Parity, Reference, Timing
 from vla_learning.asking import open_policy
-from vla_learning.optimise.fidelity import actions, axis_errors
+from vla_learning.optimise.fidelity import Answers, answers_of, axis_errors
 from vla_learning.optimise.measuring import cached_in_turns, Process
 from vla_learning.optimise.probe import Probe
 
@@ -33,6 +32,7 @@ def judge(built: Path, reference: Path, variant: str, probe: Probe, frames: int)
     origin, manifest = load_manifest(reference), load_manifest(built)
     return Parity(
         files_sha256=manifest.files_sha256,
+        settings_sha256=manifest.settings_sha256,
         policy=manifest.policy,
         variant=variant,
         reference=Reference(origin.spec.model_id, origin.spec.model_sha256, str(reference)),
@@ -60,23 +60,24 @@ def publish(built: Path, folder: Path, parity: Parity) -> None:
 
 def differences(folder: Path, reference: Path, probe: Probe) -> Mapping[str, AxisError]:
     """Compare two checkpoints as robots open them, on all frames."""
-    found = []
-    for one in (reference, folder):
-        policy = open_policy(str(one), 'cpu')
-        found.append(actions(policy, probe))
-        policy.close()
-    return axis_errors(np.asarray(found[0]), found[1], load_manifest(folder).spec)
+    expected, found = asked(reference, probe), asked(folder, probe)
+    return axis_errors(expected.actions, found.actions, load_manifest(folder).spec)
+
+
+def asked(folder: Path, probe: Probe) -> Answers:
+    """Ask a checkpoint, as a robot opens it, about all frames."""
+    with closing(open_policy(str(folder), 'cpu')) as policy:
+        return answers_of(policy, probe)
 
 
 def time_here(folder: Path, reference: Path, probe: Probe, frames: int) -> Timing:
     """Time two checkpoints in turns on this machine."""
-    threads = load_manifest(folder).runtime.threads
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / 'probe.npz'
         probe.save(file)
         with (
-            Process.of_checkpoint(folder, file, threads) as one,
-            Process.of_checkpoint(reference, file, threads) as other,
+            Process.of_checkpoint(folder, file) as one,
+            Process.of_checkpoint(reference, file) as other,
         ):
             latency = cached_in_turns(one, other, frames)
     return Timing(*machine.kind(), latency.frames, latency.p50, latency.against)

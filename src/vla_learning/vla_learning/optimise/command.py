@@ -8,12 +8,15 @@ import os
 from pathlib import Path
 import sys
 import tempfile
-from typing import Annotated, Any
+from typing import Annotated, Any, TYPE_CHECKING
 
 import tyro
 
 from vla_core.errors import ConfigError, VlaError
 from vla_core.parity import FEWEST_FRAMES, FEWEST_TIMED, LARGEST_RMS, LARGEST_SINGLE
+
+if TYPE_CHECKING:
+    from vla_learning.optimise.variants import Variant
 
 _WIDTH = 130
 
@@ -26,7 +29,7 @@ class Optimise:
         checkpoint: folder of the trainer, or an exported one of the compact scale.
         target: cpu, cuda or edge (one thread).
         export: folder for the winner; empty: beside the checkpoint, with the target in its name.
-        out: folder for optimise.json, pareto.svg and what the variants built.
+        out: folder for optimise.json and pareto.svg.
         only: variants to try; none: all of the target.
         data: recordings to compare on and to calibrate with; without it the simulator.
         fps: frames per second of recordings that do not say it.
@@ -96,16 +99,16 @@ def optimise(options: Optimise) -> dict[str, Any]:
     bench = _Bench(options, subject, probe, calibration, threads)
     rows = list(bench.rows(variants))
     flops, speed = gemm.frame_flops(subject.policy), gemm.throughput(threads)
-    for row in rows:
-        if 'missing' not in row:
-            row['limit'] = _limit(row, flops, speed)
+    for variant, row in zip(variants, rows, strict=True):
+        # A pruned network has less work, and what a GPU can do is not measured.
+        if 'missing' not in row and variant.device == 'cpu' and variant.name != 'pruned':
+            row['limit'] = _limit(variant, row, flops, speed)
     content: dict[str, Any] = {
         'model_id': spec.model_id,
         'model_sha256': spec.model_sha256,
         'target': options.target,
         'threads': threads,
         'source': probe.source,
-        'frames_timed': options.timed,
         'machine': describe(),
         'gemm': speed,
         'flops': flops,
@@ -113,9 +116,12 @@ def optimise(options: Optimise) -> dict[str, Any]:
         'limits': {'rms': LARGEST_RMS, 'single': LARGEST_SINGLE},
         'rows': rows,
         'winner': None,
+        'no_winner': 'the export was not reached',
     }
     content['shown_axes'] = _moving(rows[0])
     content['front'] = report.front([row for row in rows if 'missing' not in row])
+    # Written before, so that whatever happens to the export, the measurements are kept.
+    report.write(options.out, content)
     content |= bench.export(rows)
     report.write(options.out, content)
     return content
@@ -143,13 +149,13 @@ class _Bench:
         """
         import torch
 
-        from vla_learning.optimise.fidelity import actions
+        from vla_learning.optimise.fidelity import answers_of
         from vla_learning.optimise.measuring import Process
 
         torch.set_num_threads(self._threads)
         base = variants[0]
         folder = self._build(base)
-        expected = actions(base.open(self._options.checkpoint, folder), self._probe)
+        expected = answers_of(base.open(self._options.checkpoint, folder), self._probe)
         with Process(*self._place(base, folder)) as running:
             for variant in variants:
                 reason = variant.available()
@@ -159,10 +165,10 @@ class _Bench:
                     row = self._row(variant, running, expected)
                     print(_summary(row), flush=True)
                     yield row
-                except (VlaError, RuntimeError) as error:
+                except Exception as error:  # a toolchain may raise whatever it likes
                     if variant is base:
                         raise
-                    text = str(error).splitlines()[0]
+                    text = next(iter(str(error).splitlines()), type(error).__name__)
                     print(f'{variant.name}: {text}')
                     yield {'variant': variant.name, 'text': variant.text, 'missing': text}
 
@@ -197,7 +203,7 @@ class _Bench:
 
     def _row(self, variant: Any, base: Any, expected: Any) -> dict[str, Any]:
         from vla_core.parity import Parity, Reference
-        from vla_learning.optimise.fidelity import actions, axis_errors, behaviour
+        from vla_learning.optimise.fidelity import answers_of, axis_errors, behaviour
         from vla_learning.optimise.measuring import in_turns, Process
         from vla_learning.optimise.profile import profile
         from vla_learning.optimise.runner_process import CACHED, PADDED, UNCACHED
@@ -225,17 +231,17 @@ class _Bench:
                 'size': _size(folder) or _size(options.checkpoint),
             }
         policy = variant.open(options.checkpoint, folder)
-        found = expected if variant.name == BASE else actions(policy, self._probe)
-        axes = axis_errors(expected, found, spec)
+        found = answers_of(policy, self._probe)
+        axes = axis_errors(expected.actions, found.actions, spec)
         episodes = 0 if options.data is not None or misfit(spec) else options.episodes
         done = behaviour(policy, self._probe, options.seed, episodes)
         policy.close()
         # The first one is what all others are compared with.
         self._behaviour = self._behaviour or done
         parity = Parity(
-            *('', '', variant.name, Reference('', '', ''), '', len(self._probe)), axes=axes
+            *('', '', '', variant.name, Reference('', '', ''), '', len(self._probe)), axes=axes
         )
-        excess = parity.excess() or done.loss(self._behaviour)
+        excess = parity.excess() or found.otherwise(expected) or done.loss(self._behaviour)
         return row | {
             'axes': {name: asdict(axis) for name, axis in axes.items()},
             'grounding': asdict(done.score),
@@ -248,14 +254,17 @@ class _Bench:
 
 def candidates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name the variants that a robot can run and that lost nothing, the fastest first."""
+    from vla_learning.optimise.report import relative
     from vla_learning.optimise.variants import find
 
     fit = [row for row in rows if row.get('excess') == '' and find(row['variant']).policy]
-    return [row['variant'] for row in sorted(fit, key=lambda row: row['cached']['p50'])]
+    return [row['variant'] for row in sorted(fit, key=relative)]
 
 
 def _check(options: Optimise) -> int:
     """Refuse options before anything long is done; returns the number of threads."""
+    from vla_learning.checkpoint import replaceable
+
     for name, least in (
         *(
             ('frames', FEWEST_FRAMES),
@@ -267,16 +276,18 @@ def _check(options: Optimise) -> int:
     ):
         if getattr(options, name) < least:
             raise ConfigError(f'{name} {getattr(options, name)}: expected >= {least}')
+    replaceable(options.export or _beside(options), options.checkpoint)
     cores = len(os.sched_getaffinity(0))
     if options.threads > cores:
         raise ConfigError(f'threads {options.threads}: expected at most {cores}, the cores here')
     return options.threads or (1 if options.target == 'edge' else cores)
 
 
-def _limit(row: Mapping[str, Any], flops: int, speed: Mapping[str, float]) -> dict[str, Any]:
+def _limit(
+    variant: Variant, row: Mapping[str, Any], flops: int, speed: Mapping[str, float]
+) -> dict[str, Any]:
     """Compare what a variant computes per second with matrix products of its type."""
-    name = row['variant']
-    kind = 'int8' if 'int8' in name else 'bf16' if 'bf16' in name else 'fp32'
+    kind = 'int8' if variant.int8 else {'f32': 'fp32'}.get(variant.precision, variant.precision)
     reached = flops / row['cached']['p50']
     return {
         'type': kind,

@@ -13,13 +13,16 @@ import numpy as np
 
 from vla_core.parity import AxisError, RESOLUTION
 from vla_core.policy import Policy
-from vla_core.types import PolicySpec
+from vla_core.types import Intent, PolicySpec
 from vla_learning import grounding
 from vla_learning.asking import ask_all, Listener
 from vla_learning.bootstrap import Estimate, estimate, proportion
 from vla_learning.drives import drive, tasks
 from vla_learning.optimise.probe import Probe
 
+#: Share of the frames on which "done" may be decided otherwise: it is a threshold, and frames at
+#: rest in front of the object lie on both sides of it.
+_DECISIONS = 0.02
 #: Pictures of the probe with all their questions, for the grounding score.
 _SCENES = 40
 
@@ -58,15 +61,51 @@ class Behaviour:
         return ''
 
 
-def actions(policy: Policy, probe: Probe) -> np.ndarray:
-    """Return what a policy does, float64 [N, H, D] in SI units."""
+@dataclass(frozen=True)
+class Answers:
+    """What a policy says to all frames of a probe.
+
+    Attributes:
+        actions: float64 [N, H, D] in SI units.
+        done: bool [N], whether it says that the instruction is fulfilled.
+        intents: text -> what kind of sentence it is taken for.
+    """
+
+    actions: np.ndarray
+    done: np.ndarray
+    intents: Mapping[str, Intent]
+
+    def otherwise(self, reference: Answers) -> str:
+        """Say what is decided otherwise than by the reference; empty if next to nothing is."""
+        for text, intent in reference.intents.items():
+            if self.intents[text] is not intent:
+                return (
+                    f'{text!r} is taken for {self.intents[text].name}: expected {intent.name}, '
+                    'as by the reference'
+                )
+        changed = int((self.done != reference.done).sum())
+        if changed > _DECISIONS * len(self.done):
+            return (
+                f'done is decided otherwise on {changed} of {len(self.done)} frames: expected at '
+                f'most {100 * _DECISIONS:g} %'
+            )
+        return ''
+
+
+def answers_of(policy: Policy, probe: Probe) -> Answers:
+    """Ask a policy about all frames of a probe."""
     slot = policy.spec.cameras[0].name
     languages = {text: policy.encode(text) for text in dict.fromkeys(probe.texts)}
     found = [
-        policy.infer(probe.observation(number, slot), languages[probe.text(number)]).actions
+        policy.infer(probe.observation(number, slot), languages[probe.text(number)])
         for number in range(len(probe))
     ]
-    return policy.spec.to_si(np.clip(np.stack(found), -1.0, 1.0))
+    actions = np.clip(np.stack([one.actions for one in found]), -1.0, 1.0)
+    return Answers(
+        policy.spec.to_si(actions),
+        np.array([one.done > 0.5 for one in found]),
+        {text: language.intent for text, language in languages.items()},
+    )
 
 
 def axis_errors(

@@ -97,6 +97,8 @@ def make(options: FullSize) -> float:
     batches = [one.batch(step) for one in sources for step in range(one.samples // _BATCH)]
     # A camera that was not plugged in recorded one colour.
     batches = [batch for batch in batches if batch.image.min() < batch.image.max()]
+    if not batches:
+        raise ConfigError(f'{options.data.name}: expected at least {_BATCH} frames of a camera')
     _calm(policy)
     _settle(policy, batches[:: max(1, len(batches) // 4)])
     hidden, actions, valid = _hidden(policy, batches)

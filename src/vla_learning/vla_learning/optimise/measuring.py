@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 import subprocess
 import sys
+import tempfile
 from typing import Any, Self
 
 import numpy as np
@@ -59,27 +60,37 @@ class Process:
     ) -> None:
         """Start it.
 
+        Args:
+            name: of the variant, or CHECKPOINT.
+            checkpoint: what it was made of.
+            folder: of what it was built.
+            probe: file of frames.
+            threads: of one inference; 0: as many as a robot would use.
+
         Raises:
             MeasuringError: if the variant cannot be opened.
         """
         self._name = name
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
+        limit = {'OMP_NUM_THREADS': str(threads)} if threads else {}
         command = [sys.executable, '-m', _MODULE, name]
         command += [str(checkpoint), str(folder), str(probe), str(threads)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            # A pipe that nobody reads would stop a talkative library.
+            stderr=self._errors,
             text=True,
-            env=os.environ | _ENVIRONMENT | {'OMP_NUM_THREADS': str(threads)},
+            env=os.environ | _ENVIRONMENT | limit,
         )
         opened = self._answer()
         self.load, self.rss, self.peak = float(opened['load']), int(opened['rss']), 0
 
     @classmethod
-    def of_checkpoint(cls, folder: Path, probe: Path, threads: int) -> Self:
+    def of_checkpoint(cls, folder: Path, probe: Path) -> Self:
         """Start a checkpoint as a robot opens it."""
-        return cls(CHECKPOINT, folder, folder, probe, threads)
+        return cls(CHECKPOINT, folder, folder, probe, 0)
 
     def run(self, mode: str, count: int) -> list[float]:
         """Run frames; returns seconds.
@@ -103,13 +114,16 @@ class Process:
     def __exit__(self, *_: object) -> None:
         # The end of its input ends it.
         self._process.communicate()
+        self._errors.close()
 
     def _answer(self) -> Mapping[str, Any]:
         assert self._process.stdout is not None  # noqa: S101 (a pipe was asked for)
         line = self._process.stdout.readline()
         if not line:
-            _, errors = self._process.communicate()
-            last = (errors.strip().splitlines() or [f'status {self._process.returncode}'])[-1]
+            self._process.communicate()
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors='replace').strip().splitlines()
+            last = (said or [f'status {self._process.returncode}'])[-1]
             raise MeasuringError(f'{self._name}: {last}')
         content: Mapping[str, Any] = json.loads(line)
         if 'error' in content:

@@ -78,7 +78,10 @@ def refit(file: Path, rows: Sequence[Mapping[str, np.ndarray]], actions: np.ndar
     model.graph.output.pop()
     places = {one.name: one for one in model.graph.initializer}
     weight, bias = (numpy_helper.to_array(places[name]) for name in names)
-    wanted = np.arctanh(actions.clip(-_LARGEST, _LARGEST)) - (hidden @ weight.T + bias)
+    # Beyond its reach an action is as good as ±1: what goes on there is nothing to mend.
+    reach = np.arctanh(_LARGEST)
+    given = (hidden @ weight.T + bias).clip(-reach, reach)
+    wanted = np.arctanh(actions.clip(-_LARGEST, _LARGEST)) - given
     for name, old, more in zip(names, (weight, bias), ridge(hidden, wanted, _RIDGE), strict=True):
         places[name].CopyFrom(numpy_helper.from_array((old + more).astype(np.float32), name))
     onnx.save(model, file)

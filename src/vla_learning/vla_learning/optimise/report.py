@@ -26,9 +26,15 @@ def worst_share(row: Mapping[str, Any]) -> float:
     return max(axis['rms'] / axis['deviation'] for axis in row['axes'].values())
 
 
+def relative(row: Mapping[str, Any]) -> float:
+    """Return a row's latency in those of the base in the same turns: minutes differ, turns not."""
+    cached = row['cached']
+    return float(cached['p50'] / cached['against'])
+
+
 def front(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name the variants that no other one beats in both latency and error."""
-    points = [(row['cached']['p50'], worst_share(row), row['variant']) for row in rows]
+    points = [(relative(row), worst_share(row), row['variant']) for row in rows]
     return [
         name
         for latency, error, name in points
@@ -40,11 +46,11 @@ def front(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def latencies(content: Mapping[str, Any]) -> Table:
     """One row per variant and way of hearing."""
-    machine = content['machine']
+    machine, timed = content['machine'], content['rows'][0]['cached']['frames']
     table = Table(
         title=f'{content["model_id"]} on {machine["processor"]}, {content["threads"]} threads, '
         f'load {machine["load_average"]}',
-        caption=f'× eager: in the same turns; n = {content["frames_timed"]} frames of each',
+        caption=f'× eager: in the same turns; n = {timed} frames of each',
     )
     table.add_column('variant')
     table.add_column('instruction')
@@ -152,14 +158,12 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
     panel = figure.subplots()
     best = front(rows)
     for row in rows:
-        x, y = 1e3 * row['cached']['p50'], max(worst_share(row), _FLOOR)
+        x, y = relative(row), max(worst_share(row), _FLOOR)
         colour = '#0b7285' if row['variant'] in best else '#9aa5b1'
         panel.plot(x, y, 'o', color=colour)
         panel.annotate(row['variant'], (x, y), (5, 3), textcoords='offset points', fontsize=8)
     edge = sorted(
-        (1e3 * row['cached']['p50'], max(worst_share(row), _FLOOR))
-        for row in rows
-        if row['variant'] in best
+        (relative(row), max(worst_share(row), _FLOOR)) for row in rows if row['variant'] in best
     )
     panel.plot(*zip(*edge, strict=True), color='#0b7285', linewidth=1)
     panel.axhline(LARGEST_RMS, color='#e8590c', linewidth=1)
@@ -168,7 +172,7 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
     )
     panel.set_xscale('log')
     panel.set_yscale('log')
-    panel.set_xlabel('ms per frame, p50, instruction cached')
+    panel.set_xlabel('time of a frame in those of eager, p50, instruction cached')
     panel.set_ylabel('rms error / deviation, worst axis')
     panel.spines[['top', 'right']].set_visible(False)
     return figure

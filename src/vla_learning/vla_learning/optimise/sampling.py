@@ -16,11 +16,15 @@ from vla_learning.optimise.probe import Probe
 from vla_learning.questions import recorded, Scene, simulated
 
 if TYPE_CHECKING:
-    from vla_learning.data.source import Recorded
+    from vla_learning.data.source import Recorded, Split
 
 #: Layouts of the simulator that calibrate are those for training; those that measure are not.
 _CALIBRATING = 0
+_MEASURING = 500_000
 _PER_LAYOUT = 4
+#: Share of the episodes of recordings that calibrate, and seed of that choice. Fixed, so that
+#: nobody measures later on what calibrated, whatever else he draws.
+_KEPT_APART, _SPLIT = 0.25, 0
 #: Frames from which the ranges of int8 are taken.
 CALIBRATION = 100
 
@@ -38,8 +42,11 @@ def from_simulator(spec: PolicySpec, frames: int, seed: int) -> tuple[Probe, Pro
     """Take frames from layouts never trained on; returns what measures and what calibrates.
 
     Raises:
+        ConfigError: if the seed is of layouts for training.
         EvaluationError: if the policy cannot drive the simulated robot.
     """
+    if seed < _MEASURING:
+        raise ConfigError(f'seed {seed}: expected at least {_MEASURING}: below, layouts train')
 
     def scenes(first: int, count: int) -> list[Scene]:
         layouts = -(-count // _PER_LAYOUT)
@@ -52,48 +59,76 @@ def from_simulator(spec: PolicySpec, frames: int, seed: int) -> tuple[Probe, Pro
 def from_recordings(
     spec: PolicySpec, data: Path, frames: int, seed: int, fps: float | None, camera: str
 ) -> tuple[Probe, Probe]:
-    """Take frames of recordings; returns what measures and, of other frames, what calibrates.
+    """Take frames of recordings; returns what measures and, of other episodes, what calibrates.
 
     Raises:
         ConfigError: if there are too few frames for both.
         DataError: if the recordings cannot be read.
     """
+    text = f'{frames} frames of {data.name}'
+    measured = _draw(spec, data, camera, fps, 'train', frames, seed)
+    calibrating = _draw(spec, data, camera, fps, 'validation', CALIBRATION, _SPLIT)
+    return _probe(measured, text), _probe(calibrating, text)
+
+
+def _draw(
+    spec: PolicySpec,
+    data: Path,
+    camera: str,
+    fps: float | None,
+    split: Split,
+    wanted: int,
+    seed: int,
+) -> list[Scene]:
+    """Draw frames of one side of the split, of all cameras.
+
+    Raises:
+        ConfigError: if there are too few.
+    """
     from vla_learning.data.source import RecordedSource, View
 
     scenes = [
         scene
-        for recording in cameras(data, camera, fps, seed)
+        for recording in cameras(data, camera, fps, _SPLIT, _KEPT_APART)
         for scene in recorded(
-            *(spec, RecordedSource(recording, View.of(spec), 1, 'all')),
-            *(frames + CALIBRATION, seed),
+            spec, RecordedSource(recording, View.of(spec), 1, split), wanted, seed
         )
         # A camera that was not plugged in recorded one colour.
         if scene.image.min() < scene.image.max()
     ]
-    if len(scenes) < frames + CALIBRATION:
+    if len(scenes) < wanted:
+        use = 'calibrate with' if split == 'validation' else 'measure on'
         raise ConfigError(
-            f'{data.name}: {len(scenes)} frames: expected {frames} to measure on and '
-            f'{CALIBRATION} others to calibrate with; or fewer (--frames)'
+            f'{data.name}: {len(scenes)} frames to {use}: expected {wanted}; a quarter of the '
+            'episodes calibrates, the others measure (--frames)'
         )
     order = np.random.default_rng(seed).permutation(len(scenes))
-    shuffled = [scenes[number] for number in order]
-    text = f'{frames} frames of {data.name}'
-    return _probe(shuffled[:frames], text), _probe(shuffled[frames:], text)
+    return [scenes[number] for number in order[:wanted]]
 
 
-def cameras(data: Path, camera: str, fps: float | None, seed: int) -> list[Recorded]:
-    """Return a data set as one camera sees it, or as each does if none is named."""
+def cameras(
+    data: Path, camera: str, fps: float | None, seed: int, kept_apart: float = 0.0
+) -> list[Recorded]:
+    """Return a data set as one camera sees it, or as each does if none is named.
+
+    Args:
+        data: file or folder.
+        camera: its name; empty: all.
+        fps: frames per second, where the data set does not say.
+        seed: of the split.
+        kept_apart: share of the episodes on its side `validation`.
+    """
     # Needs torch, which a machine that verifies in the simulator may lack.
     from vla_learning.data.formats import open_recording
     from vla_learning.data.source import Recorded
 
-    first = Recorded(data, camera, fps, validation_share=0.0, seed=seed, cache=False)
+    first = Recorded(data, camera, fps, validation_share=kept_apart, seed=seed, cache=False)
     names = [camera] if camera else open_recording(data, fps=fps).cameras
     return [replace(first, camera=name) for name in names]
 
 
 def _probe(scenes: Sequence[Scene], source: str) -> Probe:
-    """Say one of the instructions that fit to each picture."""
+    """Say one instruction to each picture, in turns one that fits and others."""
     texts = []
     for number, scene in enumerate(scenes):
         said = [q.text for q in scene.questions if q.kind is Kind.INSTRUCTION]

@@ -70,7 +70,8 @@ def verify(options: Verify) -> tuple[Parity, list[str]]:
         ConfigError: if it is none that was optimised, or an option is out of range.
         CheckpointError: if it is damaged, its report is refused, or its reference is not sound.
     """
-    from vla_learning.optimise.artefact import differences, time_here
+    from vla_learning.optimise.artefact import asked, time_here
+    from vla_learning.optimise.fidelity import axis_errors
     from vla_learning.optimise.sampling import take
 
     for name, least in (('frames', FEWEST_FRAMES), ('timed', FEWEST_TIMED), ('seed', 0)):
@@ -91,9 +92,11 @@ def verify(options: Verify) -> tuple[Parity, list[str]]:
         *(manifest.spec, options.data, options.frames, options.seed, options.fps),
         options.camera,
     )
-    axes = differences(options.folder, reference.folder, probe)
+    expected, here = asked(reference.folder, probe), asked(options.folder, probe)
+    axes = axis_errors(expected.actions, here.actions, manifest.spec)
     timing = time_here(options.folder, reference.folder, probe, options.timed)
     found = replace(parity, axes=axes, frames=len(probe), source=probe.source)
     found = found.timed(timing)
-    problems += [text for text in (found.excess(), slower(timing)) if text]
+    excesses = (found.excess(), here.otherwise(expected), slower(timing))
+    problems += [text for text in excesses if text]
     return found, problems

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 import signal
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
@@ -70,8 +70,8 @@ class Trainer:
         validated: latest result of the validation.
 
     Raises:
-        ConfigError: if the folder holds another experiment or other data, or the batch cannot be
-            shared out.
+        ConfigError: if the folder holds another experiment or other data, the batch cannot be
+            shared out, or the precision is not for this device.
         CheckpointError: if the folder's state cannot be read.
     """
 
@@ -161,6 +161,8 @@ class Trainer:
                     continue
                 self.save()
                 saved_at = time.monotonic()
+            if interruption.signal and self.step < self.end:
+                self._interrupted(interruption.signal)
 
     def save(self) -> None:
         """Write the state from which a run goes on."""
@@ -195,13 +197,15 @@ class Trainer:
         if agreed[-1]:
             self.save()
             self.publish(LAST)
-            number = interruption.signal or signal.SIGTERM
-            raise Interrupted(
-                f'{signal.Signals(number).name} at step {self.step} of {self.end}: saved in '
-                f'{self.folder}; the same command goes on from there',
-                number,
-            )
+            self._interrupted(interruption.signal or signal.SIGTERM)
         return agreed[:-1]
+
+    def _interrupted(self, number: int) -> NoReturn:
+        raise Interrupted(
+            f'{signal.Signals(number).name} at step {self.step} of {self.end}: saved in '
+            f'{self.folder}; the same command goes on from there',
+            number,
+        )
 
     def _train_step(self, pieces: list[Batch], counts: Tensor) -> Tensor:
         """Take one optimiser step; returns the weighted losses [terms] of the whole batch."""
@@ -326,6 +330,8 @@ def on_cpu(config: TrainConfig) -> bool:
 
 
 def _accelerate(config: TrainConfig) -> Accelerator:
+    if config.precision == 'fp16' and on_cpu(config):
+        raise ConfigError('precision fp16 on a CPU: expected bf16 or no; fp16 is for GPUs')
     # accelerate has one state for the whole program, in which only one precision is possible.
     if (
         AcceleratorState._shared_state.get('_mixed_precision', config.precision)
