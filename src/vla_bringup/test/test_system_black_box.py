@@ -129,7 +129,9 @@ class World:
 
     def _drive(self) -> None:
         command = Twist()
-        command.linear.x, command.angular.z = 0.4, 0.3
+        # Whoever was stopped must let go before he drives on.
+        if self.decision.state in (State.STOPPED, State.MANUAL):
+            command.linear.x, command.angular.z = 0.4, 0.3
         self._person.publish(command)
 
 

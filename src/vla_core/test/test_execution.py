@@ -220,6 +220,17 @@ def test_ensemble_forgets_chunks_that_are_over_and_other_instructions():
     assert rows[-1, 0] == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize('back', [S, 5 * S, 400 * S])
+def test_ensemble_forgets_what_was_seen_before_the_clock_went_back(back):
+    made = execution(overlap='temporal_ensemble')
+    for number in range(5):
+        at = 1000 * S + number * STEP_NS
+        made.follow(made.velocities(constant(0.3)), at, at)
+    at = 1000 * S - back
+    rows = made.follow(made.velocities(constant(0.0)), at, at)[1]
+    assert rows[-1, 0] == pytest.approx(0.0)
+
+
 @pytest.mark.parametrize('overlap', ['latest', 'temporal_ensemble'])
 def test_noise_of_the_policy_is_smoothed(overlap):
     """Commands jerk less than those of the first actions alone, limited as the gate does."""

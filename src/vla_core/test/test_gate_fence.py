@@ -177,6 +177,17 @@ def test_pose_that_is_not_finite_is_no_odom(make_ground, pose):
     assert ground.world.now - start == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize('changes', [{'at': 3600.0}, {'velocity': (math.nan,) * 6}, {'at': -0.4}])
+def test_odom_that_is_not_taken_moves_no_fence(make_ground, changes):
+    ground = make_ground(pose=(2.5, 0.0, 0.0), velocity=(0.0, 0.0))
+    ground.until(State.STOPPED)
+    assert Cause.BREACHED in ground.go(1.0).causes
+    for _ in range(50):
+        at = ground.world.now + 0.02 + changes.get('at', 0.0)
+        other = Odom(changes.get('velocity', ZERO), at, (0.0, 0.0, 0.0), ground.frame_id)
+        assert Cause.BREACHED in ground.step(other).causes
+
+
 def test_pose_in_another_frame_is_no_odom(make_ground):
     ground = make_ground(velocity=(0.1, 0.0)).armed()
     ground.frame_id = 'map'

@@ -8,6 +8,7 @@ import pytest
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.limits import ZERO
 from vla_core.gate.messages import (
+    Beat,
     Command,
     Estop,
     EventKind,
@@ -111,8 +112,76 @@ def test_robot_without_odom_is_a_warning(make_world):
     assert any(warning.startswith('odom: none') for warning in result.warnings)
 
 
-def test_required_estop_is_no_warning(make_world):
-    assert not any('estop' in text for text in make_world(estop_required=True).step().warnings)
+def test_required_estop_is_no_warning_once_it_was_heard(make_world):
+    world = make_world(estop_required=True)
+    assert any('estop has said nothing yet' in text for text in world.step().warnings)
+    assert not any('estop' in text for text in world.step(Estop(False, 'plain')).warnings)
+
+
+def test_second_estop_publisher_is_a_warning(make_world):
+    world = make_world(estop_required=True, estop_publishers=2)
+    assert any('estop has 2 publishers' in text for text in world.step().warnings)
+
+
+def test_camera_that_cannot_say_that_it_is_frozen_is_a_warning(world):
+    assert any('no heartbeat of a camera' in text for text in world.step().warnings)
+    world.extra_beats = lambda now: [Beat('camera', now, slot='front')]
+    assert not any('camera' in text for text in world.step().warnings)
+
+
+def test_policy_of_an_earlier_run_is_told(driving):
+    assert not any('earlier run' in text for text in driving.step().warnings)
+    driving.run -= 5
+    assert any('earlier run' in text for text in driving.go(0.1).warnings)
+
+
+STICK = (0.4, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def push(world, seconds, request=None):
+    """Hold the stick; returns the states of every step."""
+    states = []
+    for _ in range(round(seconds / 0.02)):
+        states.append(world.step(Human(STICK, world.now + 0.02), request=request).state)
+        request = None
+    return states
+
+
+def test_stick_that_is_held_does_not_start_a_robot_that_was_reset(driving):
+    driving.step(request=Request.TRIGGER_ESTOP)
+    push(driving, 3.0)
+    states = push(driving, 2.0, Request.RESET)
+    assert set(states) == {State.STOPPED}
+    assert any('cmd_vel_human is held' in text for text in driving.results[-1].warnings)
+    driving.step(Human(ZERO, driving.now + 0.02))
+    assert not any('cmd_vel_human is held' in text for text in driving.results[-1].warnings)
+    assert push(driving, 0.1)[-1] is State.MANUAL
+
+
+def test_disarming_stops_a_stuck_stick_for_good(driving):
+    assert push(driving, 1.0)[-1] is State.MANUAL
+    states = push(driving, 5.0, Request.DISARM)
+    assert states[0] is State.CONTROLLED_STOP
+    assert states[-1] is State.STOPPED
+    assert State.MANUAL not in states
+
+
+def test_stick_that_is_held_at_the_start_moves_nothing(world):
+    assert set(push(world, 6.0)) == {State.INIT, State.STOPPED}
+
+
+def test_person_who_let_go_drives_on_as_soon_as_the_robot_stands(driving):
+    push(driving, 1.0)
+    driving.until(State.CONTROLLED_STOP)
+    states = push(driving, 3.0)
+    assert states[-1] is State.MANUAL
+    assert State.STOPPED in states
+
+
+@pytest.mark.parametrize('first', ['latched', 'plain'])
+def test_press_counts_whose_release_comes_in_the_same_step(driving, first):
+    result = driving.step(Estop(True, first), Estop(False, first))
+    assert (result.state, result.published) == (State.ESTOP, ZERO)
 
 
 def test_nothing_is_ready_in_the_step_that_stops(driving):

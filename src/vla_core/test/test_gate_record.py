@@ -32,7 +32,11 @@ from vla_core.player import ROUNDING
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS, Representation, Status
 
 QUARTER = 0.25
-WARNINGS = ('estop: none in the robot file', 'no heartbeat of a monitor')
+WARNINGS = (
+    'estop: none in the robot file',
+    'no heartbeat of a monitor',
+    'no heartbeat of a camera: a frozen picture would not be noticed',
+)
 VELOCITY = (0.3, 0.0, 0.0, 0.0, 0.0, 0.2)
 
 

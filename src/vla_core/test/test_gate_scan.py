@@ -78,7 +78,8 @@ def test_negative_increment_turns_right():
         (math.inf, None),
         (math.nan, None),
         (0.0, None),
-        (0.11, None),
+        (0.11, CLOSEST),
+        (1e-6, CLOSEST),
         (-1.0, None),
         (3.1, None),
         (8.1, None),
@@ -91,7 +92,7 @@ def test_what_one_ray_means(value, expected):
     assert found == ([] if expected is None else [pytest.approx(expected)])
 
 
-@pytest.mark.parametrize('value', [math.nan, 0.0, 0.05, -2.0])
+@pytest.mark.parametrize('value', [math.nan, 0.0, -2.0])
 @pytest.mark.parametrize(('share', 'refused'), [(0.5, False), (0.51, True), (1.0, True)])
 def test_blind_scanner_is_refused(value, share, refused):
     rays = _with(dict.fromkeys(range(round(share * COUNT)), value))
@@ -99,6 +100,18 @@ def test_blind_scanner_is_refused(value, share, refused):
         with pytest.raises(ObservationError, match='max_invalid'):
             measure(rays, CONFIG, REACH)
     else:
+        measure(rays, CONFIG, REACH)
+
+
+def test_scanner_that_measures_nothing_in_the_stop_zone_is_refused():
+    measure(_rays(), CONFIG, REACH, CLOSEST + 0.01)
+    with pytest.raises(ObservationError, match=r'range_min 0\.12.*where the stop zone ends'):
+        measure(_rays(), CONFIG, REACH, CLOSEST)
+
+
+def test_two_rays_do_not_cover_a_turn():
+    rays = Rays(CONFIG.frame_id, -1.1, 1.1, 2.2, CLOSEST, 8.0, np.array([5.0, 5.0]))
+    with pytest.raises(ObservationError, match=r'covers 2\.20 rad'):
         measure(rays, CONFIG, REACH)
 
 

@@ -9,6 +9,7 @@ from vla_core.gate.causes import Cause, State
 from vla_core.gate.config import Timing
 from vla_core.gate.limits import ZERO
 from vla_core.gate.messages import Beat, Human, Inputs, Odom, Request, Stop, StopLevel
+from vla_core.gate.signals import MOST_BEATS
 
 MARGIN = 0.002
 JUST = [pytest.param(-MARGIN, False, id='below'), pytest.param(MARGIN, True, id='above')]
@@ -121,9 +122,18 @@ def test_odom_that_is_not_finite_is_no_odom(driving, bad):
 
 def test_odom_counts_its_stamp_age(driving):
     driving.odom_on = False
-    driving.step(Odom(driving.published, driving.now - 0.45))
-    result = driving.go(0.08)
-    assert Cause.ODOM_LOST in result.causes
+    driving.go(0.4)
+    result = driving.step(Odom(driving.published, driving.now - 0.38))
+    assert Cause.ODOM_LOST not in result.causes
+    assert Cause.ODOM_LOST in driving.go(0.12).causes
+
+
+def test_odom_that_was_overtaken_is_no_news(driving):
+    driving.odom_on = False
+    newest = driving.now
+    result = driving.step(Odom((0.0,) * 6, newest - 0.2))
+    assert result.odom_age == pytest.approx(driving.now - newest)
+    assert result.counts['errors'] == driving.results[-2].counts['errors']
 
 
 @pytest.mark.parametrize(('ahead', 'accepted'), [(0.048, True), (0.052, False)])
@@ -164,6 +174,33 @@ def test_robot_that_starts_from_rest_has_half_a_second_of_one_picture(
     world.odom = (0.1, 0.0, 0.0, 0.0, 0.0, 0.0)
     result = world.go(moved_for)
     assert (Cause.CAMERA_FROZEN in result.causes) is frozen
+
+
+@pytest.mark.parametrize('speeds', [[0.3] * 23 + [0.0], [0.05, 0.03, 0.04, 0.015]])
+def test_slow_samples_among_others_do_not_hide_a_frozen_camera(make_world, speeds):
+    world = make_world(velocity=(0.0, 0.0)).armed()
+    world.extra_beats = lambda now: [Beat('camera', now, 'front', unchanged_age=60.0)]
+    for speed in speeds * (200 // len(speeds)):
+        world.odom = (speed, 0.0, 0.0, 0.0, 0.0, 0.0)
+        if Cause.CAMERA_FROZEN in world.step().causes:
+            return
+    raise AssertionError('never frozen')
+
+
+def test_robot_that_mostly_stands_is_not_moving(make_world):
+    world = make_world(velocity=(0.0, 0.0)).armed()
+    world.extra_beats = lambda now: [Beat('camera', now, 'front', unchanged_age=60.0)]
+    for speed in [0.05, 0.05, 0.0, 0.0, 0.0] * 60:
+        world.odom = (speed, 0.0, 0.0, 0.0, 0.0, 0.0)
+        assert Cause.CAMERA_FROZEN not in world.step().causes
+
+
+def test_heartbeats_of_ever_new_nodes_are_not_kept(driving):
+    for number in range(100):
+        driving.step(Beat(f'node{number}', driving.now), Beat('camera', driving.now, f's{number}'))
+    assert len(driving.gate._hearing.signals._beats) == MOST_BEATS
+    assert driving.results[-1].state is State.ACTIVE
+    assert driving.results[-1].counts['errors'] > 0
 
 
 def test_frozen_camera_without_odom_is_judged_by_the_command(make_world):

@@ -201,6 +201,39 @@ def test_breach_needs_its_points(make_walls, points, breached):
     assert (walls.step().state is State.ESTOP) is breached
 
 
+def test_what_is_too_little_for_a_breach_does_not_free_the_robot_by_coming_nearer(make_walls):
+    walls = make_walls(min_points=3, approach=1.0).armed()
+    few = [(0.31, 0.01), (0.31, -0.01)]
+    walls.points += few
+    assert walls.go(0.5).published[0] == pytest.approx(0.3)
+    walls.points += [(0.31, 0.0)]
+    assert walls.go(0.5).published[0] < 0.05
+    walls.points = [BEHIND, *few, (0.25, 0.0)]
+    assert walls.go(0.5).published[0] < 0.05
+
+
+def test_approach_counts_what_is_in_the_box_as_at_its_side():
+    approach = Approach(STOP, 1.0, Limits((1.0,) * 6, (1.0,) * 6, (1.0,) * 6))
+    approach.take(np.array([(0.25, 0.0)]), 0.0)
+    assert approach.scale((0.3, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0) < 0.001
+    assert approach.scale((-0.3, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0) == 1.0
+    assert approach.scale((0.0, 0.3, 0.0, 0.0, 0.0, 0.0), 0.0) == 1.0
+
+
+def test_smallest_of_all_speeds_is_no_error():
+    approach = Approach(STOP, 0.3, Limits((1.0,) * 6, (1.0,) * 6, (1.0,) * 6))
+    approach.take(np.array([(1.0, 0.0)]), 0.0)
+    assert approach.scale((5e-324, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0) == 1.0
+
+
+def test_way_out_leads_no_deeper_into_the_side_that_is_nearest():
+    zone = Zone(Box(1.0, 1.0, 0.3, 0.3), 1)
+    zone.take(np.array([(0.5, 0.29)]))
+    assert zone.escape((-0.06, 0.08, 0.0, 0.0, 0.0, 0.0)) == ZERO
+    for velocity in ((-0.06, -0.08), (-0.06, 0.0)):
+        assert zone.escape((*velocity, 0.0, 0.0, 0.0, 0.0))[:2] == velocity
+
+
 def test_slow_zone_slows_at_once_and_recovers_late(make_walls):
     walls = make_walls(slow=SLOW).armed()
     walls.points.append((0.7, 0.0))

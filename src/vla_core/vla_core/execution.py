@@ -163,6 +163,9 @@ class Execution:
             self._older.clear()
             self._older.appendleft((stamp_ns, target))
         else:
+            # What was seen later than now was seen before the clock went back.
+            while self._older and self._older[0][0] > stamp_ns:
+                self._older.popleft()
             self._older.appendleft((stamp_ns, newest))
             weights = np.zeros((len(newest), 1))
             target[:] = 0.0

@@ -38,10 +38,13 @@ DECISION = _profile(50)
 HEARTBEAT = _profile(5)
 #: Velocities: the newest only, never replayed after a stall.
 VELOCITY = _profile(1)
-#: E-stop, first subscription: a latched button that was pressed before the gate started.
-ESTOP_LATCHED = _profile(1, latched=True)
-#: E-stop, second subscription: any other publisher, best effort ones too.
-ESTOP_PLAIN = _profile(1, reliable=False)
+#: E-stop, first subscription: a latched button that was pressed before the gate started. None of
+#: the three may forget a press for the release, or the other button, that comes at once after it.
+ESTOP_LATCHED = _profile(10, latched=True)
+#: E-stop, second subscription: default publishers, of which no word may be lost.
+ESTOP_RELIABLE = _profile(10)
+#: E-stop, third subscription: best effort ones.
+ESTOP_PLAIN = _profile(10, reliable=False)
 #: Stop requests: none may be lost.
 REQUEST = _profile(10)
 #: Health summary.

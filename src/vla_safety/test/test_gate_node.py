@@ -3,7 +3,7 @@
 import math
 import time
 
-from geometry_msgs.msg import Twist
+from geometry_msgs.msg import Twist, TwistStamped
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, String
@@ -13,6 +13,7 @@ from vla_core.gate.causes import Cause, State
 from vla_core.gate.messages import EventKind, StopLevel
 from vla_interfaces.msg import Cause as CauseMsg
 from vla_interfaces.msg import Heartbeat, Instruction, SafetyEvent, SafetyState, StopRequest
+from vla_ros.conversion import to_time
 
 ACTIVE = SafetyState.STATE_ACTIVE
 STOPPED = SafetyState.STATE_STOPPED
@@ -217,6 +218,40 @@ def test_person_drives_an_unarmed_robot(rig):
     rig.node.create_timer(0.1, lambda: joystick.publish(wish))
     rig.until(lambda: rig.speed.linear.x < -0.19, 'backwards')
     assert rig.state() == SafetyState.STATE_MANUAL
+
+
+@pytest.mark.parametrize(
+    ('age', 'moves'), [(None, True), (0.0, True), (0.7, False), (-0.2, False)]
+)
+def test_stamped_wish_is_as_old_as_it_says(make_rig, age, moves):
+    rig = make_rig({'enable_stamped_cmd_vel_human': True})
+    joystick = rig.node.create_publisher(TwistStamped, 'cmd_vel_human', 1)
+    rig.until_state(STOPPED)
+
+    def wish():
+        msg = TwistStamped()
+        msg.twist.linear.x = -0.2
+        if age is not None:
+            now = rig.node.get_clock().now().nanoseconds
+            msg.header.stamp = to_time(now - round(age * 1e9))
+        joystick.publish(msg)
+
+    rig.node.create_timer(0.1, wish)
+    if moves:
+        rig.until(lambda: rig.speed.linear.x < -0.19, 'backwards')
+    else:
+        heard = len(rig.heard['cmd_vel'])
+        rig.until(lambda: len(rig.heard['cmd_vel']) > heard + 50, 'a second of commands')
+        assert rig.speed == Twist()
+
+
+def test_bouncing_button_stops(rig):
+    button = rig.node.create_publisher(Bool, 'safety/estop', 10)
+    rig.until(lambda: button.get_subscription_count() >= 2, 'the gate')
+    rig.drive()
+    for pressed in (True, False, False):
+        button.publish(Bool(data=pressed))
+    rig.until_state(ESTOP)
 
 
 def test_exception_in_a_callback_latches_and_the_node_lives(rig, monkeypatch):

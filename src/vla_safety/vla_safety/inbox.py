@@ -13,7 +13,7 @@ from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Bool, String
 
 from vla_core.errors import ActionRejected, ObservationError
-from vla_core.gate.config import GateConfig
+from vla_core.gate.config import GateConfig, STAMP_AHEAD
 from vla_core.gate.messages import (
     Beat,
     Chunk,
@@ -29,7 +29,7 @@ from vla_core.gate.messages import (
     StopLevel,
 )
 from vla_core.gate.scan import measure, Rays
-from vla_core.gate.zones import reach
+from vla_core.gate.zones import nearest, reach
 from vla_core.robot import RobotConfig
 from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction, StopRequest
 from vla_ros import qos
@@ -70,7 +70,7 @@ class Inbox:
         self._clock = clock
         self._deliver = deliver
         self._scanner = robot.scan
-        self._reach = reach(robot)
+        self._reach, self._nearest = reach(robot), nearest(robot)
         human = TwistStamped if config.enable_stamped_cmd_vel_human else Twist
         chunk = qos.chunk(clock.lockstep, robot.max_observation_age)
         wanted = [
@@ -79,9 +79,11 @@ class Inbox:
             (Instruction, 'vla/instruction', self._record, qos.INSTRUCTION),
             (String, 'command', self._command, qos.COMMAND),
             (human, 'cmd_vel_human', self._human, qos.VELOCITY),
-            # A default publisher does not match the first, a pressed button's last word only it.
-            (Bool, 'safety/estop', self._estop_latched, qos.ESTOP_LATCHED),
-            (Bool, 'safety/estop', self._estop_plain, qos.ESTOP_PLAIN),
+            # Only the first hears the last word of a latched button that was pressed before; it
+            # does not match a default publisher, nor the second a best effort one.
+            (Bool, 'safety/estop', self._estop('latched'), qos.ESTOP_LATCHED),
+            (Bool, 'safety/estop', self._estop('reliable'), qos.ESTOP_RELIABLE),
+            (Bool, 'safety/estop', self._estop('plain'), qos.ESTOP_PLAIN),
             (StopRequest, 'safety/request', self._stop, qos.REQUEST),
         ]
         if robot.odom_required:
@@ -129,8 +131,17 @@ class Inbox:
         self._deliver(Command(msg.data, info['source_timestamp']), Urgency.SOON)
 
     def _human(self, msg: Twist | TwistStamped) -> None:
-        twist = msg.twist if isinstance(msg, TwistStamped) else msg
-        self._deliver(Human(twist_from_msg(twist), self._clock.now()), Urgency.NEXT)
+        now = at = self._clock.now()
+        if isinstance(msg, TwistStamped):
+            # What a stalled link kept back is as old as it says; no stamp says nothing.
+            stamp, msg = msg.header.stamp, msg.twist
+            if to_ns(stamp):
+                at = self._at(stamp)
+        if at > now + STAMP_AHEAD:
+            text = f'stamp {at - now:.3f} s ahead: expected at most {STAMP_AHEAD}'
+            self._deliver(Rejected('human', text), Urgency.SOON)
+            return
+        self._deliver(Human(twist_from_msg(msg), min(at, now)), Urgency.NEXT)
 
     def _odom(self, msg: Odometry) -> None:
         odom = Odom(
@@ -152,20 +163,17 @@ class Inbox:
             np.asarray(msg.ranges, dtype=np.float32),
         )
         try:
-            points, signature = measure(rays, self._scanner, self._reach)
+            points, signature = measure(rays, self._scanner, self._reach, self._nearest)
         except ObservationError as error:
             self._deliver(Rejected('scan', str(error)), Urgency.SOON)
             return
         self._deliver(Scan(points, self._at(msg.header.stamp), signature), Urgency.SOON)
 
-    def _estop_latched(self, msg: Bool) -> None:
-        self._estop(msg.data, 'latched')
+    def _estop(self, subscription: str) -> Callable[[Bool], None]:
+        def hear(msg: Bool) -> None:
+            self._deliver(Estop(msg.data, subscription), Urgency.NOW if msg.data else Urgency.NEXT)
 
-    def _estop_plain(self, msg: Bool) -> None:
-        self._estop(msg.data, 'plain')
-
-    def _estop(self, pressed: bool, subscription: str) -> None:
-        self._deliver(Estop(pressed, subscription), Urgency.NOW if pressed else Urgency.NEXT)
+        return hear
 
     def _stop(self, msg: StopRequest) -> None:
         known = msg.level in tuple(StopLevel)

@@ -48,6 +48,8 @@ class Gate:
         # When all was green (STOPPED) or clear (ESTOP) for the last time; inf: it is not.
         self._good_since = math.inf
         self._holds: deque[float] = deque()
+        # A person must let go first: what is held while the robot is stopped does not start it.
+        self._let_go = False
         self._warnings: tuple[str, ...] = ()
         # What slows or blocks at present, and was reported.
         self._slowed_by = Cause.NONE
@@ -161,7 +163,7 @@ class Gate:
             initialised=self._state is State.INIT and not blockers,
             arm=not blockers and (request is Request.ARM or self._self_arm),
             reset=not blockers and request is Request.RESET,
-            human=signals.human_moves(now),
+            human=self._wants_to_drive(now),
             ramped=now - self._since >= ARMING_SPAN,
             at_rest=not any(self._drive.published) and signals.still(now),
             holds_left=HOLD_BUDGET - len(self._holds),
@@ -170,7 +172,18 @@ class Gate:
         if state is not self._state:
             self._enter(state, cause, now)
 
+    def _wants_to_drive(self, now: float) -> bool:
+        """Say whether a person moves the robot, and does so anew where it was stopped."""
+        moves = self._hearing.signals.human_moves(now)
+        if self._state in (State.INIT, State.ESTOP):
+            self._let_go = not moves
+        elif not moves:
+            self._let_go = True
+        return moves and (self._let_go or self._state is not State.STOPPED)
+
     def _enter(self, state: State, cause: Cause, now: float) -> None:
+        if state is State.CONTROLLED_STOP:
+            self._let_go = not self._hearing.signals.human_moves(now)
         if state is State.ARMING:
             # Whoever arms has decided that the robot may follow what is obeyed at present.
             self._hearing.stream.stop.end()
@@ -279,6 +292,9 @@ class Gate:
 
     def _warn(self, wall: float) -> None:
         warnings = self._hearing.warnings(wall)
+        held = self._hearing.signals.human_moves(self._now) and not self._let_go
+        if held and self._state is State.STOPPED:
+            warnings = (*warnings, 'cmd_vel_human is held: expected zeros or silence first')
         for warning in warnings:
             if warning not in self._warnings:
                 self._event(EventKind.WARNING, warning)

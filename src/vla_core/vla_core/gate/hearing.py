@@ -4,7 +4,13 @@ import math
 
 from vla_core.errors import VlaError
 from vla_core.gate.causes import ARMED, Cause, Severity, severity, State
-from vla_core.gate.config import ERROR_SPAN, ERRORS_TO_LATCH, STOP_LIMIT, Timing
+from vla_core.gate.config import (
+    ERROR_SPAN,
+    ERRORS_TO_LATCH,
+    MONITOR_TIMEOUT,
+    STOP_LIMIT,
+    Timing,
+)
 from vla_core.gate.debounce import Debounce
 from vla_core.gate.limits import Limits
 from vla_core.gate.messages import (
@@ -53,6 +59,7 @@ class Hearing:
         self.events: list[Event] = []
         self.errors_total = 0
         self.chunks_rejected = 0
+        self._older_run_at = -math.inf
         # In a row, each by what it would have moved the robot with: a joystick that rests at zero
         # must not wipe out the errors of the policy.
         self._in_row = {'chunk': 0, 'human': 0}
@@ -70,8 +77,11 @@ class Hearing:
             case Beat() | Chunk() | Record():
                 self._from_policy(message, state, now)
             case Odom():
-                self.around.odom(message)
-                self.signals.odom(message, now)
+                # Both look before either takes anything: half of it is worse than nothing.
+                self.signals.check_odom(message, now)
+                if not self.signals.is_overtaken(message):
+                    self.around.odom(message)
+                    self.signals.odom(message, now)
             case Scan():
                 self.around.scan(message, now)
             case Human():
@@ -81,6 +91,9 @@ class Hearing:
                 self.stream.hear_command(message)
             case Estop():
                 self.signals.estop(message)
+                # A press counts although its release may be in the same step.
+                if message.pressed:
+                    self.signals.raise_momentary(Cause.ESTOP_INPUT, now)
             case Stop():
                 cause = _REQUESTED[message.level]
                 self.signals.raise_momentary(cause, now)
@@ -104,6 +117,8 @@ class Hearing:
                 self._meet(message.policy_run, state, now)
                 if message.policy_run == self.stream.run:
                     self.signals.beat(message)
+                else:
+                    self._older_run_at = message.at
             case Beat():
                 self.signals.beat(message)
 
@@ -261,8 +276,22 @@ class Hearing:
         warnings = []
         if not self.robot.estop_required:
             warnings.append('estop: none in the robot file')
+        elif self.signals.estop_publishers > 1:
+            warnings.append(
+                f'safety/estop has {self.signals.estop_publishers} publishers: expected one, for '
+                'a release by one hides that another is pressed'
+            )
+        elif not self.signals.estop_heard:
+            warnings.append('safety/estop has said nothing yet: whether it is pressed is unknown')
         if not self.robot.odom_required:
             warnings.append('odom: none in the robot file: stillness is assumed from zeros sent')
         if self.signals.monitor_absent(wall):
             warnings.append('no heartbeat of a monitor')
+        if self.signals.camera_absent(wall):
+            warnings.append('no heartbeat of a camera: a frozen picture would not be noticed')
+        if wall - self._older_run_at < MONITOR_TIMEOUT:
+            warnings.append(
+                'a policy of an earlier run is heard and not obeyed: restart the gate if it is '
+                'the right one (its clock went back)'
+            )
         return tuple(warnings)

@@ -9,6 +9,8 @@ from vla_core.errors import ObservationError
 from vla_core.surroundings import ScanConfig
 
 MOST_RAYS = 10_000
+#: rad by which a scan may fall short of the field of view, two rays at most: drivers differ.
+SLACK = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +26,7 @@ class Rays:
     ranges: np.ndarray
 
 
-def _check(rays: Rays, config: ScanConfig, reach: float) -> None:
+def _check(rays: Rays, config: ScanConfig, reach: float, nearest: float) -> None:
     count = len(rays.ranges)
     if rays.frame_id != config.frame_id:
         raise ObservationError(
@@ -48,9 +50,14 @@ def _check(rays: Rays, config: ScanConfig, reach: float) -> None:
             f'scan of {count} rays every {rays.angle_increment:g} rad from {rays.angle_min:g}: '
             f'expected the last at angle_max {rays.angle_max:g}, and no more than a turn'
         )
-    if not span + 2.0 * step >= config.field_of_view:
+    if not span + min(2.0 * step, SLACK) >= config.field_of_view:
         raise ObservationError(
             f'scan covers {span:.2f} rad: expected field_of_view {config.field_of_view:.2f}'
+        )
+    if not rays.range_min < nearest:
+        raise ObservationError(
+            f'scan with range_min {rays.range_min:g}: expected less than {nearest:.2f} m, where '
+            'the stop zone ends'
         )
     if not (0.0 <= rays.range_min < math.inf and reach <= rays.range_max < math.inf):
         raise ObservationError(
@@ -59,17 +66,21 @@ def _check(rays: Rays, config: ScanConfig, reach: float) -> None:
         )
 
 
-def measure(rays: Rays, config: ScanConfig, reach: float) -> tuple[np.ndarray, int]:
+def measure(
+    rays: Rays, config: ScanConfig, reach: float, nearest: float = math.inf
+) -> tuple[np.ndarray, int]:
     """Turn a scan into points of the base's frame.
 
-    -Inf is "too close to be measured" and a point at range_min, +Inf and anything beyond range_max
-    is "nothing there" (https://www.ros.org/reps/rep-0117.html). NaN and what is below range_min,
-    the 0 of some drivers too, say nothing about their direction.
+    -Inf is "too close to be measured", +Inf and anything beyond range_max is "nothing there"
+    (https://www.ros.org/reps/rep-0117.html). A number between 0 and range_min is not to be trusted
+    as a distance, but something is near: like -Inf it is a point at range_min. NaN, and the 0 of
+    some drivers, say nothing about their direction.
 
     Args:
         rays: the scan.
         config: the scanner.
         reach: m from the scanner, beyond which nothing matters.
+        nearest: m from the scanner to the nearest side of the stop zone.
 
     Returns:
         Points within reach, float64 [N, 2] m, and a number that changes with what was measured;
@@ -79,15 +90,15 @@ def measure(rays: Rays, config: ScanConfig, reach: float) -> tuple[np.ndarray, i
         ObservationError: if the scan is not the scanner's, contradicts itself, does not reach or
             cover what it must, or is blind.
     """
-    _check(rays, config, reach)
+    _check(rays, config, reach, nearest)
     ranges = np.asarray(rays.ranges, dtype=np.float64)
-    close = np.isneginf(ranges)
+    close = np.isneginf(ranges) | ((ranges > 0.0) & (ranges < rays.range_min))
     # Written so that NaN is invalid.
     invalid = ~((ranges >= rays.range_min) | close)
     share = float(np.count_nonzero(invalid)) / len(ranges)
     if not share <= config.max_invalid:
         raise ObservationError(
-            f'scan: {share:.2f} of the rays are NaN or below range_min {rays.range_min:g} m: '
+            f'scan: {share:.2f} of the rays are NaN or not above 0: '
             f'expected at most max_invalid {config.max_invalid:g}'
         )
     ranges = np.where(close, rays.range_min, ranges)

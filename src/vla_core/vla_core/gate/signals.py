@@ -24,6 +24,10 @@ from vla_core.gate.limits import Vector, ZERO
 from vla_core.gate.messages import Beat, Estop, Human, Inputs, Odom
 from vla_core.robot import RobotConfig
 
+#: Nodes whose heartbeats matter here, and how many of them are remembered.
+_HEARD = ('policy', 'camera', 'monitor')
+MOST_BEATS = 32
+
 
 def is_moving(velocity: Vector) -> bool:
     """Say whether a finite velocity is at or above the stillness threshold."""
@@ -41,12 +45,14 @@ class Signals:
         self._first_wall = math.nan
         self._momentary: dict[Cause, float] = {}
         self._estop: dict[str, bool] = {}
+        self.estop_publishers = 0
         self._estop_seen = -math.inf
         self.writers = 0
         self._sole_since = math.inf
         self._odom_at = -math.inf
         self._odom_invalid = False
-        self._moving_since: float | None = None
+        # Whether it moves, since when that is so, and for how long it had moved until then.
+        self._motion = (False, -math.inf, 0.0)
         self._slow_since = math.inf
         self._human: Vector = ZERO
         self._human_at = -math.inf
@@ -62,6 +68,7 @@ class Signals:
         """
         if math.isnan(self._first_wall):
             self._first_wall = inputs.wall
+        self.estop_publishers = inputs.estop_publishers
         if inputs.estop_publishers > 0:
             self._estop_seen = now
         self.writers = inputs.writers
@@ -73,10 +80,8 @@ class Signals:
             self._take_motion(is_moving(published), any(published), now)
 
     def _take_motion(self, moving: bool, restless: bool, now: float) -> None:
-        if not moving:
-            self._moving_since = None
-        elif self._moving_since is None:
-            self._moving_since = now
+        if moving is not self._motion[0]:
+            self._motion = (moving, now, self.moving_span(now))
         if restless:
             self._slow_since = math.inf
         elif self._slow_since == math.inf:
@@ -86,7 +91,7 @@ class Signals:
         """Hear a heartbeat.
 
         Raises:
-            ObservationError: if an age in it is not finite and >= 0.
+            ObservationError: if an age in it is not finite and >= 0, or it is one node too many.
         """
         for name in ('state_age', 'unchanged_age'):
             if not 0.0 <= getattr(beat, name) < math.inf:
@@ -94,23 +99,38 @@ class Signals:
                     f'heartbeat of {beat.node}: {name} {getattr(beat, name)}: '
                     'expected finite, >= 0'
                 )
-        self._beats[beat.node, beat.slot] = beat
+        if beat.node not in _HEARD:
+            return
+        key = (beat.node, beat.slot)
+        if key not in self._beats and len(self._beats) >= MOST_BEATS:
+            raise ObservationError(
+                f'heartbeat of {beat.node} {beat.slot[:40]!r}: expected at most {MOST_BEATS} nodes'
+            )
+        self._beats[key] = beat
 
-    def odom(self, odom: Odom, now: float) -> None:
-        """Hear the robot's speed.
+    def check_odom(self, odom: Odom, now: float) -> None:
+        """Look at the numbers of odom.
 
         Raises:
-            ObservationError: if a number is not finite, or the stamp is too far ahead.
+            ObservationError: if one is not finite, or the stamp is too far ahead.
         """
         if not (all(map(math.isfinite, odom.velocity)) and odom.at <= now + STAMP_AHEAD):
             raise ObservationError(
                 f'odom {odom.velocity}, {now - odom.at:.3f} s old: expected finite numbers, and '
                 f'a stamp at most {STAMP_AHEAD} s ahead'
             )
+
+    def is_overtaken(self, odom: Odom) -> bool:
+        """Say whether a newer one was heard before."""
+        return min(odom.at, self._odom_at) < self._odom_at
+
+    def odom(self, odom: Odom, now: float) -> None:
+        """Hear the robot's speed, from odom that was looked at."""
         self._odom_invalid = False
         if not now - self._odom_at < ODOM_TIMEOUT:
             # Nobody knows what the robot did in the gap.
-            self._take_motion(moving=False, restless=True, now=now)
+            self._motion = (False, now, 0.0)
+            self._slow_since = math.inf
         self._odom_at = min(now, odom.at)
         if self._robot.odom_required:
             moving = is_moving(odom.velocity)
@@ -192,8 +212,14 @@ class Signals:
         )
 
     def moving_span(self, now: float) -> float:
-        """Return s for which the robot has been moving; 0: it is not."""
-        return 0.0 if self._moving_since is None else now - self._moving_since
+        """Return s for which the robot has been moving of late, FREEZE_TIMEOUT at most.
+
+        It runs down as fast as it runs up, so that one slow sample among many does not hide that
+        the robot moves.
+        """
+        moving, since, span = self._motion
+        span += now - since if moving else since - now
+        return min(max(span, 0.0), FREEZE_TIMEOUT)
 
     def camera_frozen(self, now: float, wall: float) -> bool:
         """Say whether a camera showed one picture all the while the robot was moving."""
@@ -217,6 +243,19 @@ class Signals:
         entry = self._beats.get(('monitor', ''))
         limit = max(MONITOR_TIMEOUT, self.timing.heartbeat_lost)
         return entry is None or not wall - entry.at < limit
+
+    def camera_absent(self, wall: float) -> bool:
+        """Say whether no camera lives that would say that its picture is frozen."""
+        return not any(
+            wall - beat.at < self.timing.heartbeat_lost
+            for beat in self._beats.values()
+            if beat.node == 'camera'
+        )
+
+    @property
+    def estop_heard(self) -> bool:
+        """Whether the e-stop input has ever said anything."""
+        return bool(self._estop)
 
     def odom_age(self, now: float) -> float:
         """Return s; NaN: never heard."""

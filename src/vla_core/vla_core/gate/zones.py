@@ -17,6 +17,8 @@ STANDOFF = 0.02
 LONGEST_AGE = 0.5
 #: m; what is nearer still counts as this far away: the time to reach it stays a number.
 SMALLEST_GAP = 1e-6
+#: Out of a box: to the front, the rear, the left, the right.
+_NORMALS = np.array([(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,13 @@ def in_box(points: np.ndarray, box: Box, margin: float) -> np.ndarray:
     )
 
 
+def outwards(points: np.ndarray, box: Box) -> np.ndarray:
+    """Return for points [N, 2] in a box the way out of the side that each is least deep behind."""
+    x, y = points[:, 0], points[:, 1]
+    depths = np.stack([box.front - x, box.rear + x, box.left - y, box.right + y], axis=1)
+    return np.asarray(_NORMALS[depths.argmin(axis=1)])
+
+
 class Zone:
     """One box: breached or not, with hysteresis; breached until a scan says otherwise."""
 
@@ -54,12 +63,14 @@ class Zone:
         self._min_points = min_points
         self.breached = True
         self.points = np.zeros((0, 2))
+        self._outwards = np.zeros((0, 2))
         self.hit = Hit()
 
     def take(self, points: np.ndarray) -> None:
         """Take the points of a scan."""
         self.points = points[in_box(points, self.box, RELEASE if self.breached else 0.0)]
         self.breached = len(self.points) >= self._min_points
+        self._outwards = outwards(self.points, self.box)
         self.hit = self._deepest() if self.breached else Hit()
 
     def escape(self, velocity: Vector) -> Vector:
@@ -69,6 +80,9 @@ class Zone:
         """
         x, y = velocity[:2]
         if not len(self.points) or not float((self.points @ (x, y)).max()) < 0.0:
+            return ZERO
+        # Nor deeper behind the side through which it came.
+        if float((self._outwards @ (x, y)).max()) > 0.0:
             return ZERO
         return (x, y, 0.0, 0.0, 0.0, 0.0)
 
@@ -99,9 +113,9 @@ class SlowZone(Zone):
 class Approach:
     """How soon the stop zone would reach something, moving as wanted."""
 
-    def __init__(self, box: Box, time: float, limits: Limits) -> None:
+    def __init__(self, box: Box, time: float, limits: Limits, min_points: int = 1) -> None:
         """Start without a scan: nothing is slowed by it, for a lost scan stops the robot."""
-        self._box = box
+        self._box, self._min_points = box, min_points
         self.time = time
         # No point of the box is faster, so whatever is further away is not reached in `time`.
         fastest = math.hypot(*limits.speed[:2]) + limits.speed[5] * box.radius
@@ -118,9 +132,11 @@ class Approach:
         touched = np.clip(points, (-box.rear, -box.right), (box.front, box.left))
         gaps = points - touched
         distance = np.hypot(gaps[:, 0], gaps[:, 1])
-        kept = (distance > 0.0) & (distance < self.reach)
-        touched, distance = touched[kept], distance[kept, np.newaxis]
-        normal = gaps[kept] / distance
+        kept = distance < self.reach
+        touched, gaps, distance = touched[kept], gaps[kept], distance[kept, np.newaxis]
+        # What is in the box already is at its side.
+        inside = distance == 0.0
+        normal = np.where(inside, outwards(touched, box), gaps / np.where(inside, 1.0, distance))
         lever = touched[:, 0] * normal[:, 1] - touched[:, 1] * normal[:, 0]
         # Closing speed of the box's nearest point, over the gap: 1 / s until it is reached.
         self._rows = np.column_stack((normal, lever)) / np.maximum(
@@ -133,14 +149,18 @@ class Approach:
         The scan is as old as it is: what it saw is nearer by now.
         """
         self.seconds = math.inf
-        if not len(self._rows):
+        # Fewer points than make a breach slow nothing down either.
+        place = len(self._rows) - self._min_points
+        if place < 0:
             return 1.0
-        rate = float((self._rows @ (velocity[0], velocity[1], velocity[5])).max())
+        rates = self._rows @ (velocity[0], velocity[1], velocity[5])
+        rate = float(np.partition(rates, place)[place])
         if not rate > 0.0:
             return 1.0
         age = max(0.0, now - self._at)
         self.seconds = 1.0 / rate - age
-        return min(1.0, 1.0 / (rate * (self.time + age)))
+        needed = rate * (self.time + age)
+        return 1.0 / needed if needed > 1.0 else 1.0
 
 
 class Zones:
@@ -152,7 +172,7 @@ class Zones:
         self.slow = SlowZone(config.slow, config.min_points) if config.slow else None
         self.approach: Approach | None = None
         if config.stop and config.approach_time:
-            self.approach = Approach(config.stop, config.approach_time, limits)
+            self.approach = Approach(config.stop, config.approach_time, limits, config.min_points)
 
     def take(self, points: np.ndarray, at: float) -> None:
         """Take the points of a scan that was true at `at`."""
@@ -161,6 +181,14 @@ class Zones:
                 zone.take(points)
         if self.approach is not None:
             self.approach.take(points, at)
+
+
+def nearest(robot: RobotConfig) -> float:
+    """Return m from the scanner to the nearest side of the stop zone; inf without one."""
+    if robot.zones is None or robot.zones.stop is None or robot.scan is None:
+        return math.inf
+    box, x, y = robot.zones.stop, robot.scan.x, robot.scan.y
+    return min(box.front - x, box.rear + x, box.left - y, box.right + y)
 
 
 def reach(robot: RobotConfig) -> float:

@@ -1,0 +1,191 @@
+"""Exactly at the borders of a scan and of zones, around a base whose four sides all differ."""
+
+from dataclasses import replace
+import math
+
+import numpy as np
+import pytest
+
+from vla_core.errors import ObservationError
+from vla_core.gate.causes import Cause, State
+from vla_core.gate.limits import Limits
+from vla_core.gate.messages import Scan
+from vla_core.gate.scan import measure, MOST_RAYS, Rays
+from vla_core.gate.surroundings import Surroundings
+from vla_core.gate.zones import in_box, reach, RELEASE, STANDOFF, Zone, Zones
+from vla_core.surroundings import Box, ScanConfig, SlowBox, ZonesConfig
+
+SCANNER = ScanConfig('base_scan', 0.0, 0.0, 0.0, 6.2)
+REACH = 3.0
+COUNT = 360
+STEP = 2.0 * math.pi / COUNT
+BOX = Box(1.0, 0.8, 0.6, 0.4)
+SLOW = SlowBox(0.8, 0.5, 0.5, 0.5, 0.5)
+SIDES = {'front': (1.0, 0.0), 'rear': (-1.0, 0.0), 'left': (0.0, 1.0), 'right': (0.0, -1.0)}
+FAST = Limits((1.0, 1.0, 0.0, 0.0, 0.0, 2.0), (1.0,) * 6, (1.0,) * 6)
+
+
+def _turn(count=COUNT, step=STEP, distance=2.0, **changes):
+    """A scan of `count` rays whose angles agree with each other, unless changed."""
+    last = step * (count - 1)
+    rays = Rays('base_scan', 0.0, last, step, 0.1, 8.0, np.full(count, distance, np.float32))
+    return replace(rays, **changes)
+
+
+def _beyond(side, gap):
+    """One point on the middle of a side of the box, further out by `gap`."""
+    x, y = SIDES[side]
+    distance = getattr(BOX, side) + gap
+    return np.array([(x * distance, y * distance)])
+
+
+def _approach(time, limits=FAST):
+    return Zones(ZonesConfig(BOX, approach_time=time), limits).approach
+
+
+# -- scans -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'rays',
+    [
+        pytest.param(_turn(MOST_RAYS, 2.0 * math.pi / MOST_RAYS), id='most rays'),
+        pytest.param(_turn(362, 2.0 * math.pi / 359.5), id='a turn and 1.5 rays'),
+        pytest.param(_turn(range_min=0.0), id='range_min 0'),
+        pytest.param(_turn(range_max=REACH), id='range_max as far as the zones'),
+    ],
+)
+def test_scan_at_the_limit_is_taken(rays):
+    points, _ = measure(rays, SCANNER, REACH)
+    assert len(points) == len(rays.ranges)
+
+
+@pytest.mark.parametrize(
+    ('rays', 'part'),
+    [
+        pytest.param(_turn(2, math.radians(200.0)), 'below pi', id='increment of 200 degrees'),
+        pytest.param(
+            _turn(363, 2.0 * math.pi / 359.5), 'no more than a turn', id='a turn and 2.5 rays'
+        ),
+    ],
+)
+def test_scan_just_beyond_the_limit_is_refused(rays, part):
+    with pytest.raises(ObservationError, match=part):
+        measure(rays, SCANNER, REACH)
+
+
+@pytest.mark.parametrize(
+    ('off', 'taken'),
+    [(-2.1, False), (-1.9, True), (-1.0, True), (1.0, True), (1.9, True), (2.1, False)],
+)
+def test_angle_max_may_be_off_by_two_rays(off, taken):
+    rays = _turn(angle_max=STEP * (COUNT - 1 + off))
+    if taken:
+        assert len(measure(rays, SCANNER, REACH)[0]) == COUNT
+    else:
+        with pytest.raises(ObservationError, match='angle_max'):
+            measure(rays, SCANNER, REACH)
+
+
+def test_scanner_shows_that_it_lives_by_what_is_beyond_the_zones():
+    (near, one), (far, other) = (measure(_turn(distance=m), SCANNER, REACH) for m in (5.0, 6.0))
+    assert len(near) == len(far) == 0
+    assert one
+    assert other
+    assert one != other
+
+
+# -- zones -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('gap', 'inside'), [(-0.01, True), (0.0, True), (0.01, False)])
+@pytest.mark.parametrize('side', SIDES)
+def test_each_side_of_a_box_is_where_it_is_said_to_be(side, gap, inside):
+    assert in_box(_beyond(side, gap), BOX, 0.0).tolist() == [inside]
+
+
+@pytest.mark.parametrize('side', SIDES)
+def test_each_side_of_a_breached_zone_is_further_out(side):
+    zone = Zone(BOX, 1)
+    for gap, breached in ((-0.01, True), (RELEASE - 0.01, True), (RELEASE + 0.01, False)):
+        zone.take(_beyond(side, gap))
+        assert zone.breached is breached
+
+
+@pytest.mark.parametrize('age', [0.0, 0.25])
+@pytest.mark.parametrize('side', SIDES)
+def test_time_to_reach_starts_at_the_side_and_runs_with_the_age_of_the_scan(side, age):
+    approach = _approach(3.0)
+    approach.take(_beyond(side, 0.5), 10.0)
+    x, y = SIDES[side]
+    approach.scale((0.5 * x, 0.5 * y, 0.0, 0.0, 0.0, 0.0), 10.0 + age)
+    assert approach.seconds == pytest.approx((0.5 - STANDOFF) / 0.5 - age)
+
+
+def test_point_in_the_box_hides_none_that_is_ahead():
+    approach = _approach(3.0)
+    approach.take(np.array([(0.2, 0.0), (1.5, 0.0)]), 0.0)
+    assert approach.scale((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0) < 1.0
+
+
+def test_farthest_point_that_matters_by_the_oldest_scan_slows():
+    approach = _approach(2.0, replace(FAST, speed=(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)))
+    approach.take(_beyond('front', STANDOFF + 2.49), 0.0)
+    assert approach.scale((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.5) == pytest.approx(2.49 / 2.5)
+
+
+def test_scanner_reaches_as_far_as_a_breached_slow_zone(make_world):
+    robot = make_world(scan=SCANNER, zones=ZonesConfig(slow=SLOW)).robot
+    assert reach(robot) == pytest.approx(SLOW.radius + RELEASE)
+
+
+# -- around a robot ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_among(make_world):
+    """Make a world that is scanned in every step, with one thing at `world.thing`."""
+
+    def make(**changes):
+        scanner = replace(SCANNER, **changes)
+        world = make_world(scan=scanner, zones=ZonesConfig(Box(0.3, 0.3, 0.3, 0.3)))
+        world.thing = (2.0, 0.0)
+        world.extra_beats = lambda now: [Scan(np.array([world.thing]), now, round(now * 1e9))]
+        world.until(State.STOPPED)
+        return world
+
+    return make
+
+
+def test_robot_that_is_pushed_towards_a_thing_is_in_no_emergency(make_among):
+    world = make_among()
+    world.odom = (0.3, 0.0, 0.0, 0.0, 0.0, 0.0)
+    world.go(0.2)
+    world.thing = (0.2, 0.0)
+    result = world.go(0.2)
+    assert result.state is State.STOPPED
+    assert Cause.BREACHED in result.causes
+
+
+def test_scan_is_lost_after_the_robot_files_timeout(make_among):
+    world = make_among(timeout=0.2)
+    world.extra_beats = None
+    assert Cause.SCAN_LOST not in world.go(0.18).causes
+    assert Cause.SCAN_LOST in world.go(0.04).causes
+
+
+@pytest.fixture
+def around(make_world):
+    robot = make_world(scan=SCANNER, zones=ZonesConfig(Box(0.3, 0.3, 0.3, 0.3))).robot
+    return Surroundings(robot, Limits.of(robot))
+
+
+def test_scan_from_a_clock_that_is_ahead_has_no_age_below_zero(around):
+    around.scan(Scan(np.zeros((0, 2)), 10.04, 1), 10.0)
+    assert around.scan_age(10.0) == 0.0
+
+
+def test_way_out_of_a_breach_is_slow_whatever_its_direction(around):
+    around.scan(Scan(np.array([(0.2, 0.0)]), 10.0, 1), 10.0)
+    free = around.escape((-0.3, 0.4, 0.0, 0.0, 0.0, 0.0))
+    assert free[:2] == pytest.approx((-0.06, 0.08))
