@@ -4,7 +4,7 @@ ifndef PYTHON
 PYTHON := $(shell test -x .venv/bin/python && echo .venv/bin/python || echo python3)
 endif
 EPISODES ?= 50
-SEED ?= $(if $(FINAL),1000001,500000)
+SEED ?= $(if $(filter-out 0,$(FINAL)),1000001,500000)
 TORCH ?= cpu
 export EPISODES SEED FINAL TORCH TORCH_INDEX
 

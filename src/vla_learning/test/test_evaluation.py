@@ -16,10 +16,12 @@ from vla_learning.evaluation.report import draw, Results, wilson, write
 from vla_learning.evaluation.tasks import (
     DRIVEN,
     GO_TO,
+    HELD_OUT_RELATIONS,
     HELD_OUT_WORDINGS,
     MOTION,
     motion_fulfilled,
     NONSENSE,
+    purpose_of,
     RELATIONS,
     SAID,
     SWAPPED,
@@ -31,6 +33,7 @@ from vla_learning.sim.wording import (
     COLOURS,
     fill,
     HELD_OUT_MOTIONS,
+    HELD_OUT_STOP_TEMPLATES,
     HELD_OUT_TEMPLATES,
     MOTIONS,
     NOUNS,
@@ -177,6 +180,31 @@ def test_wordings_are_all_different(category):
     assert len(set(texts)) == len(texts) >= 100
 
 
+def test_every_wording_that_was_kept_back_is_said():
+    said, stops = set(wordings(HELD_OUT_WORDINGS)), set(wordings(HELD_OUT_RELATIONS))
+    for texts, templates in ((said, HELD_OUT_TEMPLATES), (stops, HELD_OUT_STOP_TEMPLATES)):
+        for template in templates:
+            assert any(
+                fill(template, colour, noun) in texts
+                for nouns in NOUNS.values()
+                for noun in nouns
+                for colour in COLOURS
+            ), template
+    assert {text for motion in MOTIONS for text in HELD_OUT_MOTIONS[motion]} <= said
+
+
+@pytest.mark.parametrize(
+    ('first', 'last', 'purpose'),
+    [(0, 499_999, 'training'), (500_000, 999_999, 'choosing'), (1_000_000, 10**7, 'judging')],
+)
+def test_layouts_are_for_one_purpose(first, last, purpose):
+    assert f'for {purpose}' in purpose_of(first, last)
+    for beyond in ((first - 1, last), (first, last + 1)):
+        if beyond[0] >= 0 and beyond[1] <= 10**7:
+            with pytest.raises(ConfigError, match='expected all below 500000'):
+                purpose_of(*beyond)
+
+
 def test_blocks_hold_every_episode_once_and_a_long_run_begins_like_a_short_one():
     blocks = plan(25, DRIVEN + SAID)
     for category in DRIVEN:
@@ -195,6 +223,11 @@ def test_blocks_hold_every_episode_once_and_a_long_run_begins_like_a_short_one()
 def test_settings_come_from_the_environment():
     assert Settings.of({}).seed == 500_000
     assert Settings.of({'FINAL': '1'}).seed == 1_000_001
+    assert Settings.of({'FINAL': '0'}).seed == Settings.of({'FINAL': ''}).seed == 500_000
+    with pytest.raises(ConfigError, match="FINAL is 'yes'"):
+        Settings.of({'FINAL': 'yes'})
+    with pytest.raises(ConfigError, match='layouts 999990 to about 1001990'):
+        Settings.of({'SEED': '999990'})
     assert Settings.of({'FINAL': '1', 'SEED': '0', 'EPISODES': '3', 'JOBS': '2'}) == Settings(
         3, 0, 2, 'demo'
     )
@@ -247,7 +280,7 @@ def test_report_has_the_layout_that_was_agreed(tmp_path: Path):
     assert content['relation_kinds'] == kinds
     seeds = [SEED + 1, related[1].task.seed]
     assert [failure['seed'] for failure in content['failures']] == seeds
-    assert content['seeds'] == [SEED, SEED + 1]
+    assert content['seeds'] == [SEED, max(SEED + 1, related[1].task.seed)]
 
 
 def test_picture_shows_the_paths(tmp_path: Path):

@@ -55,6 +55,16 @@ def answers():
     return join(rows)
 
 
+@pytest.mark.parametrize('change', [{'refused': True}, {'done': 1.0}])
+def test_action_that_no_robot_would_do_is_not_right(change):
+    move = np.full((2, 3), 0.5)
+    found = measures(join([row(predicted=move, target=move, **change)]))
+    assert found['success'].value == 0.0
+    assert found['mae'].value == 0.0
+    still = measures(join([row(predicted=move, target=0 * move, **change)]))
+    assert still['success'].value == 1.0
+
+
 def pairs(answers):
     """Predicted and target of the first step, the two taught axes, in plain Python."""
     taken = range(len(answers) - 1)

@@ -13,19 +13,22 @@ from rich.console import Console
 pytest.importorskip('scipy')
 
 from vla_core.errors import ConfigError
-from vla_core.types import CameraSlot
+from vla_core.policy import native_spec
+from vla_core.types import CameraSlot, Intent, Language, Prediction
 from vla_learning import drives, grounding, offline
 from vla_learning.answers import load
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.drives import Drive, drive, tasks, worst_first
-from vla_learning.evaluation.tasks import GO_TO, task
+from vla_learning.evaluation.tasks import GO_TO, purpose_of, task
 from vla_learning.offline import Evaluate, evaluate, FILE_NAME, judge, plain, REPORT_NAME
 from vla_learning.questions import simulated
 from vla_learning.report.curves import read_curves
 from vla_learning.report.labels import number
 from vla_learning.report.pictures import blend, grid
 from vla_learning.report.tables import show
+from vla_learning.sim import closed_loop
 from vla_learning.sim.closed_loop import Ending
+from vla_sim.layout import sample_layout
 
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
 
@@ -150,9 +153,43 @@ def test_json_knows_no_nan():
 
 
 def test_purpose_of_layouts_is_said():
-    assert 'flatter' in offline._purpose(0)
-    assert 'choosing' in offline._purpose(500_000)
-    assert 'judging' in offline._purpose(1_000_001)
+    assert 'flatter' in purpose_of(0, 49)
+    assert 'choosing' in purpose_of(500_000, 500_049)
+    assert 'judging' in purpose_of(1_000_001, 1_000_050)
+
+
+class Obedient:
+    """Drives ahead for ever, if it is allowed to."""
+
+    def __init__(self, intent):
+        self.spec, self.intent = native_spec('obedient'), intent
+
+    def encode(self, text):
+        return Language(text, self.intent)
+
+    def infer(self, observation, language):
+        return Prediction(np.tile(np.eye(7)[0] * 0.1, (8, 1)), done=0.0)
+
+    def ablate(self, language):
+        return language
+
+
+@pytest.mark.parametrize(
+    ('intent', 'blind', 'seconds'),
+    [
+        (Intent.REFUSED, False, 0.0),
+        (Intent.REFUSED, True, 12.0),
+        (Intent.MOTION, False, 10.0),
+        (Intent.GOAL, False, 12.0),
+    ],
+)
+def test_what_a_robot_would_not_do_does_not_happen_without_ros_either(intent, blind, seconds):
+    driver, seen = closed_loop.Driver(Obedient(intent), blind), []
+    ending = driver.goal(sample_layout(500_000), 'x', 12.0, lambda *one: seen.append(one))
+    driver.close()
+    assert not ending.finished
+    assert ending.seconds == pytest.approx(seconds, abs=0.15)
+    assert seen
 
 
 class Driver:

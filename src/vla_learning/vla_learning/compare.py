@@ -26,7 +26,8 @@ from vla_core.errors import ConfigError
 from vla_learning import grounding, metrics
 from vla_learning.answers import Answers, EvaluationError, load
 from vla_learning.bootstrap import Difference, difference, Measure, paired_outcomes
-from vla_learning.offline import CHOOSING, Evaluate, evaluate, FILE_NAME, plain
+from vla_learning.evaluation.tasks import CHOOSING
+from vla_learning.offline import Evaluate, evaluate, FILE_NAME, plain
 from vla_learning.report.labels import GROUNDING, interval, METRICS, number
 
 COMPARISON_NAME = 'comparison.json'

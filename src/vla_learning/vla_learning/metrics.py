@@ -1,7 +1,9 @@
 """How far actions are from what was shown: five figures, and errors per axis in SI units.
 
 An action is the first step of a chunk: the one that is due next. Only axes that the data teach
-count. Everything else is in native units, [-1, 1] per axis.
+count. Everything else is in native units, [-1, 1] per axis. Whether an action is right is judged
+by what the robot would do, which is nothing where the text is refused or "done" is said; errors
+are those of the network's answer itself.
 
 Shape legend: N answers, H horizon, D axes, A taught axes.
 """
@@ -43,7 +45,8 @@ def measures(answers: Answers) -> dict[str, Measure]:
         return Measure(by_group(kept.group, np.stack([total, counted], axis=1)), ratio, -1)
 
     moves = np.linalg.norm(target, axis=-1) >= REST
-    right = np.linalg.norm(error, axis=-1) < SUCCESS_DISTANCE
+    done = np.where(valid, kept.behaviour, 0.0).astype(np.float64)
+    right = np.linalg.norm(done - target, axis=-1) < SUCCESS_DISTANCE
     return {
         'mse': per_number((error**2).sum(axis=-1)),
         'mae': per_number(np.abs(error).sum(axis=-1)),

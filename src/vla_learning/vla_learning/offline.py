@@ -28,7 +28,14 @@ from vla_learning.answers import FILE_NAME as ANSWERS_NAME
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.bootstrap import estimate, Measure, proportion
 from vla_learning.drives import Drive, drive_all, tasks
-from vla_learning.evaluation.tasks import GO_TO, RELATIONS, Task
+from vla_learning.evaluation.tasks import (
+    CHOOSING,
+    GO_TO,
+    LOOKED_THROUGH,
+    purpose_of,
+    RELATIONS,
+    Task,
+)
 from vla_learning.questions import misfit, recorded, Scene, simulated
 from vla_learning.report.curves import read_curves
 from vla_learning.report.page import write_page
@@ -39,8 +46,6 @@ FILE_NAME = 'evaluation.json'
 REPORT_NAME = 'report.html'
 ATTENTION_NAME = 'attention.npz'
 _OURS = {FILE_NAME, REPORT_NAME, ATTENTION_NAME, ANSWERS_NAME}
-#: Layouts below are trained on, those above are for choosing, from JUDGING on for releases.
-CHOOSING, JUDGING = 500_000, 1_000_000
 #: Pictures of each layout.
 _PER_LAYOUT = 4
 
@@ -175,7 +180,8 @@ def _check(options: Evaluate) -> None:
     """Refuse options before anything long is done.
 
     Raises:
-        ConfigError: if a number is out of range, or the folder holds something else.
+        ConfigError: if a number is out of range, the layouts would be for two purposes, or the
+            folder holds something else.
     """
     for name, least in (
         ('layouts', 1),
@@ -187,6 +193,9 @@ def _check(options: Evaluate) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ConfigError(f'{name} {value}: expected >= {least}')
+    counts = (options.layouts, options.episodes or 0, LOOKED_THROUGH * options.relations)
+    if options.data is None:
+        purpose_of(options.seed, options.seed + max(counts))
     out = options.out
     if out.exists() and not out.is_dir():
         raise ConfigError(f'out {out} is a file: expected a folder')
@@ -252,7 +261,7 @@ def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
         'model_sha256': spec.model_sha256,
         'blind': options.blind,
         'data': data,
-        'purpose': '' if options.data is not None else _purpose(options.seed),
+        'purpose': '' if options.data is not None else purpose_of(options.seed, options.seed),
         'contract': {
             'action_names': spec.action_names,
             'action_units': spec.action_units,
@@ -260,12 +269,6 @@ def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
         },
         'machine': describe(),
     }
-
-
-def _purpose(seed: int) -> str:
-    if seed < CHOOSING:
-        return 'layouts for training: figures flatter a policy that was trained on them'
-    return 'layouts for choosing' if seed < JUDGING else 'layouts for judging releases'
 
 
 def _latency(seconds: Any) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from vla_learning.evaluation.report import Results
 from vla_learning.evaluation.tasks import (
     BLIND,
     DRIVEN,
+    LOOKED_THROUGH,
+    purpose_of,
     SAID,
     task,
     wordings,
@@ -55,7 +57,8 @@ class Settings:
         """Read EPISODES, SEED, FINAL, JOBS, POLICY and CATEGORIES.
 
         Raises:
-            ConfigError: if one is not a number, out of range, or no category.
+            ConfigError: if one is not a number, out of range, or no category, or the layouts would
+                be for choosing and for judging.
         """
         known = DRIVEN + SAID
         categories = tuple((environment.get('CATEGORIES') or '').split()) or known
@@ -65,10 +68,16 @@ class Settings:
                 f'CATEGORIES has {unknown[0]!r}: expected some of {", ".join(known)}'
             )
         cores = len(os.sched_getaffinity(0))
-        first = FINAL_SEED if environment.get('FINAL') else FIRST_SEED
+        final = environment.get('FINAL') or '0'
+        if final not in ('0', '1'):
+            raise ConfigError(f'FINAL is {final!r}: expected 1, or 0 or nothing')
+        first = FINAL_SEED if final == '1' else FIRST_SEED
+        episodes = _number(environment, 'EPISODES', 50, 1)
+        seed = _number(environment, 'SEED', first, 0)
+        purpose_of(seed, seed + LOOKED_THROUGH * episodes)
         return cls(
-            episodes=_number(environment, 'EPISODES', 50, 1),
-            seed=_number(environment, 'SEED', first, 0),
+            episodes=episodes,
+            seed=seed,
             jobs=_number(environment, 'JOBS', cores, 1),
             policy=environment.get('POLICY') or 'demo',
             categories=categories,

@@ -39,7 +39,7 @@ class Outcome:
 
     Attributes:
         task: what was asked for.
-        success: as the task's category counts it.
+        success: as the task's category counts it; a goal also has to be called DONE.
         wrong_object: at rest near another object than the one that counts, and not near that one.
         end: status of the instruction at the end; the gate's state if that stopped the robot.
         gap: m to the surface of the object that counts; NaN for motions.
@@ -188,7 +188,7 @@ def _judge(
     else:
         gaps = [arena.gap(index) for index in range(len(arena.layout.objects))]
         gap = gaps[task.target]
-        success = witness.at_rest and gap <= NEAR and not stopped
+        success = witness.at_rest and gap <= NEAR and end == Fate.DONE.name
         wrong = witness.at_rest and gap > NEAR and min(gaps) <= NEAR
     return Outcome(
         task, success, wrong, end, gap, witness.seconds, witness.digest, tuple(witness.poses)

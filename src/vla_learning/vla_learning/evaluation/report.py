@@ -22,6 +22,7 @@ from vla_learning.evaluation.tasks import (
     HELD_OUT_WORDINGS,
     MOTION,
     NONSENSE,
+    purpose_of,
     RELATIONS,
 )
 from vla_learning.sim.relations import RELATION_KINDS
@@ -108,7 +109,11 @@ def write(results: Results, path: Path) -> None:
         'refused': results.refused,
         'policy': results.policy,
         'model_sha256': results.model_sha256,
-        'seeds': [results.seed, results.seed + results.episodes - 1],
+        'seeds': [
+            results.seed,
+            max((o.task.seed for o in results.outcomes), default=results.seed),
+        ],
+        'purpose': purpose_of(results.seed, results.seed),
         'wall_seconds': round(results.wall_seconds, 1),
         'restarts': results.restarts,
         'decisions_sha256': {category: _digest(results.of(category)) for category in DRIVEN},
@@ -202,6 +207,10 @@ def _failure(outcome: Outcome) -> dict[str, object]:
         'seconds': round(outcome.seconds, 2),
         'wrong_object': outcome.wrong_object,
     }
+
+
+def _last_seed(results: Results) -> int:
+    return max((outcome.task.seed for outcome in results.outcomes), default=results.seed)
 
 
 def _digest(outcomes: Sequence[Outcome]) -> str:

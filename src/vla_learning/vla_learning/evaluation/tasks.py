@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, count
+from itertools import count
 import math
 import random
 
 import numpy as np
 
+from vla_core.errors import ConfigError
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE
 from vla_learning.sim.posing import ask
 from vla_learning.sim.relations import (
@@ -42,12 +43,17 @@ GO_TO, RELATIONS, MOTION = 'go_to', 'relations', 'motion'
 SWAPPED, BLIND = 'swapped', 'blind'
 HELD_OUT_WORDINGS, NONSENSE = 'held_out_wordings', 'nonsense'
 HELD_OUT_RELATIONS = 'held_out_stops_and_relations'
+#: First layouts that are for choosing and for judging; those below are for training.
+CHOOSING, JUDGING = 500_000, 1_000_000
+#: Layouts that are looked through for a task of RELATIONS, at most.
+LOOKED_THROUGH = 40
 #: Categories in which it is enough to understand.
 SAID = (HELD_OUT_WORDINGS, HELD_OUT_RELATIONS, NONSENSE)
 #: Categories in which the robot drives.
 DRIVEN = (GO_TO, RELATIONS, MOTION, SWAPPED, BLIND)
-#: Every so-manieth of the held-out sentences is said: a quarter, and all wordings among them.
-WORDING_STRIDE = 4
+#: Every so-manieth of the held-out sentences is said. They come template by template, so that the
+#: stride must share no factor with the number of templates: else some are never said.
+WORDING_STRIDE = 3
 #: m of free floor before and behind the robot where it is told to move or turn.
 _RUNWAY = 1.3
 _RUNWAY_GAP = 0.10
@@ -84,6 +90,26 @@ class Task:
         return sample_layout(self.seed)
 
 
+def purpose_of(first: int, last: int) -> str:
+    """Say what layouts are for.
+
+    Raises:
+        ConfigError: if they are partly for one purpose and partly for another.
+    """
+    tiers = (
+        (CHOOSING, 'layouts for training: figures flatter a policy that was trained on them'),
+        (JUDGING, 'layouts for choosing'),
+        (math.inf, 'layouts for judging releases'),
+    )
+    one, other = (next(text for end, text in tiers if seed < end) for seed in (first, last))
+    if one != other:
+        raise ConfigError(
+            f'layouts {first} to about {last}: expected all below {CHOOSING} (training), below '
+            f'{JUDGING} (choosing), or from there on (judging)'
+        )
+    return one
+
+
 def task(category: str, first_seed: int, number: int) -> Task:
     """Make the episode of a category that has this number, from 0."""
     if category == RELATIONS:
@@ -115,8 +141,9 @@ def wordings(category: str) -> list[str]:
         texts = [saying.text for saying in held_out_goals(HELD_OUT_STOP_TEMPLATES)]
         texts += [text for text, _ in held_out_relations()]
     else:
-        goals = held_out_goals(HELD_OUT_TEMPLATES)
-        texts = [saying.text for saying in chain(held_out_motions(), goals)]
+        texts = [saying.text for saying in held_out_goals(HELD_OUT_TEMPLATES)]
+        motions = [saying.text for saying in held_out_motions()]
+        return motions + texts[::WORDING_STRIDE]
     return texts[::WORDING_STRIDE]
 
 

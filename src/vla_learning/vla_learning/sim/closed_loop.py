@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from vla_core.preprocess import resize
-from vla_core.types import Observation
+from vla_core.types import Intent, Observation
 from vla_inference.onnx_policy import OnnxPolicy
 from vla_sim.arena import Arena
 from vla_sim.layout import Layout
@@ -27,6 +27,8 @@ _ANGULAR_ACCELERATION = 3.0
 _REST = 0.5
 _GOAL_LIMIT = 60.0
 _MOTION_TIME = 3.0
+# Of motions, by the default of the policy node's `motion_timeout`.
+_MOTION_LIMIT = 10.0
 # What a frame is handed to: pose and the slot's picture.
 Recorder = Callable[[tuple[float, float, float], np.ndarray], None]
 
@@ -102,6 +104,13 @@ class Driver:
             language = self._policy.ablate(language)
         spec = self._policy.spec
         slot = spec.cameras[0]
+        # As the robot does: what is refused moves nothing, and a motion is over after a while.
+        if language.intent is Intent.REFUSED and not self._blind:
+            if record is not None:
+                record(arena.pose, resize(arena.render(), slot))
+            return
+        if language.intent is Intent.MOTION:
+            limit = min(limit, _MOTION_LIMIT)
         axes = [spec.action_names.index(name) for name in ('linear.x', 'angular.z')]
         scale = np.array(spec.action_scale)[axes]
         speed = turn_rate = 0.0
