@@ -1,8 +1,10 @@
 """One chunk after the other without a jerk."""
 
+from collections import deque
 from dataclasses import replace
 from itertools import pairwise
 import math
+import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from vla_core.execution import Blending, Execution, OVERLAPS, PERIOD
+from vla_core.gate.limits import approach, clamp, Limits
 from vla_core.player import ChunkPlayer, Playback
 from vla_core.policy import native_spec
 from vla_core.robot import AxisConfig, RobotConfig
@@ -101,6 +104,61 @@ def test_a_chunk_begins_where_the_robot_is_told_to_be(overlap, frames, pause, la
             expected = told.rows[told.index(now / S)]
             np.testing.assert_allclose(rows[0, :2], expected[:2], atol=1e-9)
         told = Playback(tuple(rows), start / S, PERIOD, 1e9)
+
+
+def driven(made, answer, rate, latency, seconds):
+    """Let the gate play what a policy answers to its frames: [ticks, 2] as published.
+
+    Args:
+        made: what brings the answers to the gate.
+        answer: time of a frame in s -> forward speed.
+        rate: frames per s.
+        latency: s, shortest and longest.
+        seconds: how long.
+    """
+    limits = Limits((0.6, 1.2), (ACCEL, 3.0), (DECEL, 3.0))
+    draw, player, published = random.Random(1), ChunkPlayer(), [(0.0, 0.0)]
+    frames = [round(number * S / rate) for number in range(int(seconds * rate))]
+    answered = deque(
+        sorted((stamp + round(draw.uniform(*latency) * S), stamp) for stamp in frames)
+    )
+    for tick in range(round(seconds / PERIOD)):
+        while answered and answered[0][0] <= tick * STEP_NS:
+            now, stamp = answered.popleft()
+            chunk = made.velocities(constant(answer(stamp / S)))
+            start, rows = made.follow(chunk, stamp, now)
+            player.offer(Playback(tuple(rows), start / S, PERIOD, 1e9, chunk_sequence=now))
+        due = player.due(tick * PERIOD)
+        wanted = clamp(tuple(due[1][:2]) if due else (0.0, 0.0), limits.speed)
+        published.append(approach(published[-1], wanted, limits, PERIOD))
+    return np.array(published)
+
+
+PACES = [
+    *((30, (0.012, 0.032)), (30, (0.0202, 0.025)), (60, (0.0202, 0.023))),
+    *((60, (0.0005, 0.0032)), (90, (0.001, 0.008)), (10, (0.05, 0.15)), (200, (0.001, 0.002))),
+]
+
+
+@pytest.mark.parametrize(('rate', 'latency'), PACES)
+@pytest.mark.parametrize('asked', [0.3, 0.6, 1.0])
+def test_robot_follows_at_any_pace_and_brakes_soon_whatever_was_asked_for(rate, latency, asked):
+    speeds = driven(execution(), lambda at: asked if at < 3.0 else 0.0, rate, latency, 5.0)[:, 0]
+    turned = round(3.0 / PERIOD)
+    cruise = min(asked, 0.6)
+    assert speeds[turned] == pytest.approx(cruise, abs=1e-3)
+    begun = 1 / rate + latency[1] + 3 * PERIOD
+    assert speeds[turned + round(begun / PERIOD) + 1] < cruise - 1e-3
+    # The splice brakes as the gate would, but for its gentle ends; it swings a little.
+    stopped = begun + 1.5 * cruise / ACCEL + 0.2
+    assert np.abs(speeds[turned + round(stopped / PERIOD) :]).max() < 0.03
+
+
+def test_plan_asks_for_no_more_than_the_robot_can_along_the_same_arc():
+    rows = settle(execution(), constant(1.0, 1.0))[1]
+    np.testing.assert_allclose(rows[:, 0], 0.6, atol=1e-6)
+    np.testing.assert_allclose(rows[:, 1], 0.6, atol=1e-6)
+    assert set(rows[:, 2]) == {0.5}
 
 
 @pytest.mark.parametrize('overlap', OVERLAPS)

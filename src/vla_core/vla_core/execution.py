@@ -21,6 +21,8 @@ from vla_core.types import PolicySpec
 
 #: s between the steps of what is sent: the gate's own.
 PERIOD = 0.02
+_PERIOD_NS = round(1e9 * PERIOD)
+_ROUNDING_NS = round(1e9 * ROUNDING)
 #: Limit of an axis that the robot does not have: the gate makes its command zero.
 _NO_AXIS = 1e6
 OVERLAPS = ('latest', 'weighted', 'temporal_ensemble')
@@ -58,10 +60,23 @@ class _Plan:
     before: np.ndarray
 
 
-def _row_at(span_ns: int, count: int) -> int:
-    """Return which of `count` rows is due so many ns after the start of the first."""
-    index = math.floor((span_ns * 1e-9 + ROUNDING) / PERIOD)
-    return min(max(index, 0), count - 1)
+def _row_at(span_ns: int) -> int:
+    """Return which row is due so many ns after the start of the first; it may be past the last."""
+    return (span_ns + _ROUNDING_NS) // _PERIOD_NS
+
+
+def _from(rows: np.ndarray, span_ns: int, moving: np.ndarray) -> np.ndarray:
+    """Return what rows [K, D] say from so many ns after their start on; before it, the first.
+
+    Between two rows lies their mean, but for axes [D] that are not velocities.
+    """
+    whole = _row_at(span_ns)
+    part = max(0, span_ns - whole * _PERIOD_NS) / _PERIOD_NS
+    index = np.arange(whole, len(rows))
+    here, then = (rows[np.clip(index + more, 0, len(rows) - 1)] for more in (0, 1))
+    if part <= ROUNDING / PERIOD:
+        return here
+    return np.where(moving, (1.0 - part) * here + part * then, here)
 
 
 def _later(rows: np.ndarray, span: float) -> np.ndarray:
@@ -139,15 +154,35 @@ class Execution:
             are left out, and those that the gate would find too old. The first one is what the
             robot is told at present.
         """
-        target = self._blend(velocities, stamp_ns)[: self._most]
-        first = _row_at(now_ns - stamp_ns, len(target))
+        target = self._within(self._blend(velocities, stamp_ns)[: self._most])
+        start_ns = self._start(stamp_ns, now_ns, len(target))
         speed, change = self._present(now_ns)
-        rows = self._splice(target[first:], speed, change)
-        start_ns = stamp_ns + round(first * PERIOD * 1e9)
-        end_ns = start_ns + round(len(rows) * PERIOD * 1e9)
+        rows = self._splice(_from(target, start_ns - stamp_ns, self._moving), speed, change)
+        end_ns = start_ns + len(rows) * _PERIOD_NS
         until_ns = min(end_ns, stamp_ns + self._longest_ns)
         self._plan = _Plan(start_ns, rows, until_ns, speed - change * PERIOD)
         return start_ns, rows
+
+    def _start(self, stamp_ns: int, now_ns: int, count: int) -> int:
+        """Return when the row began that is due now, of so many rows from the frame's stamp on.
+
+        A plan goes on in the steps of the one before: were they counted from each frame anew, a
+        row that lasts longer than frames are apart would begin again and again, and never end.
+        """
+        plan = self._plan
+        goes_on = plan.start_ns <= now_ns + _ROUNDING_NS and now_ns < plan.until_ns
+        begun = plan.start_ns if goes_on else stamp_ns
+        start = begun + max(_row_at(now_ns - begun), 0) * _PERIOD_NS
+        return min(start, stamp_ns + (count - 1) * _PERIOD_NS)
+
+    def _within(self, rows: np.ndarray) -> np.ndarray:
+        """Bring rows within the robot's speed as the gate will: all axes of a row by one ratio.
+
+        A plan that is faster than the robot would go on at full speed while it comes down to that.
+        """
+        most = np.array(self._limits.speed)
+        ratio = np.min(most / np.maximum(np.abs(rows), most), axis=1, keepdims=True)
+        return np.where(self._moving, rows * ratio, rows)
 
     def _blend(self, newest: np.ndarray, stamp_ns: int) -> np.ndarray:
         blending = self._blending
@@ -194,13 +229,12 @@ class Execution:
         apart, turn = speed - target[0], change - slope
         limits = self._limits
         strictest = np.minimum(limits.accel, limits.decel)
-        # 1.5: largest slope of the cubic 1 - 3 x^2 + 2 x^3. The gate goes no faster than `reach`.
-        reach = np.clip(target[0], -np.array(limits.speed), limits.speed)
-        longest = float((1.5 * np.abs(speed - reach) / strictest).max())
+        # 1.5: largest slope of the cubic 1 - 3 x^2 + 2 x^3.
+        longest = float((1.5 * np.abs(apart) / strictest).max())
         span = max(self._blending.splice_time, longest)
         x = np.minimum(np.arange(len(target)) * (PERIOD / span), 1.0)[:, None]
         fading = apart * (1.0 - x * x * (3.0 - 2.0 * x)) + turn * span * x * (1.0 - x) ** 2
-        wanted = target + fading
+        wanted = self._within(target + fading)
         wanted[:, ~self._moving] = target[:, ~self._moving]
         rows = [tuple(speed.tolist())]
         for row in wanted[1:].tolist():
@@ -215,7 +249,8 @@ class Execution:
         Past its end a plan brakes, as the gate does.
         """
         plan = self._plan
-        index = _row_at(min(now_ns, plan.until_ns) - plan.start_ns, len(plan.rows))
+        due = _row_at(min(now_ns, plan.until_ns) - plan.start_ns)
+        index = min(max(due, 0), len(plan.rows) - 1)
         speed = np.where(self._moving, plan.rows[index], 0.0)
         change = (speed - (plan.rows[index - 1] if index else plan.before)) / PERIOD
         if now_ns < plan.until_ns:
