@@ -55,6 +55,13 @@ def test_cv_bridge_is_asked_in_words_that_it_knows(bridged: Decoder) -> None:
     assert bridged(message('bgr8', 4, 2)) == ('bgr8', native, 'rgb8')
 
 
+def test_cv_bridge_never_sees_padded_rows(bridged: Decoder) -> None:
+    rows = np.arange(2 * 16, dtype=np.uint8).reshape(2, 16)
+    msg = message('rgb8', 4, 2)
+    msg.step, msg.data = 16, array.array('B', rows.tobytes())
+    np.testing.assert_array_equal(bridged(msg), rows[:, :12].reshape(2, 4, 3))
+
+
 def test_cv_bridge_never_sees_a_header_that_lies(bridged: Decoder) -> None:
     msg = message('bgr8', 4, 2)
     msg.height = 1000

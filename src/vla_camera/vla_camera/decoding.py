@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 
 from vla_core.errors import ObservationError
-from vla_core.image import check_header, decode_raw
+from vla_core.image import BYTES_PER_PIXEL, check_header, decode_raw
 
 Decoder = Callable[[Image], np.ndarray]
 #: Newer names of the same bytes, which cv_bridge may not know.
@@ -42,6 +42,9 @@ def _bridged(bridge: object) -> Decoder:
     def decode_bridged(msg: Image) -> np.ndarray:
         # cv_bridge believes what a header says.
         check_header(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
+        # It reckons rows in whole pixels, so that padded ones would come out sheared.
+        if msg.step != msg.width * BYTES_PER_PIXEL[msg.encoding]:
+            return decode(msg)
         msg.encoding = _OLD_NAMES.get(msg.encoding, msg.encoding)
         # Bytes have no byte order; told of a foreign one, cv_bridge calls what numpy 2 removed.
         msg.is_bigendian = int(sys.byteorder == 'big')

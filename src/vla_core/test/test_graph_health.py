@@ -143,6 +143,43 @@ def test_rejected_and_jumping_chunks_become_an_alarm_and_stay_counted() -> None:
     assert health.report(3.0).anomalies == counted
 
 
+def test_what_the_policy_answered_is_judged_and_not_what_was_made_of_it() -> None:
+    health = health_of(30)
+    for index in range(30, 130):
+        answer = np.zeros((4, 7))
+        answer[:, 0] = 0.9 * (-1) ** index
+        health.chunk(chunk(index, 0.3, predicted=answer), index * 0.033)
+    found = [text for alarm, text in health.alarms(4.2) if alarm is Alarm.ODD_ACTIONS]
+    assert found
+    assert 'jump 99' in found[0]
+
+
+def test_alarms_of_a_policy_end_when_the_robot_rests() -> None:
+    health = health_of(30, warm_up=0)
+    for index in range(30, 60):
+        health.chunk(chunk(index, inference_seconds=2.0), index * 0.033)
+    assert Alarm.OVER_LIMIT in alarms(health, 2.0)
+    assert health.request()[0] == 'hold'
+    health.chunk(chunk(60, 0.0, status=Status.DONE, inference_seconds=0.0), 2.1)
+    assert Alarm.OVER_LIMIT not in alarms(health, 2.1)
+    assert health.request() == ('none', '')
+    health.chunk(chunk(61, inference_seconds=2.0), 2.2)
+    assert health.request()[0] == 'hold'
+
+
+def test_node_that_nobody_expects_may_go() -> None:
+    health = health_of(30)
+    health.heartbeat('sim', 1.0, Beat(warning='odd'))
+    now = 5.0
+    for name in ('gate', 'policy', 'camera/front'):
+        health.heartbeat(name, now, Beat())
+    assert Alarm.SILENT not in alarms(health, now)
+    for name in ('gate', 'policy', 'camera/front'):
+        health.heartbeat(name, 12.0, Beat())
+    assert health.alarms(12.0) == ()
+    assert 'sim' not in [node.name for node in health.report(12.0).nodes]
+
+
 def test_an_axis_at_its_end_is_an_alarm_and_a_gripper_is_not() -> None:
     health = health_of()
     for index in range(100):

@@ -64,22 +64,27 @@ class ActionStatistics:
         self.anomalies = 0
         self.counts = dict.fromkeys(('non_finite', 'gross', 'z_score', 'jump'), 0)
 
-    def record(self, data: np.ndarray, stamp_ns: int, step_dt: float) -> frozenset[str]:
+    def record(
+        self, data: np.ndarray, stamp_ns: int, step_dt: float, answer: np.ndarray | None = None
+    ) -> frozenset[str]:
         """Judge a chunk, then learn from it.
 
         Args:
             data: float [H >= 1, D], SI; may hold anything, NaN too.
             stamp_ns: when step 0 is due, ns.
             step_dt: s between steps, > 0.
+            answer: [steps, D] of the policy, before it was spliced into the command of the moment,
+                which hides what it does from one frame to the next; None: the chunk is the answer.
 
         Returns:
             What is odd about it, keys of `counts`; empty for an ordinary chunk.
         """
-        largest = float(np.abs(data).max())
+        answered = data if answer is None else answer
+        largest = max(float(np.abs(part).max()) for part in (data, answered))
         if not largest <= GROSS:
             odd = frozenset(('gross' if math.isfinite(largest) else 'non_finite',))
         else:
-            odd = self._learn(data[0].tolist())
+            odd = self._learn(answered[0].tolist())
             self._compare(data, stamp_ns, step_dt)
         self._count(odd)
         return odd

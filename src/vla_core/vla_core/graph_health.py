@@ -20,6 +20,8 @@ REQUESTS = ('none', 'slow', 'hold', 'controlled_stop')
 MAX_NODES = 32
 #: s, heartbeat age that is healthy in lock-step (docs/explanation/way-of-a-frame.md).
 LOCKSTEP_SILENCE = 5.0
+#: s after its last heartbeat that a node is remembered which is not among those that must live.
+FORGOTTEN = 10.0
 #: Consecutive errors at which the gate latches ESTOP (docs/reference/safety.md).
 MAX_ERRORS = 5
 
@@ -182,7 +184,8 @@ class GraphHealth:
         # In lock-step a beat only shows that a process lives: it may wait for a slow simulator.
         floor = LOCKSTEP_SILENCE if config.clock == 'lockstep' else 0.0
         self._silence = max(config.silence, floor)
-        self._nodes = {name: (Arrivals(), Beat()) for name in config.nodes.split()[:MAX_NODES]}
+        self._expected = tuple(config.nodes.split()[:MAX_NODES])
+        self._nodes = {name: (Arrivals(), Beat()) for name in self._expected}
         self.hops = Hops()
         #: Newest record of an instruction, for a person.
         self.instruction = 'none'
@@ -190,6 +193,7 @@ class GraphHealth:
         self._actions = ActionStatistics((), self._limits)
         self._guard = ActionGuard(spec, config.envelope_margin)
         self._run = 0
+        self._resting = False
         self._inferences = 0
         self._anomalies_before = 0
 
@@ -217,10 +221,11 @@ class GraphHealth:
             self._inferences += 1
             self._latency.record(chunk.inference_seconds)
         # Zeros of an idle, finished or refused instruction say nothing about the policy's habits.
-        if chunk.status == Status.RUNNING:
+        self._resting = chunk.status != Status.RUNNING
+        if not self._resting:
             if chunk.names != self._actions.names:
                 self._follow(chunk.names)
-            self._actions.record(chunk.data, chunk.stamp_ns, chunk.step_dt)
+            self._actions.record(chunk.data, chunk.stamp_ns, chunk.step_dt, chunk.predicted)
             self._guard.chunk(chunk)
 
     def reject_chunk(self) -> None:
@@ -229,6 +234,7 @@ class GraphHealth:
 
     def alarms(self, now: float) -> tuple[tuple[Alarm, str], ...]:
         """List what is wrong, each with its numbers, for a person."""
+        self._forget(now)
         found = *self._node_alarms(now), *self._policy_alarms(), *self._outside_alarms()
         return *found, *self._stamp_alarms()
 
@@ -245,6 +251,9 @@ class GraphHealth:
             Alarm.ODD_ACTIONS: self._config.on_odd_actions,
             Alarm.OUTSIDE: self._config.on_outside,
         }
+        # A robot that stands by itself is in no danger from a policy that was slow or odd before.
+        if self._resting:
+            return 'none', ''
         found = (*self._policy_alarms(), *self._outside_alarms())
         asked = [(wanted.get(alarm, 'none'), text) for alarm, text in found]
         return max(asked, key=lambda ask: REQUESTS.index(ask[0]), default=('none', ''))
@@ -280,13 +289,19 @@ class GraphHealth:
         self._anomalies_before += self._actions.anomalies
         self._actions = ActionStatistics(names, self._limits)
 
+    def _forget(self, now: float) -> None:
+        """Forget nodes that nobody expects, once they have been gone for a while."""
+        for name in [name for name in self._nodes if name not in self._expected]:
+            if not self._nodes[name][0].age(now) <= FORGOTTEN:
+                del self._nodes[name]
+
     def _node_alarms(self, now: float) -> list[tuple[Alarm, str]]:
         found = []
         for name, (arrivals, beat) in self._nodes.items():
             age = arrivals.age(now)
             if math.isnan(age):
                 found.append((Alarm.SILENT, f'{name}: never heard'))
-            elif not age <= self._silence:
+            elif not age <= self._silence and name in self._expected:
                 found.append((Alarm.SILENT, f'{name}: last heard {age:.2f} s ago'))
             elif beat.consecutive_errors >= MAX_ERRORS:
                 found.append(
@@ -296,7 +311,9 @@ class GraphHealth:
 
     def _policy_alarms(self) -> list[tuple[Alarm, str]]:
         config, actions, latency = self._config, self._actions, self._latency
-        found = []
+        found: list[tuple[Alarm, str]] = []
+        if self._resting:
+            return found
         if latency.over_limit:
             text = (
                 f'inference takes {latency.mean:.3f} s: expected at most {config.latency_limit} s'

@@ -1,6 +1,7 @@
 """Monitor node: how well the graph does, once a second; it can ask for a stop and nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 import sys
 import time
 from typing import Any
@@ -17,7 +18,7 @@ from vla_monitor.black_box import BlackBox
 from vla_monitor.outbox import Outbox
 from vla_ros import qos
 from vla_ros.clock import ProcessClock, STEADY
-from vla_ros.conversion import chunk_from_msg, to_ns
+from vla_ros.conversion import answer_from_msg, chunk_from_msg, to_ns
 from vla_ros.files import find_spec, robot_path
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import HeartbeatPublisher, Vitals
@@ -78,7 +79,8 @@ class MonitorNode(Node):
     def _on_chunk(self, msg: ActionChunk) -> None:
         now = time.monotonic()
         try:
-            self._health.chunk(chunk_from_msg(msg), now)
+            chunk = replace(chunk_from_msg(msg), predicted=answer_from_msg(msg))
+            self._health.chunk(chunk, now)
         except ActionRejected:  # The gate reports it; here it is an anomaly like any other.
             self._health.reject_chunk()
         self._outbox.request(*self._health.request(), now)

@@ -1,6 +1,7 @@
 """Chunks survive the trip to the bit; malformed messages are refused."""
 
 import array
+from dataclasses import replace
 import math
 
 from geometry_msgs.msg import Pose, Quaternion
@@ -12,6 +13,7 @@ import pytest
 from vla_core.errors import ActionRejected
 from vla_core.types import ActionChunk, Status
 from vla_ros.conversion import (
+    answer_from_msg,
     chunk_from_msg,
     chunk_to_msg,
     pose_from_msg,
@@ -79,6 +81,26 @@ def test_malformed_message_is_refused(change):
         setattr(msg, name, value)
     with pytest.raises(ActionRejected):
         chunk_from_msg(msg)
+
+
+def test_answer_of_the_policy_is_read_apart():
+    chunk = _chunk(np.zeros((3, 2)))
+    assert answer_from_msg(chunk_to_msg(chunk)) is None
+    answer = np.array([[0.1, -0.2], [0.3, 0.4]])
+    np.testing.assert_array_equal(
+        answer_from_msg(chunk_to_msg(replace(chunk, predicted=answer))), answer
+    )
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'text'),
+    [([0.0] * 3, 'multiple of 2'), ([0.0, math.nan], 'not finite'), ([0.0] * 200_002, 'at most')],
+)
+def test_malformed_answer_is_refused(numbers, text):
+    msg = chunk_to_msg(_chunk(np.zeros((3, 2))))
+    msg.predicted = array.array('d', numbers)
+    with pytest.raises(ActionRejected, match=text):
+        answer_from_msg(msg)
 
 
 @given(st.integers(min_value=0, max_value=2**31 * 10**9 - 1))

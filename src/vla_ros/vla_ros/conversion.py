@@ -53,7 +53,7 @@ def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
 
 
 def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
-    """Return the chunk of a message, without `predicted`: that is for recordings.
+    """Return the chunk of a message, without `predicted`: no gate plays it.
 
     Raises:
         ActionRejected: if lengths disagree, an enumeration is unknown, or a number is not finite.
@@ -89,6 +89,26 @@ def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
         model_sha256=msg.model_sha256,
         inference_seconds=msg.inference_seconds,
     )
+
+
+def answer_from_msg(msg: ActionChunkMsg) -> np.ndarray | None:
+    """Return what the policy answered, float64 [steps, D]; None: it was not asked.
+
+    Raises:
+        ActionRejected: if it is no whole number of steps, too long, or not finite.
+    """
+    count, width = len(msg.predicted), len(msg.names)
+    if not count:
+        return None
+    if not width or count % width or count > MAX_CHUNK_NUMBERS:
+        raise ActionRejected(
+            f'predicted has {count} numbers: expected a multiple of {width}, the names, and at '
+            f'most {MAX_CHUNK_NUMBERS}'
+        )
+    answer = np.array(msg.predicted, dtype=np.float64).reshape(-1, width)
+    if not np.isfinite(answer).all():
+        raise ActionRejected('predicted has numbers that are not finite: expected finite ones')
+    return answer
 
 
 def twist_to_msg(velocity: tuple[float, ...]) -> Twist:
