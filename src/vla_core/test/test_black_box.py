@@ -406,15 +406,20 @@ def test_a_real_write_that_fails_half_way_leaves_no_file(tmp_path, monkeypatch):
 def test_the_folder_keeps_the_newest_and_only_our_files(make_writer, tmp_path):
     folder = tmp_path / 'box'
     folder.mkdir()
-    for name in ('notes.txt', 'other-000.jsonl'):
+    when = [f'20260101T0000{number:02}.000Z' for number in range(KEEP + 5)]
+    others = ['notes.txt', 'robot-notes.jsonl', 'other-ended.jsonl', 'robot-one-ended.jsonl']
+    others += [f'robot-one-{one}.jsonl' for one in when]
+    for name in others:
         (folder / name).touch()
-    for number in range(KEEP + 5):
-        path = folder / f'robot-old{number:03}.jsonl'
+        os.utime(folder / name, (0, 0))
+    for number, one in enumerate(when):
+        path = folder / f'robot-{one}.jsonl'
         path.touch()
         os.utime(path, (number, number))
     writer = make_writer(write_atomically)
-    writer.submit(stop())
+    newest = 'robot-20260102T000000.000Z'
+    writer.submit(replace(stop(), name=newest))
     assert writer.close(20.0)
     names = sorted(path.name for path in folder.iterdir())
-    expected = [f'robot-old{number:03}.jsonl' for number in range(6, KEEP + 5)]
-    assert names == sorted(['notes.txt', 'other-000.jsonl', 'robot-000.jsonl', *expected])
+    expected = [f'robot-{one}.jsonl' for one in when[6:]]
+    assert names == sorted([*others, f'{newest}.jsonl', *expected])

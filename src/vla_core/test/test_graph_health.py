@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vla_core.envelope import Envelope, Range
+from vla_core.errors import ConfigError
 from vla_core.graph_health import Alarm, Beat, GraphHealth, Level, MAX_NODES, MonitorConfig
 from vla_core.policy import native_spec
 from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, PolicySpec, Status
@@ -82,6 +83,12 @@ def test_an_ordinary_drive_is_ok() -> None:
     assert [node.rate for node in report.nodes] == pytest.approx([1 / 0.033] * 3)
     assert report.action_names == NATIVE_AXES
     assert np.isfinite(report.action_variance).all()
+
+
+@pytest.mark.parametrize('name', ['camera/', 'camera/front-left', '/gate', 'a/b/c'])
+def test_node_that_can_have_no_such_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"nodes has '{name}'"):
+        health_of(nodes=f'gate {name}')
 
 
 def test_silence_is_an_error_that_names_the_node() -> None:

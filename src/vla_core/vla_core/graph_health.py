@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import enum
 import math
+import re
 
 from vla_core.action_statistics import ActionLimits, ActionStatistics
 from vla_core.envelope_guard import ActionGuard, MARGIN
+from vla_core.errors import ConfigError
 from vla_core.health import Arrivals, Hops, LatencyAlarm, MINIMUM, Summary
 from vla_core.parameters import parameter
 from vla_core.types import ActionChunk, PolicySpec, Status
 
 #: What can be asked of the gate, by the ladder: slow is half speed.
 REQUESTS = ('none', 'slow', 'hold', 'controlled_stop')
+_NODE = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)?', re.ASCII)
 #: Nodes remembered at most: foreign messages must not fill the memory.
 MAX_NODES = 32
 #: s, heartbeat age that is healthy in lock-step (docs/explanation/way-of-a-frame.md).
@@ -173,7 +176,11 @@ class GraphHealth:
     """Everything the monitor knows; bounded in memory whatever is published."""
 
     def __init__(self, config: MonitorConfig, spec: PolicySpec | None = None) -> None:
-        """Expect the nodes of the configuration, and chunks of the policy with this contract."""
+        """Expect the nodes of the configuration, and chunks of the policy with this contract.
+
+        Raises:
+            ConfigError: if one of them is no name.
+        """
         self._config = config
         self._spec = spec
         self._limits = ActionLimits(
@@ -185,6 +192,11 @@ class GraphHealth:
         floor = LOCKSTEP_SILENCE if config.clock == 'lockstep' else 0.0
         self._silence = max(config.silence, floor)
         self._expected = tuple(config.nodes.split()[:MAX_NODES])
+        for name in self._expected:
+            if not _NODE.fullmatch(name):
+                raise ConfigError(
+                    f'nodes has {name!r}: expected names such as gate or camera/front'
+                )
         self._nodes = {name: (Arrivals(), Beat()) for name in self._expected}
         self.hops = Hops()
         #: Newest record of an instruction, for a person.

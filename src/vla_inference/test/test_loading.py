@@ -14,6 +14,7 @@ from vla_inference.config import PolicyConfig
 from vla_inference.loading import (
     check_fit,
     check_modes,
+    check_patience,
     check_replanning,
     compare_speeds,
     load_policy,
@@ -189,3 +190,15 @@ def test_guard_knows_the_robot_and_its_margin(monkeypatch, fake, trained_on):
             # 50 times what was trained, but no more than the robot can do.
             guard.record(seen, {'odom.w': 0.5})
         assert len(guard.findings) == found
+
+
+def test_motion_does_not_outlast_instructions():
+    check_modes(config(motion_timeout=120.0, instruction_timeout=120.0), robot())
+    with pytest.raises(ConfigError, match=r'motion_timeout is 121.0 s: expected at most'):
+        check_modes(config(motion_timeout=121.0, instruction_timeout=120.0), robot())
+
+
+def test_inference_that_takes_as_long_as_it_may_is_no_hang():
+    check_patience(replace(SPEC, max_inference=0.5), 0.6)
+    with pytest.raises(ConfigError, match=r'hang_timeout is 0.5 s: expected more than the 0.5 s'):
+        check_patience(replace(SPEC, max_inference=0.5), 0.5)

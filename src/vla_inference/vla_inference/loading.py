@@ -108,6 +108,7 @@ class Loader:
                 )
         policy = load_policy(config.checkpoint, config.device, self._report)
         check_fit(policy.spec, robot)
+        check_patience(policy.spec, config.hang_timeout)
         check_replanning(policy.spec, robot, config.replan_after)
         for suspicion in compare_speeds(policy.spec, robot):
             self._report(suspicion, False)
@@ -192,13 +193,31 @@ def compare_speeds(spec: PolicySpec, robot: RobotConfig) -> list[str]:
     return suspicions
 
 
+def check_patience(spec: PolicySpec, hang_timeout: float) -> None:
+    """Make sure that a healthy inference is never taken for a hang.
+
+    Raises:
+        ConfigError: if it may take as long as that.
+    """
+    if hang_timeout <= spec.max_inference:
+        raise ConfigError(
+            f'hang_timeout is {hang_timeout} s: expected more than the {spec.max_inference} s '
+            f'that an inference of {spec.model_id} may take'
+        )
+
+
 def check_modes(config: PolicyConfig, robot: RobotConfig) -> None:
     """Refuse what only evaluations may do.
 
     Raises:
         ConfigError: if lock-step is asked for on a real robot or with frames that are not
-            inferred, or a blind run on the steady clock.
+            inferred, a blind run on the steady clock, or a motion that outlasts instructions.
     """
+    if config.motion_timeout > config.instruction_timeout:
+        raise ConfigError(
+            f'motion_timeout is {config.motion_timeout} s: expected at most instruction_timeout, '
+            f'{config.instruction_timeout} s, at which a motion would end as TIMED_OUT'
+        )
     robot.check_clock(config.clock)
     if config.replan_after > 0.0 and config.clock == 'lockstep':
         raise ConfigError(

@@ -17,6 +17,7 @@ from vla_core.robot import AXES, RobotConfig
 from vla_core.types import Status
 from vla_interfaces.msg import Decision, SafetyEvent
 from vla_ros.conversion import to_ns, twist_from_msg
+from vla_ros.files import expanded
 
 #: Below ROS's own log folder, where no folder is named.
 FOLDER = 'black_box'
@@ -40,7 +41,8 @@ class BlackBox:
         self._robot = robot
         self._namespace = namespace.strip('/')
         self._prefix = '-'.join(part for part in (robot.name, *self._namespace.split('/')) if part)
-        path = Path(folder).expanduser() if folder else Path(get_logging_directory()) / FOLDER
+        below = Path(get_logging_directory()) / FOLDER
+        path = expanded(folder, 'black_box_folder') if folder else below
         self._recorder = Recorder(self._name)
         self._writer = Writer(path, self._about)
 

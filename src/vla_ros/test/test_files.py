@@ -28,3 +28,10 @@ def test_unknown_name_lists_what_is_known(find, name):
     """Nobody has to guess."""
     with pytest.raises(ConfigError, match=r'expected a path or one of|no such path'):
         find(name)
+
+
+@pytest.mark.parametrize('find', [robot_path, checkpoint_path, find_spec])
+def test_home_of_nobody_is_named(find):
+    """An error of one line, like any other."""
+    with pytest.raises(ConfigError, match=r'~nosuchuser/x\.yaml.*expected a path'):
+        find('~nosuchuser/x.yaml')

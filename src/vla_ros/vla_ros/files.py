@@ -40,8 +40,20 @@ def find_spec(checkpoint: str) -> PolicySpec:
     return admit(checkpoint_path(checkpoint)).manifest.spec
 
 
+def expanded(path: str, what: str) -> Path:
+    """Return a path with its `~` resolved.
+
+    Raises:
+        ConfigError: if that is the home of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f'{what} {path!r}: {error}: expected a path') from error
+
+
 def _find(name_or_path: str, folder: str, suffix: str, what: str) -> Path:
-    given = Path(name_or_path).expanduser()
+    given = expanded(name_or_path, what)
     if len(given.parts) > 1 or given.suffix:
         if given.exists():
             return given

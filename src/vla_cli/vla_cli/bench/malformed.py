@@ -42,7 +42,8 @@ _ATTEMPTS = 100
 def malformed(count: int, policy: str, folder: Path) -> list[Row]:
     """Send `count` malformed messages of every type to a graph that drives."""
     folder.mkdir(parents=True, exist_ok=True)
-    driving = Victim(folder, policy, {'policy': {'motion_timeout': _LONG}})
+    patience = {'motion_timeout': _LONG, 'instruction_timeout': _LONG}
+    driving = Victim(folder, policy, {'policy': patience})
     other = Victim(folder, policy, {'camera': {'transport': 'compressed'}})
     with _silent(folder / 'malformed_watcher.log'):
         with driving:

@@ -7,16 +7,18 @@ in memory, bounded, and is tried again.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime, UTC
-import glob
 import logging
 import os
 from pathlib import Path
+import re
 import threading
 
 from vla_core.black_box.record import Header, header_line
 from vla_core.black_box.recorder import Snapshot
 
 SUFFIX = '.jsonl'
+#: What a name ends with, behind the robot's own: a robot `sim` is not the `sim-one` beside it.
+_WHEN = r'(\d{8}T\d{6}\.\d{3}Z|ended)'
 #: Files kept of one robot, so that no simulated one pushes out a real one's.
 KEEP = 20
 #: Snapshots that wait for a disk at most; the oldest give way.
@@ -138,9 +140,11 @@ class Writer:
         _LOGGER.info('black box: %s', path)
 
     def _make_room(self, newest: Path) -> None:
-        robot = glob.escape(newest.stem.rpartition('-')[0])
+        robot = re.escape(newest.stem.rpartition('-')[0])
+        ours = re.compile(f'{robot}-{_WHEN}{re.escape(SUFFIX)}')
         files = sorted(
-            self._folder.glob(f'{robot}-*{SUFFIX}'), key=lambda path: path.stat().st_mtime
+            (path for path in self._folder.glob(f'*{SUFFIX}') if ours.fullmatch(path.name)),
+            key=lambda path: path.stat().st_mtime,
         )
         for path in [path for path in files if path != newest][: max(0, len(files) - KEEP)]:
             path.unlink(missing_ok=True)
