@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 torch = pytest.importorskip('torch')
 
@@ -27,6 +28,7 @@ from vla_learning.model.encoders import read_tokenizer  # noqa: E402
 from vla_learning.model.minilm import installed_tokenizer  # noqa: E402
 from vla_learning.native_policy import create, NativePolicy  # noqa: E402
 
+DEMO = Path(__file__).parents[2] / 'vla_bringup/checkpoints/demo'
 COMPACT = ModelConfig(tokens=32, channels=(8, 16, 16), hidden=32)
 FULL = ModelConfig.full(trunk='resnet18', words=16, tokens=32, hidden=24)
 BERT = {
@@ -354,6 +356,23 @@ def test_inspect_shows_the_envelope(capsys):
     envelope = yaml.safe_load((demo / 'manifest.yaml').read_text())['envelope']
     mean = envelope['images']['front']['luminance']['mean']
     for part in ('front luminance', f'{mean:.3g}', 'sampled poses'):
+        assert part in shown, part
+
+
+def test_inspect_shows_brackets_as_they_are(folder, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '200')
+    manifest = load_manifest(folder)
+    first, *others = manifest.spec.action_names
+    spec = replace(
+        manifest.spec, action_names=(f'{first}[/x]', *others), model_id=f'{folder.name}[/id]'
+    )
+    envelope = replace(load_manifest(DEMO).spec.envelope, actions={}, source='drives [/y]')
+    manifest = replace(manifest, spec=replace(spec, envelope=envelope))
+    console = Console()
+    for table in inspect.tables(manifest):
+        console.print(table)
+    shown = capsys.readouterr().out
+    for part in (f'{first}[/x]', '[/id]', 'drives [/y]'):
         assert part in shown, part
 
 

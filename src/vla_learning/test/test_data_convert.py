@@ -1,12 +1,15 @@
 import json
 from pathlib import Path
+import shutil
 
 import numpy as np
 from PIL import Image
 import pytest
 
 pytest.importorskip('torch')
+from vla_core.types import CameraSlot
 from vla_learning.data.convert import Convert, convert, Listing, listing
+from vla_learning.data.derived import Derived
 from vla_learning.data.errors import DataError
 from vla_learning.data.formats import open_recording
 
@@ -58,6 +61,27 @@ def test_a_bad_frame_parts_an_episode_in_two(tmp_path):
     assert [int(after.image(row, 'image')[0, 0, 0]) for row in range(4)] == [0, 1, 3, 4]
 
 
+def test_a_picture_of_another_size_is_named_or_skipped_and_listed(tmp_path):
+    path = write_records(tmp_path, 40)
+    Image.new('RGB', (10, 6)).save(tmp_path / '7.png')
+    with pytest.raises(DataError, match='record 7: image is 10x6: expected 8x6 as in the first'):
+        convert(Convert(path, tmp_path / 'new', fps=10.0))
+    options = Convert(path, tmp_path / 'new', fps=10.0, skip_bad=True)
+    assert [problem.index for problem in convert(options).problems.found] == ['record 7']
+    assert open_recording(tmp_path / 'new').first.tolist() == [0, 7, 39]
+
+
+def test_odd_sides_as_video_are_refused_before_anything_is_written(tmp_path):
+    source = tmp_path / 'source'
+    source.mkdir()
+    path = write_records(source)
+    for number in range(5):
+        Image.new('RGB', (8, 5)).save(source / f'{number}.png')
+    with pytest.raises(DataError, match='8x5 as video: expected even sides'):
+        convert(Convert(path, tmp_path / 'sub/new', fps=10.0, video=True))
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_grey_pictures_and_those_with_transparency_become_rgb(tmp_path):
     path = write_records(tmp_path, 2)
     Image.new('L', (8, 6), 7).save(tmp_path / '0.png')
@@ -105,3 +129,47 @@ def test_listing_tells_what_is_there_and_what_is_bad(tmp_path, capsys, monkeypat
     assert '5, 4 good' in shown
     assert 'r.json: record 2: image is undecodable (7 bytes): expected a picture' in shown
     assert (tmp_path / 'r.json.vla/bad_records.json').is_file()
+
+
+def test_listing_shows_brackets_as_they_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '120')
+    folder = tmp_path / '[red]'
+    folder.mkdir()
+    path = write_records(folder, 2)
+    rows = json.loads(path.read_text())
+    for row in rows:
+        row |= {'language_instruction': 'go [/x]', 'action': {'arm[/red]': 1.0}}
+    path.write_text(json.dumps(rows))
+    assert listing(Listing(path)) == 0
+    shown = capsys.readouterr().out
+    assert 'go [/x]' in shown
+    assert 'arm[/red]' in shown
+    assert '[red]' in shown
+
+
+def test_each_camera_keeps_its_whole_list_of_bad_pictures(tmp_path):
+    folder = Path(shutil.copytree(BRIDGE, tmp_path / 'set'))
+    recording = open_recording(folder, skip_bad=True)
+    broken = {'image_0': {3, 5}, 'image_1': {5, 9}}
+    fetch = recording.fetch
+    recording.fetch = lambda row, camera: b'' if row in broken[camera] else fetch(row, camera)
+    derived = Derived(recording)
+    for camera in recording.cameras:
+        derived.check_pictures(recording, camera)
+    assert np.flatnonzero(~recording.good).tolist() == [3, 5, 9]
+    for camera, rows in broken.items():
+        kept = json.loads((derived.folder / f'pictures-{camera}.json').read_text())
+        assert {row for row, _ in kept['value']['bad']} == rows
+
+
+def test_what_is_kept_of_pictures_is_for_the_rows_that_were_read(tmp_path):
+    path = write_records(tmp_path, 4)
+    slot = CameraSlot('front', 8, 8, 'pad')
+    recording = open_recording(path)
+    frames = Derived(recording).frames(recording, 'image', slot)
+    assert len(np.load(frames)) == 4
+    other = open_recording(path)
+    # As a reader would give it that takes the last record for bad.
+    other.first, other.good = np.array([0, 3]), other.good[:3]
+    other.text = other.text[:3]
+    assert len(np.load(Derived(other).frames(other, 'image', slot))) == 3

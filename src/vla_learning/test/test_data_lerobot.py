@@ -201,8 +201,51 @@ def test_an_episode_with_missing_frames_is_named_and_skipped(tmp_path):
     assert open_recording(folder, skip_bad=True).names == ('episode 0', 'episode 1')
 
 
+def set_column(folder, name, values):
+    table = parquet.read_table(folder / TABLE)
+    place = table.column_names.index(name)
+    parquet.write_table(table.set_column(place, name, pa.array(values)), folder / TABLE)
+
+
+def test_rows_out_of_order_are_named_and_the_episode_is_skipped(tmp_path):
+    folder = copy(tmp_path)
+    table = parquet.read_table(folder / TABLE)
+    rows = [4, 3, 2, 1, 0, *range(5, 12)]
+    parquet.write_table(table.take(rows), folder / TABLE)
+    message = 'episode 0: frame_index is 4 in row 0 of it: expected 0 to 4 in order'
+    with pytest.raises(DataError, match=message):
+        open_recording(folder)
+    assert open_recording(folder, skip_bad=True).names == ('episode 1', 'episode 2')
+
+
+@pytest.mark.parametrize('task', [7, None])
+def test_a_task_that_is_not_in_the_table_is_named_and_the_frame_is_skipped(tmp_path, task):
+    folder = copy(tmp_path)
+    tasks = parquet.read_table(folder / TABLE).column('task_index').to_pylist()
+    tasks[6] = task
+    set_column(folder, 'task_index', tasks)
+    message = r'episode 1 frame 1: task_index is (7|nan): expected one of the 2 of meta/tasks'
+    with pytest.raises(DataError, match=message):
+        open_recording(folder)
+    assert np.flatnonzero(~open_recording(folder, skip_bad=True).good).tolist() == [6]
+
+
 def test_a_picture_of_another_size_is_not_written(tmp_path):
     writer = LeRobotWriter(tmp_path, 10, ('a',), (), {'left': (6, 8)})
     data = encode_png(np.zeros((5, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r'picture of \(5, 8\): expected \(6, 8\)'):
         writer.add(np.zeros((1, 1)), np.zeros((1, 0)), ['x'], {'left': [data]})
+
+
+def test_every_picture_of_a_long_episode_must_have_the_size(tmp_path):
+    writer = LeRobotWriter(tmp_path, 10, ('a',), (), {'left': (6, 8)})
+    pictures = [encode_png(np.zeros((5 if n == 33 else 6, 8, 3), np.uint8)) for n in range(60)]
+    with pytest.raises(DataError, match=r'left: frame 33 is a picture of \(5, 8\)'):
+        writer.add(np.zeros((60, 1)), np.zeros((60, 0)), ['x'] * 60, {'left': pictures})
+    assert not list(tmp_path.iterdir())
+
+
+def test_odd_sides_are_refused_for_video_alone(tmp_path):
+    LeRobotWriter(tmp_path, 10, ('a',), (), {'left': (5, 8)})
+    with pytest.raises(DataError, match="camera 'left': pictures of 8x5 as video: expected even"):
+        LeRobotWriter(tmp_path, 10, ('a',), (), {'left': (5, 8)}, video=True)

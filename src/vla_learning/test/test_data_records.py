@@ -45,6 +45,13 @@ def test_records_of_one_episode_follow_each_other_in_time(tmp_path):
     assert recording.episode_of(5) == (1, 1)
 
 
+def test_a_number_with_point_zero_names_an_episode_like_the_number(tmp_path):
+    records = [record(n, episode=episode) for n, episode in enumerate((3.0, 3, 3.0, 4.0, None))]
+    recording = open_recording(write(tmp_path, records))
+    assert recording.names == ('3', '4', 'record 4')
+    assert recording.first.tolist() == [0, 3, 4, 5]
+
+
 NAMED = {'linear.x': 0.2, 'angular.z': -0.1}
 
 
@@ -94,6 +101,10 @@ BAD = {
     'width': ({'action': [0.1, 0.2, 0.3]}, 'action is 3 numbers: expected 2 numbers'),
     'text as action': ({'action': ['0.1', 0.2]}, 'expected 2 numbers'),
     'truth as action': ({'action': [True, 0.2]}, 'expected 2 numbers'),
+    'half an episode': ({'episode': 3.5}, 'episode is 3.5: expected a whole number or a text'),
+    'endless episode': ({'episode': float('inf')}, 'episode is inf'),
+    'list as episode': ({'episode': [0]}, r'episode is \[0\]'),
+    'truth as episode': ({'episode': True}, 'episode is True'),
     'no instruction': ({'language_instruction': ' '}, "language_instruction is ' '"),
 }
 

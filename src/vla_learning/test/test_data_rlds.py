@@ -129,6 +129,20 @@ def test_whatever_is_no_example_is_refused_and_nothing_else_happens(data):
         assert all(values.kind in ('bytes', 'float', 'int') for values in found.values())
 
 
+def test_a_packed_list_that_ends_within_a_float_is_refused():
+    features = {'steps/action': [0.5, 1.5]}
+    data = fill(Example(), features).SerializeToString()
+    packed = struct.pack('<2f', 0.5, 1.5)
+    at = data.index(packed)
+    damaged = bytearray(data[:at] + packed[:-1])
+    # The lengths of message, entry, feature and list each count up to the end.
+    for place, byte in enumerate(data[:at]):
+        if byte == len(data) - place - 1 and place:
+            damaged[place] -= 1
+    with pytest.raises(FormatError, match='list of floats of 7 bytes'):
+        parse_example(memoryview(bytes(damaged)))
+
+
 def test_bridge_is_read_as_the_protobuf_library_reads_it():
     recording = open_recording(BRIDGE)
     assert recording.first.tolist() == [0, 10, 20, 30, 40]
@@ -249,6 +263,45 @@ def test_a_missing_file_of_several_is_named(tmp_path):
     with pytest.raises(DataError, match=r'x-train.tfrecord-00000-of-00002 is missing'):
         open_recording(folder)
     assert open_recording(folder, skip_bad=True).frames == 40
+
+
+def split(folder, **names):
+    """Put one episode of the sample into a split each; the name says which."""
+    records = [bytes(content) for _, content, _ in read_records(folder / SHARD)]
+    (folder / SHARD).unlink()
+    (folder / 'dataset_info.json').unlink()
+    for name, number in names.items():
+        (folder / f'x-{name}.tfrecord-00000-of-00001').write_bytes(framed(records[number]))
+
+
+def test_of_several_splits_train_alone_is_read_and_the_others_are_named(tmp_path, caplog):
+    folder = copy(tmp_path)
+    split(folder, val=0, train=1, test=2)
+    recording = open_recording(folder)
+    assert recording.names == ('x-train.tfrecord-00000-of-00001 episode 0',)
+    assert (recording.actions == open_recording(BRIDGE).actions[10:20]).all()
+    assert [file.name for file in recording.files][1:] == ['x-train.tfrecord-00000-of-00001']
+    assert 'split train is read, left out: test, val' in caplog.text
+
+
+def test_several_splits_without_train_are_refused_until_one_is_linked(tmp_path):
+    folder = copy(tmp_path)
+    split(folder, val=0, test=2)
+    with pytest.raises(DataError, match=r'splits test, val: expected one.*links to features.json'):
+        open_recording(folder)
+    one = tmp_path / 'test'
+    one.mkdir()
+    for name in ('features.json', 'x-test.tfrecord-00000-of-00001'):
+        (one / name).symlink_to(folder / name)
+    assert (open_recording(one).actions == open_recording(BRIDGE).actions[20:30]).all()
+
+
+def test_files_without_the_name_of_a_split_are_one_data_set(tmp_path):
+    folder = copy(tmp_path)
+    split(folder)
+    for number in range(2):
+        shutil.copy(BRIDGE / SHARD, folder / f'run-{number}.tfrecord')
+    assert open_recording(folder).frames == 80
 
 
 @pytest.mark.parametrize('text', ['', '{}', '[]', '{"featuresDict": {"features": {"steps": 1}}}'])

@@ -10,7 +10,7 @@ from vla_learning.model.config import ModelConfig
 from vla_learning.sim.frames import collect, HORIZON, label, load, render_shard, sample_pose
 from vla_learning.sim.views import grid_of, KINDS, look, SLOT, slot_of, token_masks
 from vla_sim.arena import Arena
-from vla_sim.expert import Expert
+from vla_sim.expert import Expert, SEARCH_TURN_RATE
 from vla_sim.layout import sample_layout
 
 LARGE = replace(SLOT, width=448, height=224)
@@ -100,6 +100,22 @@ def test_unseen_objects_have_no_mask():
     labels = label(layout, np.array([[x, y, away]]))
     assert not labels['seen'][0, layout.target]
     assert labels['mask'][0, layout.target].sum() == 0
+
+
+def test_what_is_searched_is_what_the_expert_turns_for_at_that_pose():
+    random, both = np.random.default_rng(0), 0
+    for seed in range(40):
+        layout = sample_layout(seed)
+        count = len(layout.objects)
+        poses = np.array([sample_pose(random, layout) for _ in range(4)])
+        labels = label(layout, poses)
+        for item in range(count):
+            commands, _ = Expert(layout).act_batch(poses, np.full(4, item))
+            expected = (commands == (0.0, SEARCH_TURN_RATE)).all(axis=1)
+            np.testing.assert_array_equal(labels['searched'][:, item], expected)
+        assert not labels['searched'][:, count:].any()
+        both += (labels['searched'] & labels['seen']).sum()
+    assert both  # a few pixels in the picture are no reason to drive
 
 
 def test_shards_are_equal_and_kept(shard, tmp_path):

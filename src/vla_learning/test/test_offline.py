@@ -103,6 +103,16 @@ def test_tables_are_printed(folder):
         assert words in text
 
 
+def test_tables_show_brackets_as_they_are(folder):
+    content = json.loads((folder / FILE_NAME).read_text())
+    content |= {'policy': 'mine[/x]', 'data': 'run [/y]'}
+    content['axes']['arm[/z]'] = content['axes'].pop('linear.x') | {'unit': '[m]'}
+    stream = io.StringIO()
+    show(content, Console(file=stream, width=120))
+    for words in ('mine[/x] on run [/y]', 'arm[/z]', '[m]'):
+        assert words in stream.getvalue()
+
+
 def test_blind_it_ignores_language():
     policy = open_policy(str(DEMO))
     seeds = range(500_000, 500_002)

@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip('torch')
 
-from vla_core.errors import CheckpointError  # noqa: E402
+from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest  # noqa: E402
 from vla_core.types import Intent, Observation  # noqa: E402
 from vla_inference.onnx_policy import OnnxPolicy  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
+from vla_learning.sim import recipe  # noqa: E402
 from vla_learning.training.state import STATE_FILE  # noqa: E402
 
 
@@ -38,6 +41,34 @@ def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
     (checkpoint / 'policy.onnx').write_bytes(b'other')
     with pytest.raises(CheckpointError, match=r'policy\.onnx'):
         OnnxPolicy(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ('model', 'sim', 'message'),
+    [
+        ({'trunk': 'resnet18'}, {}, "model trunk 'resnet18': the simulator teaches 'compact'"),
+        ({'encoder': 'bert'}, {}, "model encoder 'bert': the simulator teaches 'minilm'"),
+        ({'words': 768}, {}, 'model words 768: the simulator teaches 384'),
+        ({'horizon': 4}, {}, 'model horizon 4: the simulator teaches 8'),
+        ({'axes': 2}, {}, 'model axes 2: the simulator teaches 7'),
+        ({}, {'frames': 1_600_001}, 'frames 1600001: expected at most 1600000'),
+        ({}, {'rounds': (1, 2), 'episodes': 5001}, '2 rounds of 5001 episodes: expected at most'),
+    ],
+)
+def test_what_the_simulator_cannot_teach_is_refused_before_anything_is_rendered(
+    tmp_path, monkeypatch, model, sim, message
+):
+    monkeypatch.setattr(recipe, 'collect', lambda *job: pytest.fail('rendered'))
+    data = replace(recipe.SMOKE.data, sim=replace(recipe.SMOKE.data.sim, **sim))
+    wrong = replace(recipe.SMOKE, data=data, model=replace(recipe.SMOKE.model, **model))
+    with pytest.raises(ConfigError, match=message):
+        recipe.follow(wrong, tmp_path / 'run', tmp_path / 'checkpoint')
+    assert not list(tmp_path.iterdir())
+
+
+def test_as_many_rounds_as_there_are_layouts_are_allowed():
+    sim = replace(recipe.SMOKE.data.sim, rounds=(1, 2), episodes=5000, frames=1_600_000)
+    recipe.check(replace(recipe.SMOKE, data=replace(recipe.SMOKE.data, sim=sim)))
 
 
 def test_seed_of_the_judging_range_is_refused(capsys, tmp_path):

@@ -18,7 +18,7 @@ CELLS = GRID[0] * GRID[1]
 SIDE = 0.5
 
 
-def make_source(images=100, instructions=4):
+def make_source(images=100, instructions=4, seen=None):
     """Two pictures: red box on the left, green ball ahead, red ball right, blue box unseen."""
     random = np.random.default_rng(0)
     kinds = np.tile(np.array([0, 4, 6, 1], np.int8), (2, 1))
@@ -38,7 +38,8 @@ def make_source(images=100, instructions=4):
         kinds=kinds,
         actions=actions,
         done=np.zeros((2, 4), bool),
-        seen=np.tile([True, True, False, True], (2, 1)),
+        seen=np.tile([True, True, False, True] if seen is None else seen, (2, 1)),
+        searched=np.tile([False, False, True, False], (2, 1)),
         place=place,
         height=np.tile(np.array([0.3, 0.4, 0.3, 0.4], np.float16), (2, 1)),
         mask=mask,
@@ -95,6 +96,23 @@ def test_mirrored_pictures_mirror_the_turn_and_the_mask(batch):
     assert (mask[red_box & ~mirrored, 0, 0] == 100).all()
     assert (mask[red_box & mirrored, 0, -1] == 100).all()
     assert np.sign(batch.scene.place[:, 0].numpy()[red_box & mirrored]).max() == -1
+
+
+def test_what_is_searched_is_searched_to_the_left_in_every_mirror():
+    """A few pixels of the blue box are seen, and the expert searches it all the same."""
+    batch = make_source(seen=[True, True, True, True]).batch(0)
+    searched = (meaning_of(batch) == KINDS.index(('blue', 'box'))) & batch.scene.seen.numpy()
+    assert searched.sum() > 10
+    turn = batch.actions[:, 0, ANGULAR].numpy()[searched]
+    np.testing.assert_allclose(turn, SEARCH_TURN_RATE, rtol=1e-3)
+
+
+def test_what_is_driven_to_turns_with_its_mirror_even_if_hardly_seen():
+    """Too few pixels of the red box are in the picture, and the expert steers to it."""
+    batch = make_source(seen=[False, True, False, True]).batch(0)
+    red_box = (meaning_of(batch) == 0) & (batch.actions[:, 0, LINEAR].numpy() > 0.2)
+    turn = batch.actions[:, 0, ANGULAR].numpy()[red_box]
+    assert {round(float(value), 3) for value in turn} == {SIDE, -SIDE}
 
 
 def test_left_of_becomes_right_of_in_a_mirror(batch):

@@ -1,11 +1,16 @@
+import random
 import subprocess
 import sys
+
+import pytest
 
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE, training_nonsense
 from vla_learning.sim.wording import (
     COLOURS,
+    draw_template,
     held_out_sayings,
     HELD_OUT_TEMPLATES,
+    keeps_back,
     MOTIONS,
     NOUNS,
     TRAIN_MOTIONS,
@@ -27,6 +32,38 @@ def test_no_sentence_is_both_instruction_and_nonsense():
     instructions = {saying.text for saying in training_sayings()}
     instructions |= {saying.text for saying in held_out_sayings()}
     assert not instructions & set(training_nonsense(5000))
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'please go to the red pyramid',
+        'Go to the red pyramid!',
+        'ok, robot, could you please go to a red pyramid right now',
+        'go to that red pyramid, please',
+    ],
+)
+def test_politeness_articles_and_marks_make_no_other_sentence(text):
+    assert keeps_back(['go to the red pyramid'])(text)
+
+
+@pytest.mark.parametrize('text', ['go to the pyramid', 'find the red box', 'go to the red cup'])
+def test_another_sentence_is_not_kept_back(text):
+    assert not keeps_back(['go to the red pyramid', 'now find the red box'])(text)
+
+
+def test_no_decoration_of_a_held_out_sentence_is_trained_on():
+    kept = keeps_back([*EVALUATION_NONSENSE, *(saying.text for saying in held_out_sayings())])
+    trained = [saying.text for saying in training_sayings()] + training_nonsense(8000)
+    assert not [text for text in trained if kept(text)]
+
+
+def test_no_held_out_template_is_drawn_with_another_article():
+    draw = random.Random(0)
+    drawn = {draw_template(draw) for _ in range(20_000)}
+    other = {'{v} the {{o}}', '{v} a {{o}}', '{v} that {{o}}'}
+    held_out = {form.format(v=verb) for form in other for verb in ('go up to', 'move over to')}
+    assert not drawn & held_out
 
 
 def test_there_are_one_hundred_different_nonsense_sentences():

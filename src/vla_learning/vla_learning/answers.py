@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 import enum
 import hashlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
+import zlib
 
 import numpy as np
 
@@ -19,6 +21,11 @@ from vla_core.errors import VlaError
 from vla_core.session import DONE_THRESHOLD
 
 FILE_NAME = 'answers.npz'
+#: What zipfile and NumPy raise on bytes that were changed.
+_DAMAGED = (
+    *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError),
+    *(BadZipFile, zlib.error, TokenError),
+)
 
 
 class EvaluationError(VlaError):
@@ -130,7 +137,7 @@ def load(folder: Path) -> Answers:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             answers = Answers(**{name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+    except _DAMAGED as error:
         raise EvaluationError(
             f'{path}: {error}: expected the answers of `vla-learn evaluate`'
         ) from error

@@ -97,7 +97,7 @@ def _pairs(title: str, values: Mapping[str, str]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify='left', show_header=False)
+    table = Table(title=escape(title), title_justify='left', show_header=False)
     table.add_column(overflow='fold')
     table.add_column(overflow='fold')
     for name, value in values.items():
@@ -108,6 +108,7 @@ def _pairs(title: str, values: Mapping[str, str]) -> Table:
 def _axes(manifest: Manifest) -> Table:
     """One row per axis: what ±1 means, and the statistics of the data if there are any."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     spec, statistics = manifest.spec, manifest.statistics
@@ -121,17 +122,19 @@ def _axes(manifest: Manifest) -> Table:
     table = Table(title='actions', title_justify='left', box=box.SIMPLE_HEAD, padding=(0, 0))
     table.show_edge = False
     for heading in ('axis', '1.0 is', *columns):
-        table.add_column(heading, no_wrap=True)
-    table.caption = ', '.join(f'{name} {value}' for name, value in flat(others).items())
+        table.add_column(escape(heading), no_wrap=True)
+    table.caption = escape(', '.join(f'{name} {value}' for name, value in flat(others).items()))
     for index, name in enumerate(spec.action_names):
         # The unit of a number without one is written 1.
         scale = f'{spec.action_scale[index]:.3g} {spec.action_units[index]}'.removesuffix(' 1')
-        table.add_row(name, scale, *(_number(values[index]) for values in columns.values()))
+        numbers = (_number(values[index]) for values in columns.values())
+        table.add_row(*map(escape, (name, scale, *numbers)))
     return table
 
 
 def _envelope(envelope: Envelope) -> Table:
     """One row per quantity that the robot compares with the training's."""
+    from rich.markup import escape
     from rich.table import Table
 
     ranges = dict(envelope.actions)
@@ -140,9 +143,9 @@ def _envelope(envelope: Envelope) -> Table:
         ranges |= {f'{slot} {name}': one for name, one in features.items()}
     columns = ('min', 'q01', 'mean', 'q99', 'max', 'std')
     table = Table('quantity', *columns, title='envelope', title_justify='left')
-    table.caption = envelope.source
+    table.caption = escape(envelope.source)
     for name, one in ranges.items():
-        table.add_row(name, *(_number(getattr(one, column)) for column in columns))
+        table.add_row(escape(name), *(_number(getattr(one, column)) for column in columns))
     return table
 
 
@@ -151,11 +154,12 @@ def _number(value: object) -> str:
 
 
 def _files(manifest: Manifest) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table('file', 'MB', 'parameters', title='files', title_justify='left')
     for path in sorted(path for path in manifest.folder.rglob('*') if path.is_file()):
         count = f'{count_parameters(path):,}' if path.suffix == '.safetensors' else ''
         name = path.relative_to(manifest.folder).as_posix()
-        table.add_row(name, f'{path.stat().st_size / 1e6:.2f}', count)
+        table.add_row(escape(name), f'{path.stat().st_size / 1e6:.2f}', count)
     return table

@@ -105,20 +105,21 @@ def _provenance(options: ImportSeed, report: Report) -> dict[str, Any]:
 
 def _show(report: Report, options: ImportSeed) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from vla_learning.seed_layout import MADE_UP
 
-    table = Table(title=f'{options.file.name} → {options.out}')
+    table = Table(title=escape(f'{options.file.name} → {options.out}'))
     for heading in ('tensors', 'what', 'became of it'):
         table.add_column(heading, overflow='fold')
     for part, count in Counter(name.split('.')[0] for name in report.mapped).items():
-        table.add_row(str(count), part, 'taken over')
+        table.add_row(str(count), escape(part), 'taken over')
     for why, count in Counter(report.left_out.values()).items():
         names = ', '.join(name for name, reason in report.left_out.items() if reason == why)
-        table.add_row(str(count), names, f'left out: {why}')
+        table.add_row(str(count), escape(names), escape(f'left out: {why}'))
     for name in report.unknown:
-        table.add_row('1', name, 'left out: unknown')
+        table.add_row('1', escape(name), 'left out: unknown')
     for name in report.missing:
         table.add_row('1', name, 'missing in the file: random')
     for name, value in MADE_UP.items():

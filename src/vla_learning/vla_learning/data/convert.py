@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 import io
 import json
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 import tyro
@@ -24,7 +25,7 @@ from vla_learning.data.episodes import Recording
 from vla_learning.data.errors import DataError
 from vla_learning.data.formats import open_recording
 from vla_learning.data.lerobot_write import LeRobotWriter
-from vla_learning.data.video import encode_png
+from vla_learning.data.video import check_video_sizes, encode_png
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def convert(options: Convert) -> Recording:
         The source, whose problems say what was left out.
 
     Raises:
-        DataError: if the source cannot be used or the folder exists.
+        DataError: if the source cannot be used, the folder exists, or a video would have an odd
+            side.
     """
     if options.dest.exists():
         raise DataError(f'{options.dest} exists: expected a new folder')
@@ -92,10 +94,13 @@ def convert(options: Convert) -> Recording:
         raise DataError(f'camera {unknown[0]!r}: expected some of {recording.cameras}')
     if recording.fps is None:
         raise DataError(f'{options.source.name} does not say its frames per second: expected fps')
+    sizes = _sizes(recording, cameras)
+    if options.video:
+        check_video_sizes(sizes)
     options.dest.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f'.{options.dest.name}.', dir=options.dest.parent))
     try:
-        _write(recording, cameras, draft, options.video)
+        _write(recording, sizes, draft, options.video)
         if recording.problems.found:
             left_out = json.dumps(recording.problems.report(), indent=1)
             (draft / 'meta/bad_records.json').write_text(left_out, 'utf-8')
@@ -106,57 +111,67 @@ def convert(options: Convert) -> Recording:
     return recording
 
 
-def _write(recording: Recording, cameras: tuple[str, ...], folder: Path, video: bool) -> None:
-    writer: LeRobotWriter | None = None
+def _sizes(recording: Recording, cameras: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Return each camera's (height, width): that of the first frame that can be decoded."""
+    for row in np.flatnonzero(recording.good).tolist():
+        try:
+            shapes = {camera: recording.image(row, camera).shape for camera in cameras}
+        except DataError as error:
+            if error.problem is None or not recording.problems.skip:
+                raise
+            continue  # noted when its turn to be written comes
+        return {camera: (height, width) for camera, (height, width, _) in shapes.items()}
+    raise DataError(f'{recording.path.name}: no usable frame: expected at least one')
+
+
+def _write(
+    recording: Recording, sizes: Mapping[str, tuple[int, int]], folder: Path, video: bool
+) -> None:
+    writer = LeRobotWriter(
+        folder, recording.fps or 0.0, recording.axes, recording.state_names, sizes, video
+    )
     episodes = range(len(recording.names))
     for episode in tqdm(episodes, desc=f'{recording.path.name}: writing', disable=None):
-        for rows, pictures in _runs(recording, cameras, episode):
-            if writer is None:
-                sizes = {camera: _size(pictures[camera][0]) for camera in cameras}
-                writer = LeRobotWriter(
-                    folder,
-                    recording.fps or 0.0,
-                    recording.axes,
-                    recording.state_names,
-                    sizes,
-                    video,
-                )
+        for rows, pictures in _runs(recording, sizes, episode):
             texts = [recording.texts[recording.text[row]] for row in rows]
             writer.add(recording.actions[rows], recording.state[rows], texts, pictures)
-    if writer is None:
-        raise DataError(f'{recording.path.name}: no usable frame: expected at least one')
     writer.finish()
 
 
 def _runs(
-    recording: Recording, cameras: tuple[str, ...], episode: int
+    recording: Recording, sizes: Mapping[str, tuple[int, int]], episode: int
 ) -> Iterator[tuple[list[int], dict[str, list[bytes]]]]:
     """Yield the good frames of an episode, in pieces where bad ones interrupt it.
 
     What follows a bad frame becomes an episode of its own: the format has no gaps in time.
     """
     rows: list[int] = []
-    pictures: dict[str, list[bytes]] = {camera: [] for camera in cameras}
+    pictures: dict[str, list[bytes]] = {camera: [] for camera in sizes}
     for row in range(*recording.first[episode : episode + 2]):
-        coded = _coded(recording, cameras, row) if recording.good[row] else None
+        coded = _coded(recording, sizes, row) if recording.good[row] else None
         if coded is not None:
             rows.append(row)
             for camera, data in coded.items():
                 pictures[camera].append(data)
         elif rows:
             yield rows, pictures
-            rows, pictures = [], {camera: [] for camera in cameras}
+            rows, pictures = [], {camera: [] for camera in sizes}
     if rows:
         yield rows, pictures
 
 
-def _coded(recording: Recording, cameras: tuple[str, ...], row: int) -> dict[str, bytes] | None:
+def _coded(
+    recording: Recording, sizes: Mapping[str, tuple[int, int]], row: int
+) -> dict[str, bytes] | None:
     """Return a frame's pictures as RGB image files, unchanged where they are; None if bad."""
     coded = {}
     try:
-        for camera in cameras:
+        for camera, (height, width) in sizes.items():
             data = recording.fetch(row, camera)
             pixels = recording.pixels(row, camera, data)
+            if pixels.shape[:2] != (height, width):
+                found = f'{pixels.shape[1]}x{pixels.shape[0]}'
+                raise recording.bad(row, camera, found, f'{width}x{height} as in the first frame')
             coded[camera] = data if _is_rgb(data) else encode_png(pixels)
     except DataError as error:
         if error.problem is None:
@@ -173,11 +188,6 @@ def _is_rgb(data: bytes | np.ndarray) -> bool:
         return picture.mode == 'RGB'
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(data)) as picture:
-        return picture.height, picture.width
-
-
 def listing(options: Listing) -> int:
     """Run `vla-learn data`."""
     recording = open_recording(options.path, skip_bad=True)
@@ -188,7 +198,7 @@ def listing(options: Listing) -> int:
     statistics = derived.statistics(recording)
     console = Console()
     lengths = np.diff(recording.first)
-    facts = Table(title=str(options.path), show_header=False)
+    facts = Table(title=escape(str(options.path)), show_header=False)
     facts.add_column(no_wrap=True)
     facts.add_column(overflow='fold')
     for name, value in (
@@ -200,7 +210,7 @@ def listing(options: Listing) -> int:
         ('SHA-256', derived.sha256),
         ('computed files', str(derived.folder)),
     ):
-        facts.add_row(name, value)
+        facts.add_row(name, escape(value))
     console.print(facts)
     console.print(_texts_table(recording))
     heads = ('mean', 'std', 'min', 'q01', 'q99', 'max', '±1 is')
@@ -209,7 +219,7 @@ def listing(options: Listing) -> int:
     for n, axis in enumerate(statistics.axes):
         columns = (statistics.mean, statistics.std, statistics.min, statistics.q01)
         columns += (statistics.q99, statistics.max, statistics.action_scale)
-        numbers.add_row(axis, *(f'{column[n]:.3g}' for column in columns))
+        numbers.add_row(escape(axis), *(f'{column[n]:.3g}' for column in columns))
     console.print(numbers)
     report = derived.report(recording)
     if report is not None:
@@ -223,7 +233,7 @@ def _texts_table(recording: Recording, most: int = 20) -> Table:
     counts = np.bincount(recording.text, minlength=len(recording.texts))
     table = Table('frames', 'instruction')
     for text in np.argsort(-counts, kind='stable')[:most]:
-        table.add_row(str(counts[text]), recording.texts[text] or '(none)')
+        table.add_row(str(counts[text]), escape(recording.texts[text]) or '(none)')
     if len(counts) > most:
         table.add_row('', f'and {len(counts) - most} more')
     return table

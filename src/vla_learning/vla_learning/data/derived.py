@@ -56,6 +56,11 @@ class Derived:
                 f'{error.filename}: {error.strerror}: expected a readable file'
             ) from error
         self.sha256: str = content['sha256']
+        # Another camera's pictures may make a row bad later; each camera's own list is of these.
+        self._rows = np.flatnonzero(recording.good).tolist()
+        # Which rows there are is the reader's choice: the same files, read otherwise, are others.
+        rows = recording.first.tobytes() + np.packbits(recording.good).tobytes()
+        self._key = f'{self.sha256} {hashlib.sha256(rows).hexdigest()}'
 
     def statistics(self, recording: Recording) -> Statistics:
         """Return the statistics of the good frames' actions."""
@@ -78,8 +83,8 @@ class Derived:
         """
         found = self._once(
             f'pictures-{camera}',
-            self.sha256,
-            lambda: {'bad': _decode_all(recording, camera, lambda row, image: None)},
+            self._key,
+            lambda: {'bad': _decode_all(recording, camera, self._rows, lambda row, image: None)},
         )
         _leave_out(recording, found['bad'])
 
@@ -93,8 +98,8 @@ class Derived:
         Raises:
             DataError: if a picture is bad and not to be skipped.
         """
-        key = f'{self.sha256} {camera} {slot.width}x{slot.height} {slot.mode}'
-        name = f'frames-{hashlib.sha256(key.encode()).hexdigest()[:16]}'
+        key = f'{camera} {slot.width}x{slot.height} {slot.mode}'
+        name = f'frames-{hashlib.sha256(f"{self.sha256} {key}".encode()).hexdigest()[:16]}'
         path = self.folder / f'{name}.npy'
 
         def make() -> dict[str, Any]:
@@ -107,14 +112,14 @@ class Derived:
                 def keep(row: int, image: np.ndarray) -> None:
                     frames[row] = resize(image, slot)
 
-                bad = _decode_all(recording, camera, keep)
+                bad = _decode_all(recording, camera, self._rows, keep)
                 frames.flush()
                 draft.replace(path)
             finally:
                 draft.unlink(missing_ok=True)
             return {'bad': bad}
 
-        found = self._once(name, key, make, there=path.is_file())
+        found = self._once(name, f'{self._key} {key}', make, there=path.is_file())
         _leave_out(recording, found['bad'])
         return path
 
@@ -154,9 +159,9 @@ class Derived:
 
 
 def _decode_all(
-    recording: Recording, camera: str, keep: Callable[[int, np.ndarray], None]
+    recording: Recording, camera: str, rows: list[int], keep: Callable[[int, np.ndarray], None]
 ) -> list[Any]:
-    """Decode each good frame, in order; return (row, problem) of those that cannot be.
+    """Decode each row's picture, in order; return (row, problem) of those that cannot be.
 
     Reading is one thread's work (a video has one position), decoding that of all cores.
     """
@@ -165,7 +170,6 @@ def _decode_all(
     def work(row: int, data: bytes | np.ndarray) -> None:
         keep(row, recording.pixels(row, camera, data))
 
-    rows = np.flatnonzero(recording.good).tolist()
     with (
         ThreadPoolExecutor() as pool,
         tqdm(total=len(rows), desc=f'{recording.path.name}: decoding', disable=None) as bar,

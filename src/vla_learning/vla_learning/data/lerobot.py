@@ -73,6 +73,7 @@ class LeRobotRecording(Recording):
             self._rows.append((part.file, part.first))
             self._meta.append(meta)
             times.append(part.time)
+            good &= _check_tasks(part.task, tasks, *where)
             text = tuple(tasks.get(task, '') for task in part.task.tolist())
             episodes.append(Episode(index, part.action, text, good, part.state))
         self._times = np.concatenate(times)
@@ -158,3 +159,22 @@ class LeRobotRecording(Recording):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._drop_handles()
+
+
+def _check_tasks(
+    numbers: np.ndarray, tasks: dict[int, str], file: str, index: str, problems: Problems
+) -> np.ndarray:
+    """Note every frame whose task is not in the table; return bool [T], the frames that are fine.
+
+    Args:
+        numbers: int64 [T].
+        tasks: instruction by number.
+        file: for the message.
+        index: for the message, with `{}` where the frame's number goes.
+        problems: where they are noted.
+    """
+    known = np.array([number in tasks for number in numbers.tolist()])
+    for frame in np.flatnonzero(~known).tolist():
+        expected = f'one of the {len(tasks)} of meta/tasks.parquet'
+        problems.add(file, index.format(frame), 'task_index', numbers[frame], expected)
+    return known

@@ -107,6 +107,13 @@ class Tables:
             self._problems.add(file, '', '', f'unreadable ({line(error)})', 'a Parquet file')
 
     def _columns(self, file: str, index: str, table: pa.Table, first: int) -> Part | None:
+        number = table.column('frame_index').to_numpy()
+        wrong = np.flatnonzero(number != np.arange(len(table)))
+        if len(wrong):
+            what = f'{number[wrong[0]]} in row {wrong[0]} of it'
+            expected = f'0 to {len(table) - 1} in order'
+            self._problems.add(file, index, 'frame_index', what, expected)
+            return None
         vectors = {}
         for key, size in self._sizes.items():
             column = table.column(key).combine_chunks() if size else pa.array([], pa.float32())
@@ -169,7 +176,7 @@ def read_tasks(path: Path) -> dict[int, str]:
         numbers, texts = table.column('task_index').to_pylist(), table.column(name).to_pylist()
     except READ_ERRORS as error:
         raise DataError(f'meta/{path.name}: {line(error)}: expected the table of tasks') from error
-    return dict(zip(numbers, texts, strict=True))
+    return {number: text for number, text in zip(numbers, texts, strict=True) if text is not None}
 
 
 def read_episodes(path: Path, total: int, problems: Problems) -> list[dict[str, Any]]:

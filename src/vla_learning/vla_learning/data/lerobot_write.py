@@ -19,7 +19,7 @@ from pyarrow import parquet
 from vla_learning.data.errors import DataError
 from vla_learning.data.lerobot_tables import ACTION, STATE
 from vla_learning.data.statistics import Accumulator
-from vla_learning.data.video import write_video
+from vla_learning.data.video import check_video_sizes, write_video
 
 VERSION = 'v3.0'
 _PATTERN = 'chunk-{chunk_index:03d}/file-{file_index:03d}'
@@ -47,6 +47,9 @@ class LeRobotWriter:
         state_names: S names of the state vector; may be empty.
         cameras: (height, width) by name.
         video: pictures as H.264 video, small but lossy, instead of image files inside the table.
+
+    Raises:
+        DataError: if there are no frames per second, or a video would have an odd side.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class LeRobotWriter:
     ) -> None:
         if not fps > 0:
             raise DataError(f'{fps} frames per second: expected more than 0')
+        if video:
+            check_video_sizes(cameras)
         self._folder = folder
         self._fps = fps
         self._names = {ACTION: list(axes)} | ({STATE: list(state_names)} if state_names else {})
@@ -105,6 +110,7 @@ class LeRobotWriter:
         if STATE in self._names:
             columns[STATE] = state.astype(np.float32)
         coded = {key: pictures[key.removeprefix('observation.images.')] for key in self._cameras}
+        self._check_sizes(coded)
         self._write_table(columns, {} if self._video else coded)
         row: dict[str, Any] = {
             'episode_index': episode,
@@ -138,6 +144,17 @@ class LeRobotWriter:
         totals = {key: _summary(total, 'image' in key) for key, total in self._totals.items()}
         for name, value in (('info', self._info()), ('stats', totals)):
             (meta / f'{name}.json').write_text(json.dumps(value, indent=4), 'utf-8')
+
+    def _check_sizes(self, pictures: Mapping[str, Sequence[bytes]]) -> None:
+        for key, coded in pictures.items():
+            for frame, data in enumerate(coded):
+                with Image.open(io.BytesIO(data)) as picture:
+                    found = (picture.height, picture.width)
+                if found != self._cameras[key]:
+                    raise DataError(
+                        f'{key}: frame {frame} is a picture of {found}: '
+                        f'expected {self._cameras[key]}'
+                    )
 
     def _write_table(
         self, columns: Mapping[str, np.ndarray], pictures: Mapping[str, Sequence[bytes]]
@@ -174,7 +191,7 @@ class LeRobotWriter:
         for key, coded in pictures.items():
             path = self._folder / f'videos/{key}/{_place(episode)}.mp4'
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_video(path, self._decoded(key, coded), self._fps)
+            write_video(path, _decoded(coded), self._fps)
             row |= {
                 f'videos/{key}/chunk_index': episode // _CHUNK,
                 f'videos/{key}/file_index': episode % _CHUNK,
@@ -183,16 +200,6 @@ class LeRobotWriter:
             }
         return row
 
-    def _decoded(self, key: str, coded: Iterable[bytes]) -> Iterable[np.ndarray]:
-        for data in coded:
-            with Image.open(io.BytesIO(data)) as picture:
-                pixels = np.array(picture.convert('RGB'))
-            if pixels.shape[:2] != self._cameras[key]:
-                raise DataError(
-                    f'{key}: picture of {pixels.shape[:2]}: expected {self._cameras[key]}'
-                )
-            yield pixels
-
     def _statistics(
         self, columns: Mapping[str, np.ndarray], pictures: Mapping[str, Sequence[bytes]]
     ) -> dict[str, Any]:
@@ -200,7 +207,7 @@ class LeRobotWriter:
         values = {key: column.reshape(len(column), -1) for key, column in columns.items()}
         for key, coded in pictures.items():
             chosen = np.linspace(0, len(coded) - 1, min(len(coded), _STATISTICS_PICTURES))
-            sample = self._decoded(key, [coded[int(n)] for n in chosen])
+            sample = _decoded([coded[int(n)] for n in chosen])
             stride = slice(None, None, _STATISTICS_STRIDE)
             values[key] = np.concatenate([p[stride, stride].reshape(-1, 3) / 255 for p in sample])
         row: dict[str, Any] = {}
@@ -244,6 +251,12 @@ class LeRobotWriter:
 
 
 _NUMPY = {pa.float32(): 'float32', pa.int64(): 'int64'}
+
+
+def _decoded(coded: Iterable[bytes]) -> Iterable[np.ndarray]:
+    for data in coded:
+        with Image.open(io.BytesIO(data)) as picture:
+            yield np.array(picture.convert('RGB'))
 
 
 def _place(number: int) -> str:

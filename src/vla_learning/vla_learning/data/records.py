@@ -1,7 +1,9 @@
 """JSON records {image_path, language_instruction, action}, one frame each.
 
 Records that follow each other with the same optional `episode` form an episode, in time order; a
-record without it is an episode of its own.
+record without it is an episode of its own. One whose `episode` cannot be told is bad, and stays in
+the run that it interrupts: the halves of a run must not become two, of which training gets one and
+validation the other.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class JsonRecording(Recording):
         self._pictures: list[str] = []
         self._numbers: list[int] = []
         episodes = []
-        for name, run in groupby(enumerate(records), _episode):
+        names = _episodes(records)
+        for name, run in groupby(enumerate(records), lambda numbered: names[numbered[0]]):
             numbered = list(run)
             actions = [_check(path, number, record, form, problems) for number, record in numbered]
             good = np.array([action is not None for action in actions])
@@ -104,10 +107,22 @@ def _usual_form(records: list[Any]) -> int | tuple[str, ...]:
     return forms.most_common(1)[0][0] if forms else 0
 
 
-def _episode(numbered: tuple[int, Any]) -> Any:
-    number, record = numbered
-    named = isinstance(record, dict) and isinstance(record.get('episode'), int | str)
-    return record['episode'] if named else f'record {number}'
+def _episodes(records: list[Any]) -> list[int | str]:
+    """Name the episode of each record."""
+    names: list[int | str] = []
+    run = None
+    for number, record in enumerate(records):
+        if isinstance(record, dict) and _is_episode(record.get('episode')):
+            run = record.get('episode')
+        names.append(f'record {number}' if run is None else run)
+    return [int(name) if isinstance(name, float) else name for name in names]
+
+
+def _is_episode(value: Any) -> bool:
+    """Say whether a value names an episode, or says that there is none."""
+    if isinstance(value, float):
+        return value.is_integer()
+    return value is None or (isinstance(value, int | str) and not isinstance(value, bool))
 
 
 def _check(
@@ -136,6 +151,10 @@ def _check(
         return None
     if not _is_file(image):
         problems.add(path.name, index, 'image_path', f'{picture!r} (no such file)', 'a picture')
+        return None
+    if not _is_episode(record.get('episode')):
+        found = repr(record['episode'])[:80]
+        problems.add(path.name, index, 'episode', found, 'a whole number or a text')
         return None
     return _read_action(path, index, action, form, problems)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import json
+import logging
 from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,11 @@ from vla_learning.data.tfrecord import FormatError, parse_example, read_records,
 
 #: Where data sets keep the instruction; Bridge uses the first, RT-1 the second.
 LANGUAGE = ('language_instruction', 'observation/natural_language_instruction')
+
+#: TFDS names files `<data set>-<split>.tfrecord-00000-of-00001`.
+_SPLIT = re.compile(r'-(\w+)\.tfrecord-\d+-of-\d+$')
+_TRAIN = 'train'
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,13 +47,16 @@ class _Layout:
 class RldsRecording(Recording):
     """Episodes of a folder with features.json and *.tfrecord-* files.
 
+    Of several splits in one folder `train` is read, and nothing else.
+
     Args:
         path: the folder.
         problems: where bad episodes and frames are noted.
         fps: frames per second; the format does not say.
 
     Raises:
-        DataError: if the folder is no such data set, or an episode is bad and not skipped.
+        DataError: if the folder is no such data set or has several splits without `train`, or an
+            episode is bad and not skipped.
     """
 
     def __init__(self, path: Path, problems: Problems, fps: float | None = None) -> None:
@@ -154,12 +164,33 @@ def _shards(path: Path, problems: Problems) -> tuple[Path, ...]:
     shards = tuple(sorted(path.glob('*.tfrecord*')))
     if not shards:
         raise DataError(f'{path.name}: no *.tfrecord* file: expected at least one')
+    shards = _one_split(path, shards)
     there = {shard.name for shard in shards}
     for stem, total in {_numbering(name) for name in there}:
         for name in (f'{stem}-{n:05d}-of-{total:05d}' for n in range(total)):
             if name not in there:
                 problems.add(name, '', '', 'missing', f'{total} files')
     return shards
+
+
+def _one_split(path: Path, shards: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Keep the split to train on: the publisher's other ones are there to judge with.
+
+    Raises:
+        DataError: if there are several, and none is `train`.
+    """
+    splits = sorted({found[1] for shard in shards if (found := _SPLIT.search(shard.name))})
+    if len(splits) < 2:
+        return shards
+    if _TRAIN not in splits:
+        raise DataError(
+            f'{path.name}: splits {", ".join(splits)}: expected one, or one of the name {_TRAIN} '
+            '(for another one give a folder with links to features.json, dataset_info.json and '
+            'the files of that split)'
+        )
+    others = ', '.join(split for split in splits if split != _TRAIN)
+    LOG.warning('%s: split %s is read, left out: %s', path.name, _TRAIN, others)
+    return tuple(shard for shard in shards if f'-{_TRAIN}.tfrecord-' in shard.name)
 
 
 def _lengths(path: Path) -> dict[str, int]:

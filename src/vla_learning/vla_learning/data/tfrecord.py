@@ -127,7 +127,7 @@ def _values(content: memoryview, begin: int, end: int) -> Values:
             spans = [(a, b - a) for n, a, b in _fields(content, low, high) if n == 1]
             values = Values('bytes', values.numbers[:0], np.array(spans, np.int64).reshape(-1, 2))
         elif field == 2:
-            items = [np.frombuffer(content[a:b], '<f4') for _, a, b in _fields(content, low, high)]
+            items = [_floats(content[a:b]) for _, a, b in _fields(content, low, high)]
             values = Values('float', np.concatenate([np.empty(0, '<f4'), *items]), none)
         elif field == 3:
             numbers = [
@@ -135,6 +135,12 @@ def _values(content: memoryview, begin: int, end: int) -> Values:
             ]
             values = Values('int', np.array(numbers, np.uint64).astype(np.int64), none)
     return values
+
+
+def _floats(content: memoryview) -> np.ndarray:
+    if len(content) % 4:
+        raise FormatError('', f'a list of floats of {len(content)} bytes', 'a multiple of 4')
+    return np.frombuffer(content, '<f4')
 
 
 def _fields(content: memoryview, begin: int, end: int) -> Iterator[tuple[int, int, int]]:

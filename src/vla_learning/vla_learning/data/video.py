@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 import io
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
+
+from vla_learning.data.errors import DataError
 
 #: Every second picture stands alone, so that any one can be had cheaply (as lerobot does).
 _KEYFRAMES = 2
@@ -81,6 +83,23 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], fps: float) -> int:
             count += 1
         container.mux(stream.encode(None))
     return count
+
+
+def check_video_sizes(cameras: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse what H.264 cannot hold: its colours are stored for every second row and column.
+
+    Args:
+        cameras: (height, width) by name.
+
+    Raises:
+        DataError: if a side is odd.
+    """
+    for name, (height, width) in cameras.items():
+        if height % 2 or width % 2:
+            raise DataError(
+                f'camera {name!r}: pictures of {width}x{height} as video: expected even sides '
+                '(without video they are kept as they are)'
+            )
 
 
 def encode_png(picture: np.ndarray) -> bytes:

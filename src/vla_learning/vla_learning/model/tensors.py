@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 import pickle
+import struct
 import zipfile
 
 from safetensors import SafetensorError
@@ -16,7 +17,12 @@ from vla_core.errors import CheckpointError
 
 #: Largest file that is read, in bytes; BERT-base and ResNet-50 together are 0.55 GB.
 LARGEST = 8 << 30
-_DAMAGED = (SafetensorError, zipfile.BadZipFile, pickle.UnpicklingError)
+#: torch's unpickler checks little: bytes that were changed fail wherever they are used.
+_DAMAGED = (
+    *(SafetensorError, zipfile.BadZipFile, OSError, EOFError, struct.error, MemoryError),
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError),
+    ValueError,
+)
 
 
 def read_tensors(file: Path, section: str | None = None) -> dict[str, Tensor]:
@@ -49,7 +55,7 @@ def read_tensors(file: Path, section: str | None = None) -> dict[str, Tensor]:
         raise CheckpointError(
             f'{file.name}: holds more than tensors and plain values, and is not loaded: {error}'
         ) from error
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, *_DAMAGED) as error:
+    except _DAMAGED as error:
         raise CheckpointError(f'{file.name}: damaged, or no file of tensors: {error}') from error
     if section is not None:
         if not isinstance(found, dict) or section not in found:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vla_learning.report.labels import CLOSED_LOOP, GROUNDING, interval, Label, METRICS, number
@@ -14,7 +15,7 @@ from vla_learning.report.labels import CLOSED_LOOP, GROUNDING, interval, Label, 
 def show(content: Mapping[str, Any], console: Console) -> None:
     """Print what evaluation.json says."""
     name = content['policy'] + (' (blind)' if content['blind'] else '')
-    table = Table(title=f'{name} on {content["data"]}')
+    table = Table(title=escape(f'{name} on {content["data"]}'))
     table.add_column('figure')
     table.add_column('')
     for column in ('value', '95 % interval', 'groups'):
@@ -31,7 +32,7 @@ def show(content: Mapping[str, Any], console: Console) -> None:
         console.print(
             f'{what}: median {one["median_ms"]:.1f} ms, p99 {one["p99_ms"]:.1f} ms, n {one["n"]}'
         )
-    console.print(f'[bold]{content["grounding"]["verdict"]}[/bold]')
+    console.print(f'[bold]{escape(content["grounding"]["verdict"])}[/bold]')
 
 
 def _rows(table: Table, labels: Mapping[str, Label], figures: Mapping[str, Any]) -> None:
@@ -53,7 +54,8 @@ def _axes(content: Mapping[str, Any]) -> Table:
         table.add_column(column, justify='right')
     for name, axis in content['axes'].items():
         table.add_row(
-            *(name, number(axis['mae']['value']), interval(axis['mae'])),
-            *(number(axis['rmse']['value']), number(axis['bias']['value']), axis['unit']),
+            *(escape(name), number(axis['mae']['value']), interval(axis['mae'])),
+            *(number(axis['rmse']['value']), number(axis['bias']['value'])),
+            escape(axis['unit']),
         )
     return table

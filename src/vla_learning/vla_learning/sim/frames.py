@@ -29,7 +29,7 @@ from vla_core.types import CameraSlot, NATIVE_AXES
 from vla_learning.sim.views import counted, look, SEEN_PIXELS, SLOT, View
 from vla_sim import robot
 from vla_sim.arena import Arena
-from vla_sim.expert import Expert
+from vla_sim.expert import Expert, SEARCH_TURN_RATE
 from vla_sim.geometry import wrap
 from vla_sim.layout import ARENA_HALF_WIDTH, Layout, MAX_OBJECTS, sample_layout
 
@@ -81,6 +81,8 @@ class Frames:
         actions: float16 [N, K, H, 2], m/s and rad/s.
         done: bool [N, K].
         seen: bool [N, K], whether a few pixels of the object are in the picture.
+        searched: bool [N, K], whether the expert turns to look for the object: by its own rule, so
+            that a few pixels in sight may be searched and a covered object driven to.
         place: float16 [N, K, 2], bearing in radians and gap in metres.
         height: float16 [N, K], m.
         mask: uint8 [N, K, G], pixels of the object in each token, at most 255.
@@ -92,6 +94,7 @@ class Frames:
     actions: np.ndarray
     done: np.ndarray
     seen: np.ndarray
+    searched: np.ndarray
     place: np.ndarray
     height: np.ndarray
     mask: np.ndarray
@@ -144,12 +147,16 @@ def label(layout: Layout, poses: np.ndarray, slot: CameraSlot = SLOT) -> dict[st
         'actions': np.zeros((frames, MAX_OBJECTS, HORIZON, 2), np.float16),
         'done': np.zeros((frames, MAX_OBJECTS), bool),
         'seen': picture.pixels >= SEEN_PIXELS,
+        'searched': np.zeros((frames, MAX_OBJECTS), bool),
         'place': np.stack([picture.bearing, picture.gap], axis=-1).astype(np.float16),
         'height': picture.height.astype(np.float16),
         'mask': masks,
     }
     result['actions'][:, :count] = commands.reshape(frames, count, HORIZON, 2)
     result['done'][:, :count] = done.reshape(frames, count)
+    # No other command is exactly this one; before rounding to float16.
+    searched = (commands[:, 0] == (0.0, SEARCH_TURN_RATE)).all(axis=-1)
+    result['searched'][:, :count] = searched.reshape(frames, count)
     return result
 
 

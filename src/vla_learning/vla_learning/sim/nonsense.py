@@ -1,6 +1,7 @@
 """Texts that must be refused: a generator to train on and a fixed list to judge with.
 
-Standard library only. The two share no sentence (a test compares them).
+Standard library only. The two share no sentence, whatever polite words are put around it (a test
+compares them).
 """
 
 from __future__ import annotations
@@ -8,7 +9,15 @@ from __future__ import annotations
 import random
 
 from vla_learning.sim.relations import RELATIONS, say, SIDES, TRAIN_PHRASES
-from vla_learning.sim.wording import COLOURS, decorate, draw_template, fill, MOTIONS, NOUNS
+from vla_learning.sim.wording import (
+    COLOURS,
+    decorate,
+    draw_template,
+    fill,
+    keeps_back,
+    MOTIONS,
+    NOUNS,
+)
 
 _DRIVE = ('go to', 'find', 'drive to', 'move to', 'approach', 'head to', 'look for', 'reach')
 _STRANGE_COLOURS = (
@@ -101,11 +110,11 @@ _WORDS = (
 def training_nonsense(count: int, seed: int = 0) -> list[str]:
     """Draw `count` sentences to be refused; some kinds differ by one word from an instruction."""
     draw = random.Random(seed)
-    excluded = set(EVALUATION_NONSENSE)
+    held_out = keeps_back(EVALUATION_NONSENSE)
     result: list[str] = []
     while len(result) < count:
         text = decorate(draw.choice(_KINDS)(draw), draw)
-        if text not in excluded:
+        if not held_out(text):
             result.append(text)
     return result
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from vla_core.errors import ConfigError
 from vla_core.policy import native_spec
-from vla_core.types import CameraSlot
+from vla_core.types import CameraSlot, NATIVE_AXES
 from vla_inference.onnx_policy import OnnxPolicy
 from vla_learning.envelope import measure
 from vla_learning.experiment import DataConfig, Experiment, SimConfig, TrainConfig
 from vla_learning.export import export
 from vla_learning.model import ModelConfig
-from vla_learning.sim.frames import collect, load
+from vla_learning.sim.frames import collect, FRAMES_PER_LAYOUT, HORIZON, load
 from vla_learning.sim.on_policy import collect_on_policy
 from vla_learning.sim.sentences import Sentences, training_sentences
 from vla_learning.sim.source import SimSource
@@ -32,8 +32,10 @@ from vla_learning.training.trainer import on_cpu, Trainer
 from vla_sim.layout import LAYOUT_VERSION
 
 LOG = logging.getLogger(__name__)
-# Training layouts are below 500 000; frames use the first ones, on-policy episodes these.
-_ON_POLICY_SEEDS = 400_000
+# Training layouts are below 500 000; frames use the first ones, on-policy episodes these. About
+# six are looked through for each episode; so many are set aside.
+_ON_POLICY_SEEDS, _END = 400_000, 500_000
+_LAYOUTS_PER_EPISODE = 10
 #: Minutes become seconds: everything runs, nothing is learned.
 SMOKE = Experiment(
     data=DataConfig(
@@ -60,7 +62,11 @@ def follow(recipe: Experiment, run: Path, checkpoint: Path) -> None:
     """Run the whole recipe in `run` and write the exported policy to `checkpoint`.
 
     Of several processes the first one collects and drives; the others find what it made.
+
+    Raises:
+        ConfigError: if the simulator cannot teach such a network, or has not enough layouts.
     """
+    check(recipe)
     processes = PartialState(cpu=on_cpu(recipe.train))
     with processes.main_process_first():
         (run / 'on_policy').mkdir(parents=True, exist_ok=True)
@@ -76,6 +82,34 @@ def follow(recipe: Experiment, run: Path, checkpoint: Path) -> None:
     trainer.run()
     if processes.is_main_process:
         publish(recipe, run, trainer, sentences, checkpoint)
+
+
+def check(recipe: Experiment) -> None:
+    """Refuse at once what would fail after hours of rendering.
+
+    Raises:
+        ConfigError: if the simulator cannot teach such a network, or has not enough layouts.
+    """
+    teaches = {
+        'trunk': 'compact',  # whose tokens the masks of objects are made for
+        'encoder': 'minilm',  # which embeds the sentences beforehand
+        'words': ModelConfig.words,
+        'horizon': HORIZON,
+        'axes': len(NATIVE_AXES),
+    }
+    for name, expected in teaches.items():
+        if (found := getattr(recipe.model, name)) != expected:
+            raise ConfigError(f'model {name} {found!r}: the simulator teaches {expected!r}')
+    sim = recipe.data.sim
+    most = FRAMES_PER_LAYOUT * _ON_POLICY_SEEDS
+    if sim.frames > most:
+        raise ConfigError(f'data.sim frames {sim.frames}: expected at most {most}')
+    most = (_END - _ON_POLICY_SEEDS) // _LAYOUTS_PER_EPISODE
+    if len(sim.rounds) * sim.episodes > most:
+        raise ConfigError(
+            f'data.sim {len(sim.rounds)} rounds of {sim.episodes} episodes: expected at most '
+            f'{most} episodes together: layouts from {_END} on are not to train on'
+        )
 
 
 def export_run(recipe: Experiment, run: Path, checkpoint: Path) -> None:
@@ -158,7 +192,7 @@ def _drive(
     if target.exists():
         return
     episodes = recipe.data.sim.episodes
-    first = _ON_POLICY_SEEDS + number * 10 * episodes
+    first = _ON_POLICY_SEEDS + number * _LAYOUTS_PER_EPISODE * episodes
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / 'draft'
         spec = replace(native_spec('draft'), cameras=(slot_of(recipe.model),))

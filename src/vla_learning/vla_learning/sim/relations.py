@@ -15,6 +15,7 @@ from vla_learning.sim.wording import (
     decorate,
     draw_template,
     HELD_OUT_TEMPLATES,
+    keeps_back,
     NOUNS,
     TRAIN_TEMPLATES,
 )
@@ -126,7 +127,7 @@ def say(relation: Relation, phrase: str, draw: random.Random, held_out: bool = F
 def training_relations(seed: int = 0, each: int = 160) -> list[tuple[str, Relation]]:
     """Draw about `each` different sentences for every relation, a sixth if it has an anchor."""
     draw = random.Random(seed)
-    excluded = {text for text, _ in held_out_relations()}
+    held_out = keeps_back(text for text, _ in held_out_relations())
     sentences: dict[str, Relation] = {}
     for relation in RELATIONS:
         phrases = TRAIN_PHRASES[relation.kind]
@@ -137,7 +138,7 @@ def training_relations(seed: int = 0, each: int = 160) -> list[tuple[str, Relati
                     continue
             text = template.format(o=say(relation, draw.choice(phrases), draw))
             text = decorate(text, draw)
-            if text not in excluded:
+            if not held_out(text):
                 sentences.setdefault(text, relation)
     return list(sentences.items())
 

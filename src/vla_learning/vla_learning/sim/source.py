@@ -199,8 +199,9 @@ class SimSource:
         wanted[named] = frames.actions[drawn.row[named], pick[named]]
         for number, name in enumerate(MOTIONS):
             wanted[drawn.meaning == len(KINDS) + number] = MOTION_SPEEDS[name]
-        # Mirrored pictures are as good, except that an unseen object is searched to the left.
-        turned = np.repeat(drawn.flip, self._instructions) & self._seen(drawn)
+        # Mirrored pictures are as good, except that what is searched is searched to the left.
+        driven = named & ~frames.searched[drawn.row, pick]
+        turned = np.repeat(drawn.flip, self._instructions) & driven
         wanted[turned, :, 1] *= -1
         actions = np.zeros((len(wanted), HORIZON, len(NATIVE_AXES)), np.float32)
         actions[..., (LINEAR, ANGULAR)] = wanted

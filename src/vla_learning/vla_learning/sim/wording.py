@@ -10,7 +10,7 @@ pyramid"), a negation and any task other than driving are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 import random
 
@@ -200,6 +200,8 @@ _SUFFIXES = (
     ' for me',
     ', ok?',
 )
+_ARTICLES = frozenset({'the', 'a', 'that'})
+_MARKS = str.maketrans('', '', ',.!?')
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,42 @@ def decorate(text: str, draw: random.Random) -> str:
     return f'{draw.choice(_PREFIXES)}{text}{draw.choice(_SUFFIXES)}'
 
 
+def plain(text: str) -> str:
+    """Leave out of a text what makes it no other one: articles, marks, capitals."""
+    words = text.lower().translate(_MARKS).split()
+    return ' '.join(word for word in words if word not in _ARTICLES)
+
+
+_BEGINNINGS = frozenset(f'{plain(text)} ' for text in _PREFIXES if plain(text))
+_ENDINGS = frozenset(f' {plain(text)}' for text in _SUFFIXES if plain(text))
+
+
+def undecorated(text: str) -> set[str]:
+    """Return what a text may be a decoration of, plain: itself, and what is inside of it."""
+    found: set[str] = set()
+    left = [plain(text)]
+    while left:
+        inner = left.pop()
+        if inner not in found:
+            found.add(inner)
+            left += [inner.removeprefix(words) for words in _BEGINNINGS if inner.startswith(words)]
+            left += [inner.removesuffix(words) for words in _ENDINGS if inner.endswith(words)]
+    return found
+
+
+def keeps_back(texts: Iterable[str]) -> Callable[[str], bool]:
+    """Make the question whether a sentence is one of these texts, decorated or not.
+
+    A sentence is stripped, the texts are not: "now find the red box" may be kept back while "find
+    the red box" is trained on.
+    """
+    kept = {plain(text) for text in texts}
+    return lambda text: not kept.isdisjoint(undecorated(text))
+
+
+_PLAIN_HELD_OUT = frozenset(map(plain, HELD_OUT_TEMPLATES))
+
+
 def draw_template(draw: random.Random) -> str:
     """Draw a template that may be trained on."""
     style = draw.random()
@@ -239,7 +277,7 @@ def draw_template(draw: random.Random) -> str:
     while True:
         article = draw.choice(('the', 'the', 'the', 'a', 'that'))
         template = f'{draw.choice(_VERBS)} {draw.choice(_WAYS)} {article} {{o}}'
-        if template not in HELD_OUT_TEMPLATES:
+        if plain(template) not in _PLAIN_HELD_OUT:
             return template
 
 
@@ -260,11 +298,11 @@ def draw_motion(motion: str, draw: random.Random) -> str:
 def training_sayings(seed: int = 0, each: int = 160) -> list[Saying]:
     """Draw about `each` different sentences for every motion and for every colour and noun."""
     draw = random.Random(seed)
-    held_out = {saying.text for saying in held_out_sayings()}
+    held_out = keeps_back(saying.text for saying in held_out_sayings())
     sayings: dict[str, Saying] = {}
 
     def add(text: str, colour: str = '', shape: str = '', motion: str = '') -> None:
-        if text not in held_out:
+        if not held_out(text):
             sayings.setdefault(text, Saying(text, colour, shape, motion))
 
     for motion, texts in TRAIN_MOTIONS.items():
