@@ -46,7 +46,19 @@ def test_an_instruction_holds_until_its_end_or_the_next_one():
         Segment('a', 10, 30, 'DONE'),
         Segment('b', 40, 50, 'REPLACED'),
         Segment('c', 50, 70, 'STOPPED'),
-        Segment('d', 80, 100, ''),
+        Segment('d', 80, 100, 'UNFINISHED'),
+    ]
+
+
+def test_another_run_of_the_policy_ends_what_runs_though_its_numbers_are_the_same():
+    records = [
+        Said(10, 1, 'a', Fate.RUNNING, run=7),
+        Said(50, 1, 'b', Fate.RUNNING, run=8),
+        Said(90, 1, 'b', Fate.DONE, run=8),
+    ]
+    assert segments(records, 100) == [
+        Segment('a', 10, 50, 'UNFINISHED'),
+        Segment('b', 50, 90, 'DONE'),
     ]
 
 
@@ -79,6 +91,16 @@ def test_a_gap_ends_a_run():
     stamps = BEGIN + np.array([0, 100, 200, 900, 1000, 1100]) * MS
     runs = choose_frames(stamps, Segment('a', BEGIN, BEGIN + 1150 * MS, ''), 10.0)
     assert [list(run) for run in runs] == [[0, 1, 2, 2], [3, 4, 5]]
+
+
+def test_a_clock_that_was_set_is_named_and_costs_no_memory():
+    stamps = np.array([100, 101, 1_780_000_000], dtype=np.int64) * 10**9
+    segment = Segment('a', int(stamps[0]), int(stamps[-1]) + 1, '')
+    with pytest.raises(BagError, match=r'no frame for 1779999899\.0 s, 1\.000 s after the first'):
+        choose_frames(stamps, segment, 10.0)
+    # What lies behind the last frame is no gap between frames.
+    runs = choose_frames(stamps[:2], segment, 10.0)
+    assert [list(run) for run in runs] == [[0, 0], [1, 1]]
 
 
 @pytest.mark.parametrize('fps', [0.0, -1.0, float('nan'), float('inf')])

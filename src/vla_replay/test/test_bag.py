@@ -175,6 +175,12 @@ def test_a_bag_that_is_cut_anywhere_opens_and_yields_what_was_flushed(recorded, 
                         assert bag.topic(name, kind).type_hash == Types().type_hash(kind)
 
 
+def test_a_definition_that_rosbags_does_not_read_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr('vla_replay.bag.types._installed', lambda name: 'wstring<=5 = (')
+    with pytest.raises(BagError, match=r'definition of far_msgs/msg/Odd: .* that rosbags reads'):
+        Types().definition('far_msgs/msg/Odd')
+
+
 def test_a_single_message_does_not_wait_for_the_next(tmp_path: Path):
     now = [0.0]
     writer = BagWriter(tmp_path / 'bag', clock=lambda: now[0])

@@ -23,6 +23,7 @@ from vla_replay.errors import BagError
 
 TEXT = 'std_msgs/msg/String'
 SECOND = 1_000_000_000
+NAN, INF = float('nan'), float('inf')
 FOREVER = QosTime(9223372036, 854775807)
 LATCHED = Qos(
     QosHistory.UNKNOWN,
@@ -84,7 +85,9 @@ def test_trim_begins_with_what_a_latched_topic_last_said(tmp_path: Path):
     assert second == numbered(3)[2]
 
 
-@pytest.mark.parametrize(('start', 'end'), [(-1.0, 1.0), (1.0, 1.0), (float('nan'), 1.0)])
+@pytest.mark.parametrize(
+    ('start', 'end'), [(-1.0, 1.0), (1.0, 1.0), (NAN, 1.0), (0.0, NAN), (0.0, INF), (INF, None)]
+)
 def test_trim_refuses_a_span_without_content(tmp_path: Path, start, end):
     bag = write(tmp_path / 'bag', numbered(3))
     with pytest.raises(BagError, match='expected 0 <= start < end'):
@@ -104,6 +107,26 @@ def test_merge_orders_by_stamp(tmp_path: Path):
     assert read(tmp_path / 'both') == numbered(30)
     with BagReader(tmp_path / 'both') as both:
         assert both.custom == {'robot': 'sim', 'of': 'one'}
+
+
+@pytest.mark.parametrize(
+    ('facts', 'said'),
+    [
+        ({'instruction': 'turn right', 'label': 'success'}, "'turn right': expected 'turn left'"),
+        ({'instruction': 'turn left', 'label': 'failure'}, "'failure': expected 'success'"),
+        ({'instruction': 'turn left'}, "label None: expected 'success'"),
+        ({}, "instruction None: expected 'turn left'"),
+    ],
+)
+def test_merge_gives_no_bag_the_instruction_or_label_of_another(tmp_path: Path, facts, said):
+    shown = {'instruction': 'turn left', 'label': 'success'}
+    one = write(tmp_path / 'one', numbered(3), custom=shown)
+    two = write(tmp_path / 'two', numbered(3), custom=facts)
+    with pytest.raises(BagError, match=f'two: .*{said}'):
+        tools.merge([one, two], tmp_path / 'both')
+    assert not (tmp_path / 'both').exists()
+    again = write(tmp_path / 'again', numbered(3), custom=shown)
+    assert tools.merge([one, again], tmp_path / 'both') == 6
 
 
 def test_merge_refuses_a_topic_of_two_types(tmp_path: Path):
@@ -206,6 +229,28 @@ def test_repair_makes_a_bag_whole(tmp_path: Path, recorded):
         assert not bag.torn
         assert bag.problems == []
         assert len(list(bag.messages())) == bag.topics['/text'].count > 40
+
+
+def test_a_file_of_zeros_costs_none_of_the_others(tmp_path: Path, recorded):
+    folder = tmp_path / 'bag'
+    folder.mkdir()
+    (folder / 'bag_0.mcap').write_bytes(recorded)
+    (folder / 'bag_1.mcap').write_bytes(bytes(4096))
+    with BagReader(folder) as bag:
+        assert bag.torn
+        assert any('bag_1.mcap is torn: begins with' in one for one in bag.problems)
+        assert list(bag.messages()) == numbered(100)
+    done = tools.repair(folder, tmp_path / 'repaired')
+    assert (done.messages, done.skipped) == (100, 4096)
+    with pytest.raises(BagError, match='expected MCAP'):
+        tools.repair(folder / 'bag_1.mcap', tmp_path / 'none')
+
+
+def test_repair_finds_what_lies_behind_a_damaged_beginning(tmp_path: Path, recorded):
+    (tmp_path / 'bag').mkdir()
+    (tmp_path / 'bag' / 'bag_0.mcap').write_bytes(bytes(4) + recorded[4:])
+    assert tools.repair(tmp_path / 'bag', tmp_path / 'repaired').messages == 100
+    assert read(tmp_path / 'repaired') == numbered(100)
 
 
 def test_repair_says_what_it_cannot_do(tmp_path: Path):

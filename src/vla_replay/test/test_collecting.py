@@ -7,7 +7,9 @@ import math
 import os
 from pathlib import Path
 import termios
+import threading
 import time
+from types import SimpleNamespace
 
 from geometry_msgs.msg import Twist
 from hypothesis import given
@@ -26,6 +28,7 @@ from vla_replay.bag.reader import BagReader
 from vla_replay.bag.topics import Topic
 from vla_replay.bag.types import types_of
 from vla_replay.collecting.command import collect, Collector
+from vla_replay.collecting.episode import Episode
 from vla_replay.collecting.keys import Ask, Keys
 from vla_replay.collecting.terminal import next_key, single_keys
 from vla_replay.conversion.dataset import to_dataset
@@ -33,6 +36,7 @@ from vla_replay.conversion.drive import Drive
 from vla_replay.conversion.film import Film
 from vla_replay.errors import BagError
 from vla_replay.options import Collect, ToDataset, ToVideo
+from vla_replay.recording.recorders import Continuous
 from vla_ros.conversion import to_time
 from vla_ros.domains import process_domain
 
@@ -169,6 +173,56 @@ def test_demonstrations_become_a_data_set(robot: Robot, tmp_path: Path):
     (camera,) = recording.cameras
     pixels = recording.pixels(0, camera, recording.fetch(0, camera))
     assert pixels.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_label_is_written_by_the_thread_that_writes_messages(
+    robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    threads: dict[str, str] = {}
+    note = Continuous.note
+
+    def noted(recorder: Continuous, key: str, value: str) -> None:
+        threads[key] = threading.current_thread().name
+        note(recorder, key, value)
+
+    monkeypatch.setattr(Continuous, 'note', noted)
+    robot.press('\r', 0.3)
+    robot.press('\r', 0.1)
+    assert threads['label'] == 'writing'
+
+
+def test_an_episode_that_a_disk_has_refused_is_a_failure_and_says_so(
+    robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setattr('shutil.disk_usage', lambda folder: SimpleNamespace(free=10**6))
+    robot.press('\r', 1.0)
+    assert 'NOT RECORDED: 1 MB are free: expected 500 MB' in capsys.readouterr().out
+    robot.press('\r', 0.1)
+    (folder,) = (tmp_path / 'demonstrations').iterdir()
+    said = capsys.readouterr().out
+    assert f'{folder}: failure, 1 MB are free: expected 500 MB' in said
+    with BagReader(folder) as bag:
+        assert bag.custom['label'] == 'failure'
+
+
+@pytest.mark.parametrize('key', ['\r', 'f', 'x'])
+def test_the_robot_stops_before_a_disk_is_waited_for(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch, key: str
+):
+    robot.press('\r', 0.1)
+    robot.press('w', 0.2)
+    done: list[str] = []
+    end = Episode.end
+
+    def ended(episode: Episode, label: str) -> str:
+        done.append('disk')
+        return end(episode, label)
+
+    monkeypatch.setattr(Episode, 'end', ended)
+    human = SimpleNamespace(publish=lambda twist: done.append(f'{twist.linear.x:.1f} m/s'))
+    monkeypatch.setattr(robot.collector, '_human', human)
+    robot.press(key, 0.2)
+    assert done.index('0.0 m/s') < done.index('disk')
 
 
 def test_a_film_shows_every_moment(robot: Robot, tmp_path: Path):

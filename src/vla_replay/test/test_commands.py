@@ -109,6 +109,35 @@ def test_an_impossible_namespace_is_an_error(capsys) -> None:
     assert "namespace '1-2' is invalid" in capsys.readouterr().err
 
 
+DRIVE = Path(__file__).parent / 'data' / 'red_ball'
+
+
+@pytest.mark.parametrize(
+    ('part', 'said'),
+    [
+        (('--stop', 'inf'), 'stop is inf: expected a finite number'),
+        (('--start', 'nan'), 'start is nan: expected a finite number'),
+        (('--start', '-1'), 'start is -1.0: expected a finite number'),
+        (('--start', '2', '--stop', '1'), 'stop is 1.0: expected a finite number above start'),
+    ],
+)
+def test_a_part_that_is_none_is_not_judged_and_not_blessed(part, said, tmp_path, capsys) -> None:
+    output = ('--output', str(tmp_path / 'out'))
+    assert main(['replay', 'check', str(DRIVE), *part, *output]) == 2
+    assert said in capsys.readouterr().err
+    assert main(['replay', 'bless', str(DRIVE), *part, *output]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_no_judgement(tmp_path: Path, capsys) -> None:
+    (tmp_path / 'file').touch()
+    output = ('--output', str(tmp_path / 'file' / 'out'))
+    assert main(['replay', 'check', str(DRIVE), *output]) == 2
+    assert 'Not a directory: expected a folder' in capsys.readouterr().err
+    assert main(['replay', 'bless', str(DRIVE), *output]) == 1
+    assert 'Not a directory: expected a folder' in capsys.readouterr().err
+
+
 def test_record_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
     """In a process of its own; Ctrl-C once the bag is begun."""
     code = (

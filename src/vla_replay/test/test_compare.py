@@ -46,6 +46,7 @@ def golden() -> Trace:
         wanted=velocities,
         allowed=velocities * 0.9,
         published=velocities * 0.8,
+        gripper=np.full(TICKS, np.nan),
     )
     return Trace({'recording': 'bag', 'policy': 'demo 12ab'}, chunks, decisions)
 
@@ -165,6 +166,22 @@ def test_states_causes_frames_and_steps_must_be_equal(golden: Trace):
         assert list(told) == [f'decision {name}']
         assert 'tick 40 (0.80 s)' in told[f'decision {name}']
         assert said in told[f'decision {name}']
+
+
+def test_a_gripper_is_compared_and_two_robots_without_one_are_equal(golden: Trace):
+    assert golden.decisions is not None
+    assert failures(golden, golden) == {}
+    held = np.linspace(0.0, 1.0, TICKS)
+    closed = replace(golden, decisions=replace(golden.decisions, gripper=held))
+    moved = held.copy()
+    moved[40] += 0.5
+    opened = replace(golden, decisions=replace(golden.decisions, gripper=moved))
+    assert failures(closed, closed) == {}
+    told = failures(closed, opened)
+    assert list(told) == ['gripper']
+    assert '0.5 1 apart at tick 40 (0.80 s)' in told['gripper']
+    assert failures(closed, opened, other=0.6) == {}
+    assert list(failures(golden, closed, other=1e9)) == ['gripper']
 
 
 def test_a_shorter_run_is_told(golden: Trace):

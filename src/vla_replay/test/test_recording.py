@@ -117,7 +117,7 @@ def test_ring_holds_the_newest_within_both_bounds(steps, bound):
     for step, size in steps:
         stamp += step
         added.append(message(stamp, size=size))
-        ring.add(added[-1])
+        ring.add(added[-1], float(stamp))
     kept = ring.contents()
     assert kept == added[len(added) - len(kept) :]
     assert ring.held <= bound
@@ -130,14 +130,26 @@ def test_ring_holds_the_newest_within_both_bounds(steps, bound):
 
 def test_ring_keeps_what_a_latched_topic_said_last():
     ring = Ring(10.0, 1 << 20, lambda name: name == '/latched')
-    ring.add(message(0, '/latched', 1))
-    ring.add(message(1, '/latched', 2))
+    ring.add(message(0, '/latched', 1), 0.0)
+    ring.add(message(1, '/latched', 2), 1.0)
     for number in range(2, 30):
-        ring.add(message(number))
+        ring.add(message(number), float(number))
     first, second, *rest = ring.contents()
     assert first == Message('/latched', 19 * SECOND, message(1, '/latched', 2).data)
     assert second == message(19)
     assert len(rest) == 10
+
+
+def test_ring_holds_the_last_seconds_whatever_is_done_to_the_clock():
+    ring = Ring(10.0, 1 << 20)
+    for number in range(100):
+        ring.add(message(1000 + number), float(number))
+    for number in range(100, 200):
+        # An hour back, then a day ahead.
+        stamp = number if number < 150 else 90_000 + number
+        ring.add(message(stamp), float(number))
+        assert len(ring.contents()) == 11
+    assert ring.contents()[0] == message(90_000 + 189)
 
 
 # Into a bag at once
@@ -286,6 +298,19 @@ def test_what_was_asked_for_is_written_at_the_end(tmp_path: Path, disk):
     recorder.trigger('asked for', 4.5)
     recorder.close()
     assert len(read(tmp_path / 'bag-0')) == 5
+
+
+def test_a_bag_that_is_there_already_is_not_removed(tmp_path: Path, disk):
+    (tmp_path / 'bag-0').mkdir()
+    (tmp_path / 'bag-0' / 'mine').write_text('kept')
+    recorder = on_demand(tmp_path, disk)
+    play(recorder, 0, 30)
+    recorder.trigger('ESTOP', 29.0)
+    play(recorder, 30, 33)
+    assert 'bag-0: File exists: expected a new folder' in recorder.status.error
+    assert (tmp_path / 'bag-0' / 'mine').read_text() == 'kept'
+    play(recorder, 33, 50)
+    assert recorder.status.bags == [tmp_path / 'bag-1']
 
 
 def test_without_a_trigger_nothing_is_written(tmp_path: Path, disk):

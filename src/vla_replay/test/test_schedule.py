@@ -11,7 +11,7 @@ import pytest
 
 from vla_replay.bag.topics import Message, Topic
 from vla_replay.errors import BagError
-from vla_replay.schedule import find_sources, Sources, Tick, TICK_NS, ticks
+from vla_replay.schedule import find_sources, frame_span, Sources, Tick, TICK_NS, ticks
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 ODOMETRY, STRING = 'nav_msgs/msg/Odometry', 'std_msgs/msg/String'
@@ -99,10 +99,35 @@ def test_a_part_begins_with_its_first_frame():
     assert sum(tick.frame is not None for tick in schedule) == 25
 
 
+def test_a_part_begins_with_the_newest_text_before_it():
+    messages = [stamped('/odom', BEGIN + at * 20 * MS) for at in range(200)]
+    messages += [stamped('/camera', BEGIN + at * 40 * MS) for at in range(100)]
+    messages += [Message('/command', BEGIN + at * MS, b'%d' % at) for at in (0, 500, 1500)]
+    schedule = cut(messages, start=1.0, stop=2.0)
+    said = [(number, text) for number, tick in enumerate(schedule) for text in tick.texts]
+    assert said == [(0, b'500'), (25, b'1500')]
+    assert cut(messages)[0].texts == (b'0',)
+
+
+def test_the_frames_of_a_part_have_a_first_and_a_last_one():
+    bag = Bag([stamped('/camera', BEGIN + at * 40 * MS, 10 * MS) for at in range(100)])
+    assert frame_span(bag, FRAMES) == (BEGIN, BEGIN + 99 * 40 * MS)
+    assert frame_span(bag, FRAMES, 1.0, 2.0) == (BEGIN + 1000 * MS, BEGIN + 1960 * MS)
+    with pytest.raises(BagError, match='/camera: no frame in this part'):
+        frame_span(bag, FRAMES, 60.0)
+
+
 def test_a_stamp_of_another_clock_is_refused():
     messages = [stamped('/camera', BEGIN + at * 40 * MS) for at in range(50)]
     messages.append(Message('/odom', BEGIN + 500 * MS, stamped('/odom', 5 * 10**9).data))
     with pytest.raises(BagError, match=r'/odom: stamp 5\.000 s'):
+        cut(messages)
+
+
+def test_a_clock_that_was_set_is_named_and_plays_nothing_for_ever():
+    times = [*range(0, 2000, 20), *range(3_600_000, 3_601_000, 20)]
+    messages = [stamped(name, BEGIN + at * MS) for at in times for name in ('/camera', '/odom')]
+    with pytest.raises(BagError, match=r'nothing for 3598\.0 s, 1\.980 s after .*vla bag trim'):
         cut(messages)
 
 

@@ -96,15 +96,36 @@ def test_one_changed_weight_fails_and_is_named(
 def test_another_recording_or_instruction_is_not_judged(
     golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    options = Check(BAG, golden=golden, output=tmp_path, stop=0.5, policy='scripted')
+    options = Check(BAG, golden=golden, output=tmp_path, stop=1.5, policy='scripted')
     assert replay(options) == 2
-    assert "part of the recording is '0 to 0.5 s'" in capsys.readouterr().err
+    assert "part of the recording is '0 to 1.5 s'" in capsys.readouterr().err
     assert replay(replace(options, golden=tmp_path / 'none.npz')) == 2
     assert 'vla replay bless' in capsys.readouterr().err
     assert replay(replace(options, bag=tmp_path / 'nothing')) == 2
     assert 'no such file' in capsys.readouterr().err
     assert replay(replace(options, linear=float('nan'))) == 2
     assert 'linear is nan' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('source', ['golden', 'live'])
+def test_a_part_in_which_no_policy_is_asked_is_not_judged(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
+):
+    """Any policy would pass: the first text comes later."""
+    file = golden if source == 'golden' else None
+    options = Check(BAG, golden=file, output=tmp_path, stop=0.5, policy='scripted')
+    assert replay(options) == 2
+    assert 'none of them an answer of the policy' in capsys.readouterr().err
+
+
+def test_a_later_part_is_held_against_the_same_part_of_the_live_drive(tmp_path: Path):
+    """The text came before it, and the drive was longer than it."""
+    options = Check(BAG, output=tmp_path, start=2.0, stop=3.0)
+    assert replay(replace(options, linear=10.0, angular=10.0, other=10.0)) == 0
+    content = json.loads((tmp_path / 'check.json').read_text())
+    (pairs,) = [one for one in content['checks'] if one['name'] == 'frames without a pair']
+    assert pairs['worst'] <= 0.05
+    assert 10 < pairs['n'] < 40
 
 
 def test_the_regression_bag_gives_what_it_gave(golden: Path):

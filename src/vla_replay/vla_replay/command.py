@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from vla_core.errors import ConfigError, VlaError
 from vla_replay.bag.reader import BagReader
+from vla_replay.compare import Check as Line
 from vla_replay.compare import compare, Tolerance
 from vla_replay.errors import BagError
 from vla_replay.options import Bless, Check, Playing
 from vla_replay.report import draw, show, write_json, write_junit
+from vla_replay.schedule import find_frames, frame_span, playable
 from vla_replay.trace import load, save, Trace
 
 if TYPE_CHECKING:
@@ -27,20 +29,19 @@ def check(options: Check) -> int:
     console = Console()
     try:
         tolerance = _tolerance(options)
-        golden = load(options.golden) if options.golden is not None else _live(options.bag)
+        golden = load(options.golden) if options.golden is not None else _live(options)
         found, speed = _replay(options, console)
         _same_recording(golden, found)
         checks = compare(golden, found, tolerance)
-    except VlaError as error:
+        _write(checks, golden, found, options)
+    # OSError: what is written there is the judgement.
+    except (VlaError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f'vla replay check: not judged: {error}', markup=False
         )
         return 2
     show(checks, golden, found, console)
     console.print(str(speed))
-    write_json(checks, golden, found, options.output / 'check.json')
-    write_junit(checks, options.bag.name, options.output / 'check.xml')
-    draw(golden, found, options.output / 'tracks.png')
     failures = [line.failure for line in checks if line.failure]
     console.print(
         f'{options.output}: check.json, check.xml, tracks.png; '
@@ -50,11 +51,21 @@ def check(options: Check) -> int:
 
 
 def bless(options: Bless) -> int:
-    """Play and write the golden file."""
+    """Play and write the golden file; return 0.
+
+    Raises:
+        BagError: if no frame was answered by the policy, or the file cannot be written.
+        VlaError: if the recording cannot be played.
+    """
     console = Console()
     trace, speed = _replay(options, console)
-    options.golden.parent.mkdir(parents=True, exist_ok=True)
-    save(trace, options.golden)
+    try:
+        options.golden.parent.mkdir(parents=True, exist_ok=True)
+        save(trace, options.golden)
+    except OSError as error:
+        raise BagError(
+            f'golden {options.golden}: {error.strerror}: expected a file to write'
+        ) from error
     console.print(str(speed))
     console.print(
         f'{options.golden}: {len(trace.chunks.frame)} chunks, '
@@ -89,11 +100,23 @@ def _same_recording(golden: Trace, found: Trace) -> None:
             )
 
 
-def _live(path: Path) -> Trace:
+def _live(options: Playing) -> Trace:
+    """Return what the live drive did in the part that is played."""
     from vla_replay.messages import recorded_trace
+    from vla_replay.replaying import check_part
 
-    with BagReader(path) as bag:
-        return recorded_trace(bag, {'source': 'the live drive', 'recording': path.name})
+    check_part(options)
+    facts = {'source': 'the live drive', 'recording': options.bag.name}
+    with BagReader(options.bag) as bag:
+        frames = find_frames(playable(bag, options.camera), options.camera)
+        first_ns, last_ns = frame_span(bag, frames, options.start, options.stop)
+        return recorded_trace(bag, facts, first_ns, last_ns)
+
+
+def _write(checks: Sequence[Line], golden: Trace, found: Trace, options: Check) -> None:
+    write_json(checks, golden, found, options.output / 'check.json')
+    write_junit(checks, options.bag.name, options.output / 'check.xml')
+    draw(golden, found, options.output / 'tracks.png')
 
 
 def _replay(options: Playing, console: Console) -> tuple[Trace, Speed]:

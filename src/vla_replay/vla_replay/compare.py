@@ -164,7 +164,13 @@ def _decisions(golden: Decisions, found: Decisions, tolerance: Tolerance) -> lis
         for axis, label in enumerate(AXES):
             unit = 'm/s' if label.startswith('linear') else 'rad/s'
             checks.append(_check(f'{name} {label}', unit, apart[:, axis], tolerance.of(unit), _at))
-    return checks
+    grips = _apart_or_none(golden.gripper[:rows], found.gripper[:rows])
+    return [*checks, _check('gripper', '1', grips, tolerance.other, _at)]
+
+
+def _apart_or_none(golden: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return distances, float64 [T]; 0 where both are NaN: neither robot has a gripper."""
+    return np.where(np.isnan(golden) & np.isnan(found), 0.0, np.abs(golden - found))
 
 
 def _equal(name: str, golden: np.ndarray, found: np.ndarray, show: Callable[[int], str]) -> Check:

@@ -15,6 +15,8 @@ from vla_replay.trace import Chunks, Decisions, Trace
 from vla_ros.conversion import to_ns, twist_from_msg
 
 _CHUNK = 'vla_interfaces/msg/ActionChunk'
+#: Largest stamp, ns.
+_LATEST = (1 << 63) - 1
 _RECORD = 'vla_interfaces/msg/Instruction'
 
 
@@ -32,7 +34,8 @@ def gather(
         texts: instruction id -> text.
 
     Raises:
-        BagError: if there is none, or the policy changed its axes or its horizon.
+        BagError: if there is none, the policy was never asked, so that any policy would do the
+            same, or it changed its axes or its horizon.
     """
     newest = {
         recorded[to_ns(msg.observation_stamp)]: msg
@@ -41,6 +44,11 @@ def gather(
     }
     frames = sorted(newest)
     chunks = [newest[frame] for frame in frames]
+    if not any(len(msg.predicted) for msg in chunks):
+        raise BagError(
+            f'{len(chunks)} chunks, none of them an answer of the policy: expected a text before '
+            'or in the part that is played, or --instruction'
+        )
     axes = {(tuple(msg.names), tuple(msg.units)) for msg in chunks}
     sizes = {len(msg.predicted) for msg in chunks} - {0}
     if len(axes) != 1 or len(sizes) > 1:
@@ -48,7 +56,7 @@ def gather(
             f'chunks of {len(axes)} kinds (axes, units) and {len(sizes)} sizes: expected one'
         )
     ((names, units),) = axes
-    size = max(sizes, default=len(names))
+    (size,) = sizes
     data = [msg.predicted if len(msg.predicted) else np.zeros(size) for msg in chunks]
     said = ('', *sorted(set(texts.values()) - {''}))
     return Chunks(
@@ -81,14 +89,24 @@ def decisions_of(decisions: Sequence[Decision], recorded: Mapping[int, int]) -> 
         wanted=velocities('wanted'),
         allowed=velocities('allowed'),
         published=velocities('published'),
+        gripper=np.array([msg.gripper for msg in decisions], dtype=float),
     )
 
 
-def recorded_trace(bag: BagReader, facts: Mapping[str, str]) -> Trace:
+def recorded_trace(
+    bag: BagReader, facts: Mapping[str, str], first_ns: int = 0, last_ns: int = _LATEST
+) -> Trace:
     """Return the chunks that a recording holds: what the policy did in the live drive.
 
+    Args:
+        bag: the recording.
+        facts: about the trace.
+        first_ns: stamp of the first frame that counts.
+        last_ns: stamp of the last one.
+
     Raises:
-        BagError: if there are none, of another definition, or from more than one run of a policy.
+        BagError: if there are none for these frames, of another definition, or from more than one
+            run of a policy.
     """
     kinds = {_CHUNK: ActionChunk, _RECORD: Instruction}
     found = [topic for topic in bag.topics.values() if topic.type in kinds]
@@ -98,15 +116,17 @@ def recorded_trace(bag: BagReader, facts: Mapping[str, str]) -> Trace:
     if _CHUNK not in topics.values():
         raise BagError(f'no {_CHUNK} in the recording: expected it, or --golden FILE')
     chunks: list[ActionChunk] = []
-    texts: dict[int, str] = {}
+    said: dict[tuple[int, int], str] = {}
     for message in bag.messages(topics):
         msg = deserialize_message(message.data, kinds[topics[message.topic]])
         if isinstance(msg, ActionChunk):
-            chunks.append(msg)
+            if first_ns <= to_ns(msg.observation_stamp) <= last_ns:
+                chunks.append(msg)
         elif msg.id:
-            texts[msg.id] = msg.text
+            said[msg.policy_run, msg.id] = msg.text
     runs = {msg.policy_run for msg in chunks}
     if len(runs) != 1:
-        raise BagError(f'chunks of {len(runs)} runs of a policy: expected one')
+        raise BagError(f'chunks of {len(runs)} runs of a policy for these frames: expected one')
+    texts = {number: text for (run, number), text in said.items() if run in runs}
     stamps = [to_ns(msg.observation_stamp) for msg in chunks]
     return Trace(facts, gather(chunks, dict(zip(stamps, stamps, strict=True)), texts))

@@ -75,7 +75,7 @@ class Play:
         start: s after the beginning of the recording.
         stop: s after the beginning of the recording; by default to its end.
         prelude: s before it for which its first frame and odometry are sent, at rest: a gate arms
-            only then.
+            only then; not with sim_time.
         loop: begin anew at the end, until Ctrl-C.
         topics: names in the recording.
         remap: FROM:=TO, FROM as in the recording, TO as in the graph.
@@ -109,7 +109,7 @@ class ToDataset:
         actions: topic of velocities that the robot obeyed, or chunks: the policy's own.
         camera: topic of the frames; empty: the only one there is.
         instruction: said for each whole bag; empty: what the bags say.
-        failures: take along episodes that were not DONE, or are labelled as failures.
+        failures: take along episodes that were not DONE, have the label failure, or were cut off.
         shortest: frames below which an episode is left out.
         video: H.264 video, small but lossy, instead of the pictures as they are.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 import itertools
 import math
@@ -30,11 +31,11 @@ from vla_replay.bag.types import require_installed
 from vla_replay.errors import BagError
 from vla_replay.message_types import message_class
 from vla_replay.options import Play
-from vla_replay.pacing import chosen, fresh, has_header, pace
+from vla_replay.pacing import chosen, Due, fresh, has_header, pace
 from vla_replay.schedule import COMPRESSED, IMAGE, ODOMETRY
 from vla_replay.stamps import restamped
 from vla_ros import qos
-from vla_ros.conversion import to_time
+from vla_ros.conversion import to_ns, to_time
 
 #: s for subscribers to appear: what nobody hears yet would be lost.
 _PATIENCE = 20.0
@@ -44,6 +45,9 @@ _GRACE = 0.5
 _CLOCK_PERIOD = 0.01
 _STAND_PERIOD = 0.04
 _DEPTH = 50
+#: Messages whose lateness is known; with --loop there is no end to them.
+_MOST_KNOWN = 100_000
+_TRANSFORMS = 'tf2_msgs/msg/TFMessage'
 
 
 def play(options: Play) -> int:
@@ -65,17 +69,47 @@ def play(options: Play) -> int:
         if options.instruction:
             texts.publish(String(data=options.instruction))
         silent = {name for name in topics if options.instruction and name.endswith('/command')}
-        late = _play(bag, options, publishers, silent, clock)
-    p50, p99 = np.quantile(late, (0.5, 0.99)) * 1e3 if late else (math.nan, math.nan)
-    console.print(f'{len(late)} messages; late by {p50:.2f} ms p50, {p99:.2f} ms p99')
+        late = Lateness()
+        try:
+            _play(bag, options, publishers, silent, clock, late)
+        finally:
+            console.print(str(late))
     return 0
 
 
+class Lateness:
+    """By how much messages were late: all are counted, of the newest ones it is known."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.count = 0
+        self._newest: deque[float] = deque(maxlen=_MOST_KNOWN)
+
+    def add(self, seconds: float) -> None:
+        """Count a message."""
+        self.count += 1
+        self._newest.append(seconds)
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        if not self._newest:
+            return 'no message'
+        p50, p99 = np.quantile(self._newest, (0.5, 0.99)) * 1e3
+        return f'{self.count} messages; late by {p50:.2f} ms p50, {p99:.2f} ms p99'
+
+
 def _play(
-    bag: BagReader, options: Play, publishers: Mapping[str, Any], silent: set[str], clock: Any
-) -> list[float]:
-    """Send every message when it is due; return s by which each one was late."""
-    heads = {name: has_header(bag.topics[name]) for name in publishers}
+    bag: BagReader,
+    options: Play,
+    publishers: Mapping[str, Any],
+    silent: set[str],
+    clock: Any,
+    late: Lateness,
+) -> None:
+    """Send every message when it is due."""
+    renewals = {
+        name: _renewal(bag.topics[name]) if clock is None else _as_it_is for name in publishers
+    }
     begin = bag.start_ns + round(options.start * 1e9)
     end = None if options.stop is None else bag.start_ns + round(options.stop * 1e9)
     names = set(publishers) - silent
@@ -85,10 +119,13 @@ def _play(
     first = next(dues, None)
     if first is None:
         raise BagError(f'{options.bag}: no message of {sorted(names)} in this part')
+    for due in latched_before(bag, names, begin):
+        now_ns = Clock().now().nanoseconds
+        publishers[due.topic].publish(renewals[due.topic](due, now_ns, options.rate))
     if options.prelude > 0.0:
         _stand(bag, options, publishers)
     began, began_ns = time.monotonic(), Clock().now().nanoseconds
-    late, ticked = [], -math.inf
+    ticked = -math.inf
     for due in itertools.chain((first,), dues):
         left = began + due.at - time.monotonic()
         if left > 0.0:
@@ -96,10 +133,45 @@ def _play(
         if clock is not None and due.at - ticked >= _CLOCK_PERIOD:
             clock.publish(ClockMsg(clock=to_time(due.stamp_ns)))
             ticked = due.at
-        restamp = heads[due.topic] and clock is None
-        publishers[due.topic].publish(fresh(due, began_ns, options.rate) if restamp else due.data)
-        late.append(time.monotonic() - began - due.at)
-    return late
+        publishers[due.topic].publish(renewals[due.topic](due, began_ns, options.rate))
+        late.add(time.monotonic() - began - due.at)
+
+
+def latched_before(bag: BagReader, names: set[str], begin_ns: int) -> list[Due]:
+    """Return what latched topics said last before a moment, ns: it still holds then."""
+    latched = {name for name in names if bag.topics[name].latched}
+    newest = {one.topic: one for one in bag.messages(latched, end_ns=begin_ns)} if latched else {}
+    return [Due(0.0, begin_ns, one.topic, one.data) for one in newest.values()]
+
+
+def _renewal(topic: Topic) -> Callable[[Due, int, float], bytes]:
+    """Return what makes a message of a topic look as if it were taken now."""
+    if topic.type == _TRANSFORMS:
+        return fresh_transforms
+    return fresh if has_header(topic) else _as_it_is
+
+
+def _as_it_is(due: Due, began_ns: int, rate: float) -> bytes:
+    return due.data
+
+
+def fresh_transforms(due: Due, began_ns: int, rate: float) -> bytes:
+    """Do what `fresh` does to every header in a TFMessage; one without a stamp stays so.
+
+    Raises:
+        BagError: if it is no TFMessage.
+    """
+    try:
+        msg = deserialize_message(due.data, message_class(_TRANSFORMS))
+    except Exception as error:  # rclpy's C code raises what it likes
+        raise BagError(f'{due.topic}: message of {len(due.data)} bytes: {error}') from None
+    for transform in msg.transforms:
+        stamp = to_ns(transform.header.stamp)
+        if stamp:
+            delay = (due.stamp_ns - stamp) / rate
+            fresh_ns = began_ns + round(due.at * 1e9 - delay)
+            transform.header.stamp = to_time(max(0, fresh_ns))
+    return bytes(serialize_message(msg))
 
 
 def _stand(bag: BagReader, options: Play, publishers: Mapping[str, Any]) -> None:
@@ -130,8 +202,15 @@ def _check(options: Play) -> None:
         raise ConfigError(f'start is {options.start}: expected a finite number >= 0')
     if not 0.0 <= options.prelude <= 60.0:
         raise ConfigError(f'prelude is {options.prelude}: expected 0 to 60 s')
-    if options.stop is not None and not options.start < options.stop:
-        raise ConfigError(f'stop is {options.stop}: expected more than start, {options.start}')
+    if options.prelude > 0.0 and options.sim_time:
+        raise ConfigError(
+            f'prelude is {options.prelude} with sim_time: expected one of them, because the clock '
+            'of the recording stands still before it begins'
+        )
+    if options.stop is not None and not options.start < options.stop < math.inf:
+        raise ConfigError(
+            f'stop is {options.stop}: expected a finite number above start, {options.start}'
+        )
 
 
 @contextmanager

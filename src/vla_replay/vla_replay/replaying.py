@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from vla_replay.bag.reader import BagReader
 from vla_replay.bag.types import require_installed
 from vla_replay.driver import ReplayDriver
 from vla_replay.options import Playing
-from vla_replay.schedule import COMPRESSED, find_sources, Sources, Tick, ticks
+from vla_replay.schedule import COMPRESSED, find_sources, playable, Sources, Tick, ticks
 from vla_replay.trace import TICK, Trace
 from vla_ros.files import robot_path
 
@@ -76,15 +77,12 @@ def replay(
 
     Raises:
         BagError: if the recording lacks what a graph needs, or a message is malformed.
-        ConfigError: if an option or the robot file is wrong.
+        ConfigError: if an option or the robot file is wrong, or the output cannot be written.
         LockstepError: if a hop falls silent.
         GraphError: if the graph ends.
     """
-    if options.stop is not None and not 0.0 <= options.start < options.stop:
-        raise ConfigError(
-            f'start is {options.start} and stop {options.stop}: expected 0 <= start < stop'
-        )
-    sources = find_sources(tuple(bag.topics.values()), options.camera)
+    check_part(options)
+    sources = find_sources(playable(bag, options.camera), options.camera)
     for topic in sources.topics:
         require_installed(topic)
     facts = {
@@ -94,8 +92,13 @@ def replay(
         'instruction': options.instruction,
         'frames from': sources.frames.name,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
-    robot = _robot_file(robot_path(options.robot), options.output, note)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        robot = _robot_file(robot_path(options.robot), options.output, note)
+    except OSError as error:
+        raise ConfigError(
+            f'output {options.output}: {error.strerror}: expected a folder for what is written'
+        ) from error
     transport = 'compressed' if sources.frames.type == COMPRESSED else 'raw'
     with driven_graph(
         lambda domain_id: ReplayDriver(sources, domain_id),
@@ -114,6 +117,19 @@ def replay(
             )
         speed = Speed(driver.seconds, driver.to_chunk, [one for one in driver.inference if one])
         return Trace(facts, chunks, decisions), speed
+
+
+def check_part(options: Playing) -> None:
+    """Refuse a part that is none.
+
+    Raises:
+        ConfigError: if start or stop is negative, not finite, or the wrong way round.
+    """
+    start, stop = options.start, options.stop
+    if not 0.0 <= start < math.inf:
+        raise ConfigError(f'start is {start}: expected a finite number >= 0')
+    if stop is not None and not start < stop < math.inf:
+        raise ConfigError(f'stop is {stop}: expected a finite number above start, {start}')
 
 
 def _content(bag: BagReader, sources: Sources) -> str:

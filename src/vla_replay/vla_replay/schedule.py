@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 import heapq
 import itertools
 import statistics
+from typing import Any
 
+from vla_core.image import BYTES_PER_PIXEL
 from vla_replay.bag.reader import BagReader, Message, Topic
+from vla_replay.bag.types import types_of
 from vla_replay.errors import BagError
 from vla_replay.recording.choice import COMPRESSED, IMAGE
 from vla_replay.stamps import stamp_of
@@ -22,6 +25,8 @@ from vla_replay.trace import TICK
 TICK_NS = round(TICK * 1e9)
 #: ns by which messages of a recording may be out of the order of their stamps.
 _SLACK = 1_000_000_000
+#: ns without a message that are still played: a clock was set, or two drives were put together.
+_LONGEST_GAP = 60_000_000_000
 #: Frames from which the time between stamp and recording is learned.
 _SAMPLE = 100
 ODOM = 'odom'
@@ -115,6 +120,33 @@ def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
     return found[0]
 
 
+def playable(bag: BagReader, camera: str = '') -> tuple[Topic, ...]:
+    """Return the topics among which frames are looked for.
+
+    Raw images that are no colour, such as depth, are none that a policy sees.
+
+    Args:
+        bag: the recording.
+        camera: topic of the frames; it is among them whatever it holds.
+    """
+    topics = tuple(bag.topics.values())
+    named = camera.strip('/')
+    found = tuple(one for one in topics if one.name.strip('/') == named or _is_seen(bag, one))
+    # Of depth alone the error names the topic.
+    return found if any(one.type in (IMAGE, COMPRESSED) for one in found) else topics
+
+
+def _is_seen(bag: BagReader, topic: Topic) -> bool:
+    first = next(iter(bag.messages({topic.name})), None) if topic.type == IMAGE else None
+    if first is None:
+        return True
+    try:
+        message: Any = types_of(topic).deserialize_cdr(first.data, topic.type)
+        return message.encoding in BYTES_PER_PIXEL
+    except Exception:  # whatever rosbags makes of bytes: who reads the frames says what is wrong
+        return True
+
+
 def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
     """Choose what to play.
 
@@ -146,6 +178,8 @@ def ticks(
 ) -> Iterator[Tick]:
     """Cut a recording into ticks, from its first frame on.
 
+    The newest text before the part comes with its first tick: it still holds.
+
     Args:
         bag: the recording.
         sources: what of it to play.
@@ -153,13 +187,49 @@ def ticks(
         stop: s after the beginning; None: to its end.
 
     Raises:
-        BagError: if a stamp is out of order by more than 1 s, or there is no frame or odometry.
+        BagError: if a stamp is out of order by more than 1 s, nothing comes for 60 s, or there is
+            no frame or odometry.
     """
-    begin = bag.start_ns + round(start * 1e9)
-    end = None if stop is None else bag.start_ns + round(stop * 1e9)
+    begin, end = _part(bag, start, stop)
     delay = _delay(bag, sources)
     messages = bag.messages({topic.name for topic in sources.topics}, begin, end)
-    yield from _cut(_in_order(messages, sources, delay), sources)
+    before = _newest_text(bag, sources, begin) if start > 0.0 else ()
+    yield from _cut(_in_order(messages, sources, delay), sources, before)
+
+
+def _newest_text(bag: BagReader, sources: Sources, end_ns: int) -> tuple[bytes, ...]:
+    """Return the newest text before a moment, ns; nothing where there is none."""
+    if sources.command is None:
+        return ()
+    texts = [message.data for message in bag.messages({sources.command.name}, None, end_ns)]
+    return tuple(texts[-1:])
+
+
+def frame_span(
+    bag: BagReader, frames: Topic, start: float = 0.0, stop: float | None = None
+) -> tuple[int, int]:
+    """Return the stamps, ns, of the first and the last frame of a part.
+
+    Args:
+        bag: the recording.
+        frames: topic of the frames.
+        start: s after the beginning of the recording.
+        stop: s after the beginning; None: to its end.
+
+    Raises:
+        BagError: if there is no frame.
+    """
+    stamps = [
+        stamp_of(message.data) for message in bag.messages({frames.name}, *_part(bag, start, stop))
+    ]
+    if not stamps:
+        raise BagError(f'{frames.name}: no frame in this part of the recording')
+    return min(stamps), max(stamps)
+
+
+def _part(bag: BagReader, start: float, stop: float | None) -> tuple[int, int | None]:
+    end = None if stop is None else bag.start_ns + round(stop * 1e9)
+    return bag.start_ns + round(start * 1e9), end
 
 
 def _delay(bag: BagReader, sources: Sources) -> int:
@@ -195,12 +265,21 @@ def _in_order(
         yield heapq.heappop(waiting)[::2]
 
 
-def _cut(messages: Iterable[tuple[int, Message]], sources: Sources) -> Iterator[Tick]:
-    """Give each tick what has happened since the one before."""
+def _cut(
+    messages: Iterable[tuple[int, Message]], sources: Sources, before: Iterable[bytes]
+) -> Iterator[Tick]:
+    """Give each tick what has happened since the one before; the first one the texts `before`."""
     odom = frame = first = None
-    texts: list[bytes] = []
-    due, skipped = 0, 0
+    texts = list(before)
+    due = skipped = last = 0
     for stamp, message in messages:
+        if first is not None and stamp - last > _LONGEST_GAP:
+            raise BagError(
+                f'nothing for {(stamp - last) / 1e9:.1f} s, {(last - first) / 1e9:.3f} s after '
+                f'the first frame: expected at most {_LONGEST_GAP / 1e9:g} s; was a clock set? '
+                'Take a part without it (vla bag trim)'
+            )
+        last = stamp
         while first is not None and odom is not None and stamp > due:
             yield Tick(tuple(texts), odom, frame, skipped)
             texts.clear()

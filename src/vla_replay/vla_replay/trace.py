@@ -18,7 +18,7 @@ from vla_core.robot import AXES
 from vla_replay.errors import BagError
 
 #: Of the file.
-VERSION = 1
+VERSION = 2
 #: s between two decisions of a graph in lock-step.
 TICK = 0.02
 
@@ -58,6 +58,7 @@ class Decisions:
         wanted: float64 [T, 6], before any limit.
         allowed: float64 [T, 6], what the limits allow.
         published: float64 [T, 6], what went out.
+        gripper: float64 [T], 0 open to 1 closed; NaN: the robot has none.
     """
 
     state: np.ndarray
@@ -67,6 +68,7 @@ class Decisions:
     wanted: np.ndarray
     allowed: np.ndarray
     published: np.ndarray
+    gripper: np.ndarray
 
     def track(self) -> np.ndarray:
         """Return where these commands alone would lead: x, y, yaw, float64 [T, 3]."""
@@ -124,7 +126,10 @@ def load(path: Path) -> Trace:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop('header').tobytes())
         if header['version'] != VERSION:
-            raise BagError(f'{path}: version {header["version"]!r}: expected {VERSION}')
+            raise BagError(
+                f'{path}: version {header["version"]!r}: expected {VERSION}; make it anew with '
+                'vla replay bless'
+            )
         chunks = Chunks(
             *(tuple(map(str, header[name])) for name in ('names', 'units', 'texts')),
             *_columns(arrays, Chunks, 'chunks', skip=3),

@@ -152,11 +152,11 @@ class BagReader:
                     f'{self.path}: no {NAME}, no .mcap and no .db3 in it: expected a bag'
                 )
             self.problems.append(f'{NAME} is missing: its recorder did not end in order')
-        return [self._file(file) for file in files]
+        return [self._file(file, len(files) == 1) for file in files]
 
-    def _file(self, path: Path) -> Source:
+    def _file(self, path: Path, alone: bool = True) -> Source:
         if path.suffix == '.mcap' and not whole(path):
-            return self._opened(Torn(path))
+            return self._opened(Torn(path, alone))
         return self._opened(Whole(path))
 
     def _opened(self, source: Source) -> Source:

@@ -110,20 +110,30 @@ class Scan:
     ) -> None:
         self.close()
 
-    def read(self, mend: bool = False) -> None:
+    def read(self, mend: bool = False, alone: bool = True) -> None:
         """Read what is there.
 
         Args:
             mend: go on behind a damaged place, with the next chunk that is whole.
+            alone: whether it is all of a bag. Another file of one may be zeros from its beginning
+                on, after a power failure: then it is torn, with nothing in it.
 
         Raises:
             BagError: if it is no MCAP file of ROS 2.
         """
         beginning = self._data[: len(MAGIC)]
-        if beginning != MAGIC[: len(beginning)]:
-            raise BagError(f'{self.path}: begins with {bytes(beginning)!r}: expected MCAP')
         self.end = min(self.size, len(MAGIC))
         self.problem = 'no index'
+        if beginning != MAGIC[: len(beginning)]:
+            self.end = 0
+            self.problem = f'begins with {bytes(beginning)!r}: expected MCAP'
+            found = self._next_chunk(1) if mend else None
+            if found is None and alone:
+                raise BagError(f'{self.path}: {self.problem}')
+            self.skipped.append((0, self.size if found is None else found))
+            if found is None:
+                return
+            self.end = found
         while self.end < self.size:
             try:
                 done = self._record()

@@ -144,8 +144,12 @@ class Whole:
 class Torn:
     """An MCAP file without index."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, alone: bool = True) -> None:
         """Read it once, from its beginning to where it is torn.
+
+        Args:
+            path: of the file.
+            alone: whether it is all of the bag.
 
         Raises:
             BagError: if it is no MCAP file of ROS 2.
@@ -153,7 +157,7 @@ class Torn:
         """
         self._scan = Scan(path)
         try:
-            self._scan.read()
+            self._scan.read(alone=alone)
             scan = self._scan
             self.topics = [topic_of(scan, number) for number in scan.channels]
         except BaseException:

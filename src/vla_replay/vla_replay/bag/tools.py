@@ -5,13 +5,14 @@ from contextlib import contextmanager, ExitStack
 from dataclasses import dataclass
 from datetime import datetime, UTC
 import heapq
+import math
 from pathlib import Path
 import shutil
 
 from vla_replay.bag.reader import bag_files, BagReader, ordered_files
 from vla_replay.bag.scan import Scan
 from vla_replay.bag.sources import plain, topic_of
-from vla_replay.bag.topics import Message, Topic
+from vla_replay.bag.topics import INSTRUCTION, LABEL, Message, Topic
 from vla_replay.bag.types import recorded_hash
 from vla_replay.bag.writer import BagWriter, CUSTOM
 from vla_replay.errors import BagError
@@ -77,10 +78,11 @@ def trim(
         Messages written.
 
     Raises:
-        BagError: if a bag cannot be read or written, or `end` does not come after `start`.
+        BagError: if a bag cannot be read or written, `end` does not come after `start`, or one of
+            them is not finite.
     """
-    if not 0.0 <= start < (float('inf') if end is None else end):
-        raise BagError(f'from {start} s to {end} s: expected 0 <= start < end')
+    if not 0.0 <= start < math.inf or (end is not None and not start < end < math.inf):
+        raise BagError(f'from {start} s to {end} s: expected 0 <= start < end, finite')
     with BagReader(source) as bag:
         names = set(bag.topics if topics is None else topics)
         begin = bag.start_ns + round(start * 1e9)
@@ -103,16 +105,30 @@ def merge(sources: Sequence[Path], output: Path) -> int:
         Messages written.
 
     Raises:
-        BagError: if a bag cannot be read or written, or a topic has another type, or
-            another definition of it, in another bag.
+        BagError: if a bag cannot be read or written, a topic has another type, or another
+            definition of it, in another bag, or the bags show other instructions or have other
+            labels.
     """
     with ExitStack() as stack:
         bags = [stack.enter_context(BagReader(source)) for source in sources]
+        _require_one_demonstration(bags)
         custom = {key: value for bag in reversed(bags) for key, value in bag.custom.items()}
         writer = stack.enter_context(_whole(output, custom))
         _prepare(writer, bags)
         streams = [bag.messages() for bag in bags]
         return _copy(writer, heapq.merge(*streams, key=lambda message: message.stamp_ns))
+
+
+def _require_one_demonstration(bags: Sequence[BagReader]) -> None:
+    """Refuse bags of which one would get the instruction or the label of another one."""
+    for key in (INSTRUCTION, LABEL):
+        for bag in bags[1:]:
+            here, before = bag.custom.get(key), bags[0].custom.get(key)
+            if here != before:
+                raise BagError(
+                    f'{bag.path}: {key} {here!r}: expected {before!r} as in {bags[0].path}: '
+                    'what is merged has one'
+                )
 
 
 def repair(source: Path, output: Path) -> Repaired:
@@ -129,7 +145,7 @@ def repair(source: Path, output: Path) -> Repaired:
     if not files:
         raise BagError(f'{source}: no .mcap file: expected a bag in the format MCAP')
     with ExitStack() as stack:
-        scans = [stack.enter_context(_scanned(file)) for file in files]
+        scans = [stack.enter_context(_scanned(file, len(files) == 1)) for file in files]
         facts = {
             key: text for scan in scans for key, text in scan.metadata.get(CUSTOM, {}).items()
         }
@@ -166,12 +182,12 @@ def _whole(output: Path, custom: Mapping[str, str]) -> Iterator[BagWriter]:
         raise
 
 
-def _scanned(file: Path) -> Scan:
+def _scanned(file: Path, alone: bool) -> Scan:
     try:
         scan = Scan(file)
     except OSError as error:
         raise BagError(f'{file}: {error.strerror}: expected a bag') from error
-    scan.read(mend=True)
+    scan.read(mend=True, alone=alone)
     return scan
 
 

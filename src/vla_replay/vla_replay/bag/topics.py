@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from rosbags.interfaces import Qos, QosDurability
 
+#: Facts of a bag that holds one demonstration (vla demo collect).
+INSTRUCTION, LABEL = 'instruction', 'label'
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
 

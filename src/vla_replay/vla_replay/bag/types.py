@@ -7,7 +7,7 @@ from typing import Any
 
 from ament_index_python.packages import get_package_share_directory, PackageNotFoundError
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import get_types_from_msg, get_typestore, Stores
+from rosbags.typesys import get_types_from_msg, get_typestore, Stores, TypesysError
 from rosbags.typesys.store import Typestore
 
 from vla_replay.bag.topics import Topic
@@ -51,13 +51,19 @@ class Types:
     def _load(self, name: str) -> None:
         if name in self.store.fielddefs:
             return
-        found = get_types_from_msg(_installed(name), name)
-        for _, fields in found.values():
-            for _, description in fields:
-                inner = _named(description)
-                if inner:
-                    self._load(inner)
-        self.store.register(found)
+        try:
+            found = get_types_from_msg(_installed(name), name)
+            for _, fields in found.values():
+                for _, description in fields:
+                    inner = _named(description)
+                    if inner:
+                        self._load(inner)
+            self.store.register(found)
+        except TypesysError as error:  # a definition that ROS 2 reads, and rosbags does not
+            said = ' '.join(str(error).split())[:_LONGEST]
+            raise BagError(f'definition of {name}: {said}: expected one that rosbags reads') from (
+                error
+            )
 
 
 @lru_cache(maxsize=256)

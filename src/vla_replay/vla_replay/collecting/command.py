@@ -15,7 +15,7 @@ from vla_cli.graph import use_profile
 from vla_core.errors import ConfigError
 from vla_core.gate.causes import State
 from vla_interfaces.msg import SafetyState
-from vla_replay.collecting.episode import Episode
+from vla_replay.collecting.episode import Episode, FAILURE, SUCCESS
 from vla_replay.collecting.keys import Ask, Keys
 from vla_replay.collecting.terminal import next_key, single_keys
 from vla_replay.options import Collect
@@ -30,7 +30,7 @@ _HELP = """\
 w a s d or arrows drive, q e turn ahead, any other key stands still, + - change the speed.
 Enter begins an episode; Enter ends it as a success, f as a failure, x discards it. Ctrl-D ends.
 """
-_LABELS = {Ask.SUCCESS: 'success', Ask.FAILURE: 'failure', Ask.DISCARD: ''}
+_LABELS = {Ask.SUCCESS: SUCCESS, Ask.FAILURE: FAILURE, Ask.DISCARD: ''}
 
 
 def collect(options: Collect) -> int:
@@ -89,6 +89,8 @@ class Collector:
         """Take a key, or its absence, and send a velocity."""
         key = self._key()
         asked = self._keys.press(key) if key else None
+        # First of all: whoever stops must not wait for a disk.
+        self._drive()
         if asked is Ask.QUIT:
             self.ended = True
             return
@@ -99,6 +101,9 @@ class Collector:
             )
         elif asked is not None:
             self._end(_LABELS[asked])
+        self._tell()
+
+    def _drive(self) -> None:
         forward, left = self._keys.velocity
         if forward or left or self._moved:
             twist = Twist()
@@ -106,7 +111,12 @@ class Collector:
             self._human.publish(twist)
         # One zero more: whoever stops wants to stop now, not after the gate's patience.
         self._moved = bool(forward or left)
+
+    def _tell(self) -> None:
+        forward, left = self._keys.velocity
         what = f'recording {self._episode.folder.name}' if self._episode else 'not recording'
+        if self._episode is not None and self._episode.problem:
+            what = f'NOT RECORDED: {self._episode.problem}'
         _say(f'\r{self._state:<16} {forward:+.2f} m/s {left:+.2f} rad/s  {what:<32}')
 
     def close(self) -> None:
@@ -118,10 +128,11 @@ class Collector:
         episode, self._episode = self._episode, None
         if episode is None:
             return
-        episode.end(label)
+        label = episode.end(label)
         self.kept += bool(label)
         dropped = f', {episode.dropped} messages dropped' if episode.dropped else ''
-        _say(f'\r\n{episode.folder}: {label or "discarded"}{dropped}\r\n')
+        problem = f', {episode.problem}' if label and episode.problem else ''
+        _say(f'\r\n{episode.folder}: {label or "discarded"}{dropped}{problem}\r\n')
 
     def _on_state(self, msg: SafetyState) -> None:
         self._state = State(msg.state).name

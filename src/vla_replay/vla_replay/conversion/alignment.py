@@ -12,6 +12,10 @@ from vla_core.session import Fate
 from vla_replay.errors import BagError
 
 _SECOND = 1e9
+#: End of an episode that was cut off: nobody has said how it went.
+UNFINISHED = 'UNFINISHED'
+#: s without a frame from which on nothing is put in between: a clock was set, or the drive ended.
+LONGEST_GAP = 60.0
 #: Of a frame's time, the share by which the frame that is taken for it may be older.
 _LATE = 1.5
 
@@ -66,7 +70,7 @@ class Segment:
         text: the instruction.
         begin_ns: its first moment.
         end_ns: the moment of its end, itself no part of it.
-        end: how it ended, a name of Fate; empty: nobody has said.
+        end: how it ended, a name of Fate, a person's label or UNFINISHED; empty: nobody judges.
     """
 
     text: str
@@ -77,37 +81,51 @@ class Segment:
 
 @dataclass(frozen=True)
 class Said:
-    """One record of an instruction, or one text that somebody sent."""
+    """One record of an instruction, or one text that somebody sent.
+
+    Attributes:
+        stamp_ns: when it was said.
+        number: of the instruction, within a run.
+        text: the instruction.
+        fate: what became of it.
+        run: of the policy; numbers begin anew in each.
+    """
 
     stamp_ns: int
     number: int
     text: str
     fate: Fate
+    run: int = 0
 
 
 def segments(records: Iterable[Said], end_ns: int) -> list[Segment]:
     """Cut a drive where an instruction begins and where it ends.
 
     Args:
-        records: of vla/instruction, in order; the first RUNNING of a number begins a segment.
+        records: of vla/instruction, in order; the first RUNNING of a number begins a segment, and
+            another run of the policy ends it.
         end_ns: of the drive, where what still runs is cut off.
     """
     found: list[Segment] = []
     running: Said | None = None
+
+    def end(stamp_ns: int, how: str) -> None:
+        if running is not None:
+            found.append(Segment(running.text, running.stamp_ns, stamp_ns, how))
+
     for record in records:
+        if running is not None and record.run != running.run:
+            end(record.stamp_ns, UNFINISHED)
+            running = None
         if running is not None and record.number == running.number:
             if record.fate is Fate.RUNNING:
                 continue
-            found.append(
-                Segment(running.text, running.stamp_ns, record.stamp_ns, record.fate.name)
-            )
+            end(record.stamp_ns, record.fate.name)
             running = None
         elif record.fate is Fate.RUNNING:
-            if running is not None:
-                found.append(Segment(running.text, running.stamp_ns, record.stamp_ns, 'REPLACED'))
+            end(record.stamp_ns, Fate.REPLACED.name)
             running = record
-    if running is not None:
-        found.append(Segment(running.text, running.stamp_ns, end_ns, ''))
+    end(end_ns, UNFINISHED)
     return [segment for segment in found if segment.end_ns > segment.begin_ns]
 
 
@@ -124,20 +142,44 @@ def choose_frames(stamps: np.ndarray, segment: Segment, fps: float) -> list[np.n
         frame is older than 1.5 times the spacing ends one.
 
     Raises:
-        BagError: if fps is not a positive number.
+        BagError: if fps is not a positive number, or there is no frame for more than LONGEST_GAP
+            in the segment.
     """
     if not 0.0 < fps < math.inf:
         raise BagError(f'fps is {fps}: expected a positive number')
     inside = np.flatnonzero((stamps >= segment.begin_ns) & (stamps < segment.end_ns))
     if not len(inside):
         return []
+    refuse_gap(stamps[inside], stamps)
     spacing = _SECOND / fps
     first = stamps[inside[0]]
-    count = int((segment.end_ns - first) // spacing) + 1
+    # Behind the last frame no moment has one that is new enough.
+    end = min(segment.end_ns, int(stamps[inside[-1]] + math.ceil(2 * spacing)))
+    count = int((end - first) // spacing) + 1
     moments = first + np.round(np.arange(count) * spacing).astype(np.int64)
-    moments = moments[moments < segment.end_ns]
+    moments = moments[moments < end]
     index = np.searchsorted(stamps[inside], moments, side='right') - 1
     old = moments - stamps[inside][index] > _LATE * spacing
     pieces = np.split(index, np.flatnonzero(old))
     runs = [piece[1:] if number else piece for number, piece in enumerate(pieces)]
     return [inside[run] for run in runs if len(run)]
+
+
+def refuse_gap(stamps: np.ndarray, drive: np.ndarray) -> None:
+    """Refuse frames between which nothing is known for more than LONGEST_GAP.
+
+    Args:
+        stamps: int64 [N], of frames, ns, increasing.
+        drive: int64 [M], of every frame of the drive, to say where the gap is.
+
+    Raises:
+        BagError: if there is such a gap: it says where, and what to do.
+    """
+    gaps = np.diff(stamps) / _SECOND
+    if len(gaps) and not gaps.max() <= LONGEST_GAP:
+        place = int(np.argmax(gaps))
+        after = (stamps[place] - drive[0]) / _SECOND
+        raise BagError(
+            f'no frame for {gaps[place]:.1f} s, {after:.3f} s after the first one: expected at '
+            f'most {LONGEST_GAP:g} s; was a clock set? Take a part without it (vla bag trim)'
+        )

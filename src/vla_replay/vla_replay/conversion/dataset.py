@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vla_core.errors import ObservationError
+from vla_core.gate.causes import State
 from vla_core.types import NATIVE_AXES
 from vla_replay.bag.reader import BagReader
 from vla_replay.conversion.alignment import choose_frames, Segment, Series
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How a demonstration may have ended that is worth learning from; empty: nobody has said.
 _GOOD = ('', 'DONE', 'success')
+#: States of the gate in which what it publishes is what policy or person want, within limits.
+_OBEYING = (State.ACTIVE, State.MANUAL)
 #: Name of the pictures in the data set: the slot that policies know.
 _CAMERA = 'front'
 
@@ -38,11 +41,13 @@ class Tally:
         episodes: written.
         frames: written.
         left_out: reason -> how many.
+        odometry: whether the episodes have any, else their state is zeros; None: no episode yet.
     """
 
     episodes: int = 0
     frames: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    odometry: bool | None = None
 
     def leave_out(self, reason: str, count: int = 1) -> None:
         """Count what is not in the data set."""
@@ -60,7 +65,8 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
         What is in it and what is not.
 
     Raises:
-        BagError: if the folder exists, a bag lacks what is needed, or nothing is left.
+        BagError: if the folder exists or cannot be made, a bag lacks what is needed, only some of
+            the bags have odometry, or nothing is left.
     """
     if options.dest.exists():
         raise BagError(f'{options.dest} exists: expected a new folder')
@@ -68,8 +74,7 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
         from vla_learning.data.lerobot_write import LeRobotWriter
     except ImportError as error:
         raise BagError(f'{error}: data sets need what make setup-train installs') from None
-    options.dest.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f'.{options.dest.name}.', dir=options.dest.parent))
+    draft = _draft(options.dest)
     tally = Tally()
     writer: LeRobotWriter | None = None
     try:
@@ -78,7 +83,14 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
                 for problem in bag.problems:
                     note(f'{path}: {problem}')
                 drive = Drive(bag, options.camera)
-                for episode in _episodes(drive, options, tally):
+                held = _Held(drive.actions(options.actions), drive.odometry(), drive.gate_states())
+                episodes = _episodes(drive, held, options, tally)
+                if episodes:
+                    _take_odometry(path, len(held.odometry.stamps) > 0, tally)
+                if episodes and not tally.odometry:
+                    count = sum(len(episode.actions) for episode in episodes)
+                    note(f'{path}: no odometry in it: the state of its {count} frames is zeros')
+                for episode in episodes:
                     if writer is None:
                         size = _size(episode.pictures[0])
                         writer = LeRobotWriter(
@@ -107,6 +119,47 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
     return tally
 
 
+def _draft(dest: Path) -> Path:
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f'.{dest.name}.', dir=dest.parent))
+    except OSError as error:
+        raise BagError(f'{dest}: {error.strerror}: expected a folder that can be made') from error
+
+
+def _take_odometry(path: Path, there: bool, tally: Tally) -> None:
+    """Note whether a bag has odometry; refuse one that differs in that from those before it."""
+    if tally.odometry is None:
+        tally.odometry = there
+    if there is not tally.odometry:
+        here, before = ('some', 'none') if there else ('none', 'some')
+        raise BagError(
+            f'{path}: odometry: {here}, and {before} in the bags before it: expected all or none '
+            'of the bags of a data set to have it'
+        )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What held while frames were taken.
+
+    Attributes:
+        actions: velocities, gripper last, D = 7.
+        odometry: m/s, rad/s; empty: the bag has none.
+        gate: numbers of State; empty: the bag has no gate.
+    """
+
+    actions: Series
+    odometry: Series
+    gate: Series
+
+    def intervened(self, stamps: np.ndarray) -> np.ndarray:
+        """Say for which frames, bool [T], the gate obeyed neither policy nor person."""
+        if not len(self.gate.stamps):
+            return np.zeros(len(stamps), dtype=bool)
+        return ~np.isin(self.gate.at(stamps, COMMAND_AGE)[:, 0], _OBEYING)
+
+
 @dataclass(frozen=True)
 class _Episode:
     text: str
@@ -115,8 +168,7 @@ class _Episode:
     pictures: list[bytes]
 
 
-def _episodes(drive: Drive, options: ToDataset, tally: Tally) -> list[_Episode]:
-    actions, odometry = drive.actions(options.actions), drive.odometry()
+def _episodes(drive: Drive, held: _Held, options: ToDataset, tally: Tally) -> list[_Episode]:
     chosen: list[tuple[Segment, np.ndarray]] = []
     for segment in drive.segments(options.instruction):
         if segment.end not in _GOOD and not options.failures:
@@ -130,7 +182,7 @@ def _episodes(drive: Drive, options: ToDataset, tally: Tally) -> list[_Episode]:
     pictures = _pictures(drive, wanted, tally)
     episodes = []
     for segment, run in chosen:
-        episodes += _cut(segment, drive.stamps[run], actions, odometry, pictures, tally)
+        episodes += _cut(segment, drive.stamps[run], held, pictures, tally)
     long = [episode for episode in episodes if len(episode.actions) >= options.shortest]
     if len(long) < len(episodes):
         tally.leave_out(f'episode below {options.shortest} frames', len(episodes) - len(long))
@@ -140,24 +192,27 @@ def _episodes(drive: Drive, options: ToDataset, tally: Tally) -> list[_Episode]:
 def _cut(
     segment: Segment,
     stamps: np.ndarray,
-    actions: Series,
-    odometry: Series,
+    held: _Held,
     pictures: Mapping[int, bytes],
     tally: Tally,
 ) -> list[_Episode]:
     """Return the usable frames of a run; what interrupts it begins an episode of its own."""
-    moves = actions.at(stamps, COMMAND_AGE)
-    state = odometry.at(stamps, ODOM_AGE) if len(odometry.stamps) else np.zeros((len(stamps), 2))
-    there = np.array([int(stamp) in pictures for stamp in stamps])
-    fine = there & np.isfinite(moves).all(axis=1) & np.isfinite(state).all(axis=1)
+    moves = held.actions.at(stamps, COMMAND_AGE)
+    state = np.zeros((len(stamps), len(STATE_NAMES)))
+    if len(held.odometry.stamps):
+        state = held.odometry.at(stamps, ODOM_AGE)
+    fine = np.array([int(stamp) in pictures for stamp in stamps])
     for reason, bad in (
-        ('frame without a command', there & ~np.isfinite(moves).all(axis=1)),
-        ('frame without odometry', there & ~np.isfinite(state).all(axis=1)),
+        ('frame at which the gate let nobody drive', held.intervened(stamps)),
+        ('frame without a command', ~np.isfinite(moves).all(axis=1)),
+        ('frame without odometry', ~np.isfinite(state).all(axis=1)),
     ):
-        if bad.any():
-            tally.leave_out(reason, int(bad.sum()))
+        if (fine & bad).any():
+            tally.leave_out(reason, int((fine & bad).sum()))
+        fine &= ~bad
     pieces = np.split(np.arange(len(stamps)), np.flatnonzero(~fine))
     runs = [piece[1:] if number else piece for number, piece in enumerate(pieces)]
+    runs = [_from_first_movement(run, moves, tally) for run in runs]
     return [
         _Episode(
             segment.text,
@@ -168,6 +223,19 @@ def _cut(
         for run in runs
         if len(run)
     ]
+
+
+def _from_first_movement(run: np.ndarray, moves: np.ndarray, tally: Tally) -> np.ndarray:
+    """Return a run, int64 [T], without what comes before the first command that does something.
+
+    A person who has not begun yet shows nothing, least of all that the answer is to stand still.
+    """
+    same_gripper = moves[run, -1] == moves[run[:1], -1]
+    rests = ~moves[run, :-1].any(axis=1) & same_gripper
+    count = len(run) if rests.all() else int(np.argmin(rests))
+    if count:
+        tally.leave_out('frame at rest before the first movement', count)
+    return run[count:]
 
 
 def _pictures(drive: Drive, wanted: set[int], tally: Tally) -> dict[int, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from vla_core.session import Fate
 from vla_core.text import is_stop_word
 from vla_core.types import NATIVE_AXES
 from vla_replay.bag.reader import BagReader, Topic
+from vla_replay.bag.topics import INSTRUCTION, LABEL
 from vla_replay.bag.types import types_of
-from vla_replay.conversion.alignment import Said, Segment, segments, Series
+from vla_replay.conversion.alignment import Said, Segment, segments, Series, UNFINISHED
 from vla_replay.errors import BagError
-from vla_replay.schedule import COMPRESSED, find_frames, IMAGE, ODOMETRY
+from vla_replay.schedule import COMPRESSED, find_frames, IMAGE, ODOMETRY, playable
 from vla_replay.stamps import stamp_of
 
 TWIST, STAMPED = 'geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'
@@ -34,12 +36,11 @@ _NEEDED = {
     CHUNK: ('header', 'observation_stamp', 'names'),
     RECORD: ('header', 'id', 'text', 'status'),
     STRING: ('data',),
+    DECISION: ('header', 'state', 'cause', 'wanted', 'published'),
 }
 #: s for which a command holds: a base stops by itself after that.
 COMMAND_AGE, ODOM_AGE = 0.5, 0.5
 STATE_NAMES = ('odom.v', 'odom.w')
-#: Facts of a bag that hold one demonstration (vla demo collect).
-INSTRUCTION, LABEL = 'instruction', 'label'
 
 
 class Drive:
@@ -59,7 +60,7 @@ class Drive:
         """
         self._bag = bag
         self._types: dict[str, Callable[[bytes], Any]] = {}
-        self.frames = find_frames(tuple(bag.topics.values()), camera)
+        self.frames = find_frames(playable(bag, camera), camera)
         read = [(one.stamp_ns, stamp_of(one.data)) for one in bag.messages({self.frames.name})]
         recorded, stamps = np.array(read, dtype=np.int64).reshape(-1, 2).T
         self.stamps = np.unique(stamps)
@@ -96,6 +97,16 @@ class Drive:
         )
         return Series.of(samples, len(STATE_NAMES))
 
+    def gate_states(self) -> Series:
+        """Return numbers of State; empty where the bag has no decisions of a gate."""
+        topics = [topic for topic in self._bag.topics.values() if topic.type == DECISION]
+        samples = (
+            (stamp, (float(msg.state),))
+            for topic in topics[:1]
+            for stamp, msg in self.messages(topic)
+        )
+        return Series.of(samples, 1)
+
     def segments(self, instruction: str = '') -> list[Segment]:
         """Return the episodes of the drive.
 
@@ -106,9 +117,11 @@ class Drive:
             BagError: if the bag says nothing of instructions.
         """
         end = int(self.stamps[-1]) + 1 if len(self.stamps) else 0
-        text = instruction or self._bag.custom.get(INSTRUCTION, '')
+        shown = self._bag.custom.get(INSTRUCTION, '')
+        text = instruction or shown
         if text:
-            label = self._bag.custom.get(LABEL, '')
+            # A demonstration gets its label at its end: without one it was cut off.
+            label = self._bag.custom.get(LABEL, UNFINISHED if shown else '')
             return [Segment(text, int(self.stamps[0]), end, label)] if len(self.stamps) else []
         for kind, read in ((RECORD, self._records), (STRING, self._texts)):
             topics = [
@@ -117,7 +130,10 @@ class Drive:
                 if topic.type == kind and (kind == RECORD or topic.name.endswith('/command'))
             ]
             if topics:
-                return segments(sorted(read(topics[0]), key=lambda said: said.stamp_ns), end)
+                said = sorted(read(topics[0]), key=lambda one: one.stamp_ns)
+                found = segments(said, end)
+                # What became of a plain text nobody has said.
+                return found if kind == RECORD else [replace(one, end='') for one in found]
         raise BagError(
             f'{self._bag.path}: no vla/instruction and no command in it: name the instruction'
         )
@@ -159,7 +175,8 @@ class Drive:
     def _records(self, topic: Topic) -> Iterator[Said]:
         for stamp, msg in self.messages(topic):
             if msg.id:
-                yield Said(stamp, int(msg.id), msg.text, Fate(msg.status))
+                run = int(getattr(msg, 'policy_run', 0))
+                yield Said(stamp, int(msg.id), msg.text, Fate(msg.status), run)
 
     def _texts(self, topic: Topic) -> Iterator[Said]:
         for number, (stamp, msg) in enumerate(self.messages(topic), 1):

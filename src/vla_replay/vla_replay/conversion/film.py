@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw
 from vla_core.errors import ObservationError
 from vla_core.gate.causes import Cause, State
 from vla_replay.bag.reader import BagReader
-from vla_replay.conversion.alignment import Segment, Series
+from vla_replay.conversion.alignment import refuse_gap, Segment, Series
 from vla_replay.conversion.drive import COMMAND_AGE, DECISION, Drive
 from vla_replay.errors import BagError
 from vla_replay.options import ToVideo
@@ -27,8 +28,11 @@ def to_video(options: ToVideo) -> int:
     """Write the film; return the number of its pictures.
 
     Raises:
-        BagError: if the bag has no frames, or no picture of it can be decoded.
+        BagError: if the film exists or cannot be written, the bag has no frames, none of them can
+            be decoded, or none comes for LONGEST_GAP.
     """
+    if options.dest.exists():
+        raise BagError(f'{options.dest} exists: expected a new file')
     try:
         from vla_learning.data.video import write_video
     except ImportError as error:
@@ -40,14 +44,19 @@ def to_video(options: ToVideo) -> int:
         film = Film(drive, bag)
         # The encoder opens the file with the first picture, and there may be none.
         draft = options.dest.with_name(f'.{options.dest.stem}.draft.mp4')
-        options.dest.parent.mkdir(parents=True, exist_ok=True)
         try:
+            options.dest.parent.mkdir(parents=True, exist_ok=True)
             count = write_video(draft, film.pictures(options.fps), options.fps)
             if not count:
                 raise BagError(f'{options.bag}: no frame that can be decoded')
             draft.rename(options.dest)
+        except OSError as error:
+            raise BagError(f'{options.dest}: {error}: expected a film that can be written') from (
+                error
+            )
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
     return count
 
 
@@ -64,7 +73,12 @@ class Film:
         self._done = Series.of(((stamp, done) for stamp, _, _, done in rows), 2)
 
     def pictures(self, fps: float) -> Iterator[np.ndarray]:
-        """Yield uint8 [H, W, 3], even sides; a frame stays until the next one comes."""
+        """Yield uint8 [H, W, 3], even sides; a frame stays until the next one comes.
+
+        Raises:
+            BagError: if none comes for LONGEST_GAP.
+        """
+        refuse_gap(self._drive.stamps, self._drive.stamps)
         due = None
         shown: np.ndarray | None = None
         for stamp, decode, _ in self._drive.pictures():

@@ -217,7 +217,7 @@ class OnDemand:
 
     def add(self, message: Message, now: float) -> None:
         """Keep a message."""
-        self._ring.add(message)
+        self._ring.add(message, now)
 
     def attach(self, name: str, data: bytes) -> None:
         """Store a file beside the messages of every bag."""
@@ -268,7 +268,12 @@ class OnDemand:
         messages, facts = self._unsaved or ([], {})
         path = self._path()
         try:
-            with self._make(path) as writer:
+            writer = self._make(path)
+        except BagError as error:  # among others, because that bag is there: it stays as it is
+            self._refuse(error, now)
+            return
+        try:
+            with writer:
                 for key, value in facts.items():
                     writer.set_custom(key, value)
                 for name, data in self._files.items():
@@ -277,13 +282,16 @@ class OnDemand:
                     _write(writer, message, self._topics)
         except BagError as error:
             shutil.rmtree(path, ignore_errors=True)
-            self.status.error = str(error)
-            self._retry_at = now + RETRY
+            self._refuse(error, now)
             return
         self.status.bags.append(path)
         self.status.written += len(messages)
         self.status.error = ''
         self._unsaved = None
+
+    def _refuse(self, error: BagError, now: float) -> None:
+        self.status.error = str(error)
+        self._retry_at = now + RETRY
 
 
 def words(counts: dict[str, int]) -> str:

@@ -10,6 +10,7 @@ from vla_replay.recording.queue import OVERHEAD
 class Ring:
     """Keeps the newest messages, bounded by time and by bytes.
 
+    The time is that of their arrival, which is monotonic: stamps follow a clock that may be set.
     Of a latched topic the newest message that fell out is kept too: it is still true.
     """
 
@@ -23,28 +24,27 @@ class Ring:
             max_bytes: kept at most.
             latched: whether a topic is latched.
         """
-        self._span = round(seconds * 1e9)
+        self._span = seconds
         self._max = max_bytes
         self._latched = latched
-        self._messages: deque[Message] = deque()
+        # When it came, itself.
+        self._messages: deque[tuple[float, Message]] = deque()
         self._before: dict[str, Message] = {}
         self._bytes = 0
-        self._newest = 0
 
     @property
     def held(self) -> int:
         """Bytes kept."""
         return self._bytes
 
-    def add(self, message: Message) -> None:
-        """Keep a message; the oldest give way."""
-        self._messages.append(message)
+    def add(self, message: Message, now: float) -> None:
+        """Keep a message that came at monotonic `now`, s; the oldest give way."""
+        self._messages.append((now, message))
         self._bytes += len(message.data) + OVERHEAD
-        self._newest = max(self._newest, message.stamp_ns)
         while self._messages and (
-            self._bytes > self._max or self._messages[0].stamp_ns < self._newest - self._span
+            self._bytes > self._max or self._messages[0][0] < now - self._span
         ):
-            oldest = self._messages.popleft()
+            _, oldest = self._messages.popleft()
             self._bytes -= len(oldest.data) + OVERHEAD
             if self._latched(oldest.topic):
                 self._before[oldest.topic] = oldest
@@ -53,6 +53,7 @@ class Ring:
         """Return what is kept; first what latched topics said before, with the first stamp."""
         if not self._messages:
             return list(self._before.values())
-        begin = self._messages[0].stamp_ns
+        kept = [message for _, message in self._messages]
+        begin = kept[0].stamp_ns
         before = [Message(one.topic, begin, one.data) for one in self._before.values()]
-        return before + list(self._messages)
+        return before + kept

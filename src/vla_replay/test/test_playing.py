@@ -1,0 +1,147 @@
+"""What `vla play` sends, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import time
+
+from geometry_msgs.msg import TransformStamped
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import String
+
+from vla_cli.main import main
+from vla_replay.bag.reader import BagReader
+from vla_replay.bag.writer import BagWriter
+from vla_replay.errors import BagError
+from vla_replay.listening import qos_of
+from vla_replay.message_types import message_class
+from vla_replay.pacing import Due
+from vla_replay.player import _MOST_KNOWN, fresh_transforms, latched_before, Lateness
+from vla_ros.conversion import to_ns, to_time
+from vla_ros.domains import process_domain
+
+MS = 10**6
+BEGIN = 1_700_000_000 * 10**9
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+TFMessage = message_class('tf2_msgs/msg/TFMessage')
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """A latched text every 0.5 s, in between one that is not, for 2 s."""
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.add_topic('/map', 'std_msgs/msg/String', [qos_of(LATCHED)])
+        writer.add_topic('/text', 'std_msgs/msg/String')
+        for number in range(4):
+            for topic, at in (('/map', 500 * number), ('/text', 500 * number + 250)):
+                data = serialize_message(String(data=f'{topic} {number}'))
+                writer.write(topic, BEGIN + at * MS, data)
+    return tmp_path / 'bag'
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (('--stop', 'inf'), 'stop is inf: expected a finite number'),
+        (('--start', '-1'), 'start is -1.0'),
+        (('--start', 'nan'), 'start is nan'),
+        (('--prelude', '2', '--sim-time'), 'prelude is 2.0 with sim_time'),
+    ],
+)
+def test_wrong_options_are_one_line(bag: Path, options: tuple[str, ...], said: str, capsys):
+    assert main(['play', str(bag), *options]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count('\n') == 1
+
+
+def test_what_latched_topics_said_before_a_part_still_holds(bag: Path):
+    with BagReader(bag) as reader:
+        begin = reader.start_ns + 1200 * MS
+        (due,) = latched_before(reader, {'/map', '/text'}, begin)
+        assert (due.at, due.stamp_ns, due.topic) == (0.0, begin, '/map')
+        assert deserialize_message(due.data, String).data == '/map 2'
+        assert latched_before(reader, {'/map', '/text'}, reader.start_ns) == []
+        assert latched_before(reader, {'/text'}, begin) == []
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Heard]:
+    """Return what is played below /one, in the domain of this process."""
+    domain = process_domain()
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = Node('listener', context=context, namespace='/one')
+    texts: list[str] = []
+    for name in ('map', 'text'):
+        node.create_subscription(String, name, lambda msg: texts.append(msg.data), 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    yield _Heard(executor, texts)
+    executor.shutdown()
+    rclpy.try_shutdown(context=context)
+
+
+class _Heard(list[str]):
+    def __init__(self, executor: SingleThreadedExecutor, texts: list[str]) -> None:
+        self._executor, self._texts = executor, texts
+
+    def all(self, count: int) -> list[str]:
+        end = time.monotonic() + 20.0
+        while len(self._texts) < count and time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.1)
+        return self._texts
+
+
+def test_a_part_is_played_behind_what_still_holds(bag: Path, heard: _Heard, capsys):
+    part = ('--start', '1.2', '--rate', '4', '--namespace', 'one')
+    assert main(['play', str(bag), *part]) == 0
+    assert heard.all(4) == ['/map 2', '/text 2', '/map 3', '/text 3']
+    assert '3 messages; late by' in capsys.readouterr().out
+
+
+def test_ctrl_c_in_a_loop_tells_how_late_it_was(
+    bag: Path, heard: _Heard, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    add = Lateness.add
+
+    def then_interrupt(lateness: Lateness, seconds: float) -> None:
+        add(lateness, seconds)
+        if lateness.count == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lateness, 'add', then_interrupt)
+    loop = ('--loop', '--rate', '20', '--namespace', 'one')
+    assert main(['play', str(bag), *loop]) == 130
+    assert '10 messages; late by' in capsys.readouterr().out
+
+
+def test_lateness_is_bounded_and_counts_everything():
+    late = Lateness()
+    assert str(late) == 'no message'
+    for _ in range(_MOST_KNOWN + 50):
+        late.add(0.002)
+    assert str(late) == f'{_MOST_KNOWN + 50} messages; late by 2.00 ms p50, 2.00 ms p99'
+    assert len(late._newest) == _MOST_KNOWN
+
+
+def test_every_transform_keeps_its_distance_from_the_recording():
+    stamps = [BEGIN - 40 * MS, 0, BEGIN + 20 * MS]
+    msg = TFMessage(transforms=[TransformStamped() for _ in stamps])
+    for transform, stamp in zip(msg.transforms, stamps, strict=True):
+        transform.header.stamp = to_time(stamp)
+    due = Due(1.0, BEGIN, '/tf', serialize_message(msg))
+    now = BEGIN + 10**15
+    found = deserialize_message(fresh_transforms(due, now, 2.0), TFMessage).transforms
+    at = now + 1000 * MS
+    assert [to_ns(one.header.stamp) for one in found] == [at - 20 * MS, 0, at + 10 * MS]
+    with pytest.raises(BagError, match='/tf: message of 6 bytes'):
+        fresh_transforms(Due(0.0, BEGIN, '/tf', b'\0\1\0\0\xff\xff'), now, 1.0)
