@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -15,7 +16,7 @@ from std_srvs.srv import Trigger
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_interfaces.action import FollowInstruction
-from vla_interfaces.msg import Decision, SafetyState
+from vla_interfaces.msg import Decision, Heartbeat, SafetyState
 from vla_ros import qos
 from vla_ros.domains import process_domain
 
@@ -34,24 +35,42 @@ class Robot:
         self.texts: list[str] = []
         self.goals: list[str] = []
         self.cancellation = threading.Event()
+        self.on_goal: Callable[[], None] = lambda: None
+        self.run = 1
+        self.silent_after_stop = False
+        #: Whether it hears texts; takes effect with its next step.
+        self.hears = True
+        #: Steps from the word "stop" to the answer to a goal; None: it is answered at once.
+        self.consent_after: int | None = None
+        self._consent = threading.Event()
         self._goal: Any = None
+        self._node = node
         for name in ('arm', 'disarm', 'reset', 'trigger_estop'):
             node.create_service(Trigger, f'safety/{name}', self._service(name))
-        node.create_subscription(String, 'command', self._hear, qos.COMMAND)
+        self._ears: Any = None
+        self._hear_or_not()
+        self._beats = node.create_publisher(Heartbeat, 'vla/heartbeat', qos.HEARTBEAT)
         self._decisions = node.create_publisher(Decision, 'safety/decision', qos.DECISION)
         self._states = node.create_publisher(SafetyState, 'safety/state', qos.STATE)
-        self._server = ActionServer(
+        self._server: ActionServer | None = ActionServer(
             node,
             FollowInstruction,
             'vla/follow_instruction',
             execute_callback=lambda goal: FollowInstruction.Result(),
             handle_accepted_callback=self._accept,
+            # Beside all else, so that the robot is alive while it thinks about a goal.
+            callback_group=ReentrantCallbackGroup(),
+            goal_callback=self._consider,
             cancel_callback=self._cancel,
         )
         node.create_timer(0.02, self._tick)
 
     def close(self) -> None:
-        self._server.destroy()
+        """Take no goals any more; a second time is allowed."""
+        self._consent.set()
+        if self._server is not None:
+            self._server.destroy()
+            self._server = None
 
     def _service(self, name: str) -> Callable[..., Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -61,8 +80,21 @@ class Robot:
 
         return answer
 
+    def _hear_or_not(self) -> None:
+        if self.hears and self._ears is None:
+            self._ears = self._node.create_subscription(String, 'command', self._hear, qos.COMMAND)
+        elif not self.hears and self._ears is not None:
+            self._node.destroy_subscription(self._ears)
+            self._ears = None
+
     def _hear(self, message: String) -> None:
         self.texts.append(message.data)
+
+    def _consider(self, _: Any) -> GoalResponse:
+        self.on_goal()
+        if self.consent_after is not None:
+            self._consent.wait(30)
+        return GoalResponse.ACCEPT
 
     def _accept(self, goal: Any) -> None:
         self._goal = goal
@@ -83,6 +115,14 @@ class Robot:
         return CancelResponse.ACCEPT
 
     def _tick(self) -> None:
+        self._hear_or_not()
+        self._beats.publish(Heartbeat(node='policy', policy_run=self.run))
+        if 'stop' in self.texts and self.consent_after is not None:
+            self.consent_after -= 1
+            if self.consent_after == 0:
+                self._consent.set()
+        if 'stop' in self.texts and self.silent_after_stop:
+            return
         decision = Decision()
         decision.published.linear.x = 0.0 if 'stop' in self.texts else 0.5
         self._decisions.publish(decision)
@@ -96,12 +136,24 @@ def own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def recorder(own_domain: None) -> Iterator[None]:
+    """Let somebody else hear every text too."""
+    context = rclpy.Context()
+    rclpy.init(context=context, args=[])
+    node = rclpy.create_node('recorder', context=context)
+    node.create_subscription(String, 'command', lambda _: None, qos.COMMAND)
+    yield
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
 def robot(request: pytest.FixtureRequest, own_domain: None) -> Iterator[Robot]:
     """Yield a running robot, in the namespace that the test's parameter names."""
     context = rclpy.Context()
     rclpy.init(context=context, args=[])
-    node = rclpy.create_node('robot', namespace=getattr(request, 'param', ''), context=context)
-    executor = SingleThreadedExecutor(context=context)
+    node = rclpy.create_node('gate', namespace=getattr(request, 'param', ''), context=context)
+    executor = MultiThreadedExecutor(num_threads=2, context=context)
     executor.add_node(node)
     ended = threading.Event()
 
@@ -115,7 +167,7 @@ def robot(request: pytest.FixtureRequest, own_domain: None) -> Iterator[Robot]:
     yield robot
     ended.set()
     thread.join()
-    executor.shutdown()
     robot.close()
+    executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown(context=context)

@@ -5,7 +5,9 @@ from pathlib import Path
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 from rich.console import Console
@@ -16,8 +18,10 @@ from vla_cli.bench.driving import reaction
 from vla_cli.bench.load import class_of, CLASSES, put_into
 from vla_cli.bench.measurements import chosen, Measurement, measurements
 from vla_cli.bench.report import Row, show, write
+from vla_cli.bench.turning import turn
 from vla_cli.graph import Graph, GraphError
 from vla_core.errors import ConfigError, VlaError
+from vla_core.types import Status
 from vla_interfaces.msg import Decision
 from vla_ros.conversion import to_time
 from vla_ros.domains import own_domain
@@ -135,7 +139,6 @@ def test_numbers_are_those_given_else_the_usual_or_the_long_ones():
     [
         (parts.gate_step, 200, 'gate_step'),
         (parts.preprocess, 3, 'preprocess'),
-        (parts.monitor_record, 200, 'monitor_record'),
         (parts.observation_record, 20, 'observation_record'),
         (lambda count: parts.inference('hold', count), 5, 'inference'),
     ],
@@ -145,6 +148,14 @@ def test_part_is_measured_as_often_as_asked(measure, count, name):
     assert row.name == name
     assert len(row.samples) == count
     assert min(row.samples) > 0.0
+
+
+def test_chunks_of_the_monitor_are_no_row_with_its_decisions():
+    chunk, decision = parts.monitor_record(200)
+    assert (chunk.name, len(chunk.samples)) == ('monitor_record_chunk', 200)
+    assert (decision.name, len(decision.samples)) == ('monitor_record_decision', 400)
+    assert min(chunk.samples) > 2.0 * np.median(decision.samples)
+    assert (bool(chunk.limits), bool(decision.limits)) == (True, False)
 
 
 def test_every_invalid_chunk_is_zero_in_its_own_step(figures):
@@ -163,6 +174,43 @@ def test_invalid_chunk_that_is_obeyed_is_counted(monkeypatch):
 
 def test_gate_is_timed_in_mid_drive():
     assert parts.gate_step(100).notes == {'state': 'ACTIVE'}
+
+
+class Turning:
+    """A live graph that says, at each look, the decisions of one list: frame and step, ns."""
+
+    def __init__(self, *looks: list[tuple[int, int]]) -> None:
+        self._looks = iter(looks)
+        self.decisions: list[Decision] = []
+        self.heartbeats = {'sim': SimpleNamespace(progress=0)}
+        self.graph = SimpleNamespace(check=lambda: None)
+
+    @property
+    def decision(self) -> Decision:
+        return self.decisions[-1]
+
+    def process(self, name: str) -> psutil.Process:
+        return psutil.Process()
+
+    def say(self, text: str) -> None:
+        assert text == 'turn left'
+
+    def spin(self, seconds: float) -> None:
+        for observed, stamp in next(self._looks):
+            decision = Decision(chunk_status=int(Status.RUNNING))
+            decision.observation_stamp, decision.header.stamp = to_time(observed), to_time(stamp)
+            self.decisions.append(decision)
+
+    def forget(self) -> None:
+        self.decisions.clear()
+
+
+def test_frame_whose_first_command_was_before_the_measurement_is_none_of_it():
+    live = Turning(
+        [(1_000_000, 9_000_000)],
+        [(1_000_000, 29_000_000), (21_000_000, 31_000_000), (21_000_000, 51_000_000)],
+    )
+    assert turn(live, 1).latencies == {21_000_000: pytest.approx(10.0)}
 
 
 def test_two_graphs_never_share_a_domain():
@@ -243,15 +291,29 @@ def test_policy_and_numbers_reach_the_measurements(measured):
     assert asked == [('hold', 3), ('hold', 40)]
 
 
-def test_measurement_that_fails_takes_no_other_with_it(measured, capsys):
+@pytest.mark.parametrize(
+    ('error', 'reason'),
+    [
+        (GraphError('the graph ended with 1'), 'the graph ended with 1'),
+        (psutil.NoSuchProcess(7, 'policy'), "process no longer exists (pid=7, name='policy')"),
+        (subprocess.TimeoutExpired('policy', 5.0), "Command 'policy' timed out"),
+    ],
+)
+def test_measurement_that_fails_takes_no_other_with_it(measured, capsys, error, reason):
     def fail(setting, count):
-        raise GraphError('the graph ended with 1')
+        raise error
 
     good = Measurement('good', 'n', 1, 1, lambda setting, count: [Row('good', 'ms', [1.0])])
     status, results = measured(good, Measurement('bad', 'n', 1, 1, fail), good)
     assert status == 1
     assert [result['name'] for result in results] == ['good', 'good']
-    assert 'bad: not measured: the graph ended with 1' in capsys.readouterr().out
+    assert f'bad: not measured: {reason}' in capsys.readouterr().out
+
+
+def test_row_says_of_which_measurement_it_is(measured):
+    one = Measurement('one', 'n', 1, 1, lambda setting, count: [Row('other', 'ms', [1.0])])
+    _, results = measured(one)
+    assert [result['measurement'] for result in results] == ['one']
 
 
 def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path):

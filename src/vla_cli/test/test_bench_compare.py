@@ -138,6 +138,26 @@ def test_exit_status_says_whether_something_became_worse(file, capsys):
 
 
 @pytest.mark.parametrize(
+    ('row', 'asked', 'status'),
+    [
+        (many(1.0, name='hop_gate', measurement='graph'), {'graph': 10}, 1),
+        (many(1.0, name='hop_gate', measurement='graph'), {'hop': 10}, 0),
+        (many(1.0, name='graph_start'), {'graph': 10}, 1),
+        (many(1.0, name='graphs'), {'graph': 10}, 0),
+        (many(1.0, name='graph_peer'), {'graph': 10}, 0),
+        (many(1.0, name='graph_peer'), {'graph': 10, 'peer': 'checkout'}, 1),
+    ],
+)
+def test_row_that_was_asked_for_and_is_gone_is_worse(file, capsys, row, asked, status):
+    old = file('old', [many(1.0), row])
+    new = file('new', many(1.0), {'POLICY': 'demo', **asked})
+    assert compare(old, new, 0.2, Console(width=110)) == status
+    assert (
+        f'GONE, although its measurement was asked for: {row.name}' in capsys.readouterr().out
+    ) is (status == 1)
+
+
+@pytest.mark.parametrize(
     'text',
     [
         '',

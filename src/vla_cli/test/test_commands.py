@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -62,8 +63,9 @@ def test_each_command_asks_its_service(robot, capsys, command: str, service: str
 
 
 @pytest.mark.parametrize('robot', ['left'], indirect=True)
-def test_a_namespace_finds_its_robot(robot) -> None:
-    assert main(['disarm', '--namespace', 'left']) == 0
+@pytest.mark.parametrize('given', ['left', '/left', 'left/'])
+def test_a_namespace_finds_its_robot(robot, given: str) -> None:
+    assert main(['disarm', '--namespace', given]) == 0
     assert robot.asked == ['disarm']
 
 
@@ -105,6 +107,87 @@ def test_ctrl_c_cancels_and_stops_the_robot(robot, capsys) -> None:
     assert robot.texts == ['stop']
     assert robot.cancellation.wait(10)
     assert capsys.readouterr().out.endswith('stopping\nstill\n')
+
+
+@pytest.mark.parametrize(
+    ('leave', 'reason'),
+    [
+        (lambda robot: setattr(robot, 'run', 2), 'the policy has started anew'),
+        (lambda robot: robot.close(), 'the policy is gone'),
+    ],
+)
+def test_say_ends_when_nobody_follows_its_text_any_more(robot, capsys, leave, reason) -> None:
+    robot.on_running = lambda: leave(robot)
+    assert main(['say', 'go to the red ball']) == 1
+    assert robot.texts == ['stop']
+    said = capsys.readouterr()
+    assert reason in said.err
+    assert said.out.endswith('stopping\nstill\n')
+
+
+def test_goal_that_is_accepted_when_say_has_given_up_is_cancelled(
+    robot, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr('vla_cli.say.ACCEPTED_TIMEOUT', 0.2)
+    robot.consent_after = 50
+    assert main(['say', 'go']) == 1
+    assert robot.texts == ['stop']
+    assert robot.cancellation.wait(10)
+    said = capsys.readouterr()
+    assert 'the policy does not answer within 0.2 s' in said.err
+    assert said.out.endswith('still\nthe policy accepted the text late: cancelled\n')
+
+
+def test_goal_that_is_accepted_after_ctrl_c_is_cancelled(robot, capsys) -> None:
+    robot.consent_after = 50
+    robot.on_goal = lambda: os.kill(os.getpid(), signal.SIGINT)
+    assert main(['say', 'go']) == 130
+    assert robot.cancellation.wait(10)
+    assert capsys.readouterr().out.endswith('the policy accepted the text late: cancelled\n')
+
+
+def test_say_warns_of_a_goal_that_may_still_be_accepted(robot, capsys, monkeypatch) -> None:
+    monkeypatch.setattr('vla_cli.say.ACCEPTED_TIMEOUT', 0.2)
+    monkeypatch.setattr('vla_cli.say.LATE_TIMEOUT', 0.2)
+    robot.consent_after = 500
+    assert main(['say', 'go']) == 1
+    assert 'should it accept the text later, the robot obeys it' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', [['stop'], ['say', 'go']])
+def test_stop_word_is_not_lost_on_a_recorder(
+    robot, recorder, monkeypatch, command: list[str]
+) -> None:
+    monkeypatch.setattr('vla_cli.gate.HEARING_TIMEOUT', 5.0, raising=False)
+    robot.hears = False
+    robot.on_running = lambda: os.kill(os.getpid(), signal.SIGINT)
+    late = threading.Timer(1.0, lambda: setattr(robot, 'hears', True))
+    late.start()
+    main(command)
+    late.join()
+    assert robot.texts == ['stop']
+
+
+def test_stop_word_is_said_to_a_gate_of_another_name(robot, monkeypatch) -> None:
+    monkeypatch.setattr('vla_cli.gate.HEARING_TIMEOUT', 0.1)
+    monkeypatch.setattr('vla_cli.gate.GATE', 'another')
+    assert main(['stop']) == 0
+    assert robot.texts == ['stop']
+
+
+@pytest.mark.parametrize('command', ['arm', 'disarm', 'stop', 'reset', 'estop', 'top'])
+def test_ctrl_c_ends_every_command_in_order(command: str) -> None:
+    waiting = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    waiting.start()
+    assert main([command]) == 130
+    waiting.join()
+
+
+def test_gate_that_falls_silent_is_not_said_to_command_motion(robot, capsys, monkeypatch) -> None:
+    monkeypatch.setattr('vla_cli.gate.STILL_TIMEOUT', 0.6)
+    robot.silent_after_stop = True
+    assert main(['stop']) == 1
+    assert 'the gate has fallen silent after 0.6 s' in capsys.readouterr().err
 
 
 def test_top_prints_once_where_there_is_no_terminal(robot, capsys) -> None:

@@ -1,6 +1,7 @@
 """What `vla faults` asks for, how it judges, and that each fault is one."""
 
 import array
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 import itertools
 import json
@@ -8,6 +9,7 @@ import math
 from pathlib import Path
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from rich.console import Console
 from sensor_msgs.msg import Image
 import yaml
 
-from vla_cli.faults import policy, spoiling
+from vla_cli.faults import policy, running, spoiling
 from vla_cli.faults.catalogue import chosen, FAULTS, NAMES
 from vla_cli.faults.expectation import Expected, GOES_ON, Kind, LIMITED, stops, UNHARMED
 from vla_cli.faults.injectors import INJECTORS
@@ -126,6 +128,8 @@ def test_distance_is_that_of_the_base_while_it_says_where_it_is(limits):
     assert whole.distance == pytest.approx(torn.distance + 0.1 * SPEED, abs=0.01)
 
 
+LIMITS = Limits.of(load_robot(robot_path('sim')))
+RECORD = Record(SPEED, samples(DRIVING, BRAKING, STANDING))
 LATE = (20, 0.0, State.ACTIVE, Cause.NONE)
 AGAIN = (5, 0.01, State.ACTIVE, Cause.NONE)
 
@@ -220,6 +224,87 @@ def test_a_lost_step_spoils_the_sum_of_the_spans():
 
 
 # -- catalogue --------------------------------------------------------------------------------
+
+
+class Broken:
+    """A stage whose graph fails at one point of a repetition, at its first start or at all."""
+
+    def __init__(self, monkeypatch, point: str, always: bool = False) -> None:
+        self.starts, self.points = 0, []
+        self._point, self._always = point, always
+        self.gate, self.pauses = '', SimpleNamespace(between=lambda *_: [])
+        self.decisions = [Decision(tick=1), Decision(tick=2)]
+        self.live = SimpleNamespace(
+            decision=self.decisions[0],
+            decisions=self.decisions,
+            forget=lambda: None,
+            spin=lambda _: self.reach('watch' if 'break' in self.points else 'drain'),
+            graph=SimpleNamespace(check=lambda: self.reach('check')),
+        )
+        monkeypatch.setattr(running, 'Stage', lambda *_: self)
+        monkeypatch.setattr(running, 'Pauses', nullcontext)
+        monkeypatch.setattr(running, 'drive', lambda *_: self.reach('drive') or SPEED)
+        monkeypatch.setattr(running, '_rest', lambda _: self.reach('rest'))
+        monkeypatch.setitem(running.INJECTORS, 'policy-kill', self.broken)
+        monkeypatch.setattr(running, 'judge', lambda *_: judge(RECORD, HEARTBEAT, LIMITS))
+
+    def scene(self, _) -> SimpleNamespace:
+        self.starts += 1
+        self.points = []
+        self.reach('start')
+        return SimpleNamespace(
+            live=self.live,
+            intruder=SimpleNamespace(forget=lambda: None, track=[]),
+            relay=SimpleNamespace(frame_rate=lambda: 30.0),
+            robot=load_robot(robot_path('sim')),
+            limits=LIMITS,
+            trouble=[],
+        )
+
+    @contextmanager
+    def broken(self, _):
+        self.reach('break')
+        yield 0
+        self.reach('mend')
+
+    def close(self) -> None:
+        pass
+
+    def reach(self, point: str) -> None:
+        self.points.append(point)
+        if point == self._point and (self._always or self.starts == 1):
+            raise GraphError(f'no {point}')
+
+    def play(self, tmp_path: Path) -> Result:
+        fault = next(fault for fault in FAULTS if fault.name == 'policy-kill')
+        results, _ = running.play([(fault, HEARTBEAT)], 1, None, '', tmp_path, lambda _: None)
+        return results[0]
+
+
+@pytest.mark.parametrize('point', ['watch', 'check', 'mend', 'rest'])
+def test_what_fails_once_the_fault_was_there_is_not_tried_again(monkeypatch, tmp_path, point):
+    stage = Broken(monkeypatch, point)
+    result = stage.play(tmp_path)
+    assert (stage.starts, result.met) == (1, False)
+    assert result.complaints == (f'not measured: failed once the fault was there: no {point}',)
+
+
+def test_decision_that_is_lost_once_the_fault_was_there_is_a_complaint(monkeypatch, tmp_path):
+    stage = Broken(monkeypatch, 'nowhere')
+    monkeypatch.setattr(running, 'by_stamps', by_spans)
+    stage.decisions[1].tick = 9
+    result = stage.play(tmp_path)
+    assert (stage.starts, result.met) == (1, False)
+    assert 'decisions were lost' in result.complaints[0]
+
+
+@pytest.mark.parametrize('point', ['start', 'drive', 'break'])
+def test_what_fails_before_the_fault_is_there_is_tried_again(monkeypatch, tmp_path, point):
+    stage = Broken(monkeypatch, point)
+    result = stage.play(tmp_path)
+    assert (stage.starts, result.met) == (2, True)
+    stage = Broken(monkeypatch, point, always=True)
+    assert stage.play(tmp_path).complaints == (f'not measured: no {point}',)
 
 
 def test_every_fault_can_be_done_and_has_a_name_of_its_own():

@@ -102,6 +102,32 @@ def test_a_failed_process_makes_the_status_one(launch) -> None:
     assert any('a [' in line and 'ended with 3' in line for line in started.lines)
 
 
+def test_the_last_line_names_the_first_failure_and_its_last_words(launch) -> None:
+    started = launch(
+        python('import time; time.sleep(1); exit(4)', 'name="later"')
+        + python('import sys; print(1); sys.exit(str(7) + chr(10))', 'name="sooner"')
+    )
+    assert started.end() == 1
+    assert started.lines[-1].endswith('the first failure: sooner ended with 1: 7')
+
+
+def test_a_clean_end_names_no_failure(launch) -> None:
+    started = launch(python('import sys; print(7, file=sys.stderr)', 'name="a"'))
+    assert started.end() == 0
+    assert not any('failure' in line for line in started.lines)
+
+
+def test_a_letter_that_the_locale_lacks_silences_nobody(launch, monkeypatch) -> None:
+    monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
+    code = 'import os; os.write(1, bytes([0xc2, 0xb5, 0x6d, 10, 0x62, 10]))'
+    started = launch(python(code, 'name="a"'))
+    assert started.end() == 0
+    assert [line for line in started.lines if line.startswith('[a]')] == [
+        '[a]      ?m',
+        '[a]      b',
+    ]
+
+
 def test_an_executable_that_does_not_exist_is_a_failure(launch) -> None:
     started = launch('<executable cmd="/nowhere/at_all"/>')
     assert started.end() == 1

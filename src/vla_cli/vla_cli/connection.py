@@ -31,8 +31,8 @@ class NoGraphError(VlaError):
     """Nobody is there who could do what was asked."""
 
 
-class Interrupted(Exception):
-    """Ctrl-C while waiting."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while waiting; who does not mind it is ended by it like any other program."""
 
 
 class Connection:
@@ -121,7 +121,7 @@ def connect(namespace: str) -> Iterator[Connection]:
     Raises:
         ConfigError: `namespace` is no valid name.
     """
-    valid_namespace(namespace)
+    namespace = valid_namespace(namespace)
     context = rclpy.Context()
     # rclpy's handlers would end the context at Ctrl-C, before a last "stop" could leave.
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)

@@ -18,12 +18,16 @@ SERVICES = {
     'reset': 'safety/reset',
     'estop': 'safety/trigger_estop',
 }
+#: Name of its node.
+GATE = 'gate'
 # The gate's ramp from ARMING to ACTIVE takes 1 s.
 ARMED_TIMEOUT = 3.0
 # A stop from full speed, with room, s.
 STILL_TIMEOUT = 5.0
 # Zero must have been published for this long to count as still, s.
 STILL_FOR = 0.3
+# How long the gate, which has been heard, may take to be found among those who hear texts, s.
+HEARING_TIMEOUT = 1.0
 
 
 def ask(request: str, namespace: str) -> int:
@@ -45,10 +49,10 @@ def stop(namespace: str) -> int:
     """Publish the word "stop" and wait until the gate commands zero; return the exit status."""
     with connect(namespace) as connection:
         stillness = Stillness(connection)
-        commands = connection.node.create_publisher(String, 'command', qos.COMMAND)
+        word = StopWord(connection)
         connection.find(stillness.heard, SERVICES['arm'], 'gate')
-        connection.find(lambda: commands.get_subscription_count() > 0, 'command', 'gate')
-        commands.publish(String(data='stop'))
+        word.wait()
+        word.say()
         return report_still(stillness)
 
 
@@ -57,11 +61,45 @@ def report_still(stillness: Stillness) -> int:
     if stillness.wait():
         print('still')
         return 0
+    does = 'has fallen silent' if stillness.silent() else 'still commands motion'
     print(
-        f'the gate still commands motion after {STILL_TIMEOUT} s; expected zero: `vla estop`',
+        f'the gate {does} after {STILL_TIMEOUT} s; expected zero: `vla estop`',
         file=sys.stderr,
     )
     return 1
+
+
+class StopWord:
+    """The word "stop", which the gate itself understands."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._texts = connection.node.create_publisher(String, 'command', qos.COMMAND)
+
+    def wait(self) -> None:
+        """Wait until the gate would hear the word, a while; then for anybody who would.
+
+        A recorder or the policy may be found first, and the word is not said a second time.
+
+        Raises:
+            NoGraphError: nobody would.
+        """
+        if not self._connection.wait(self._gate_hears, HEARING_TIMEOUT):
+            self._connection.find(self._heard, self._texts.topic_name, 'gate')
+
+    def say(self) -> None:
+        """Say it."""
+        self._texts.publish(String(data='stop'))
+
+    def _heard(self) -> bool:
+        return self._texts.get_subscription_count() > 0
+
+    def _gate_hears(self) -> bool:
+        node = self._connection.node
+        hearing = node.get_subscriptions_info_by_topic(self._texts.topic_name)
+        # The graph knows of an endpoint a moment before the publisher is connected to it.
+        connected = self._texts.get_subscription_count() >= len(hearing)
+        return connected and any(one.node_name == GATE for one in hearing)
 
 
 class Stillness:
@@ -70,14 +108,18 @@ class Stillness:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._zero_since: float | None = None
-        self._heard = False
+        self._heard_at: float | None = None
         self._subscription = connection.node.create_subscription(
             Decision, 'safety/decision', self._on_decision, qos.DECISION
         )
 
     def heard(self) -> bool:
         """Return whether there is a gate at all."""
-        return self._heard
+        return self._heard_at is not None
+
+    def silent(self) -> bool:
+        """Return whether it has said nothing for a while, or never anything."""
+        return self._heard_at is None or time.monotonic() - self._heard_at >= STILL_FOR
 
     def wait(self) -> bool:
         """Wait until the gate has published zero for a while; return whether it did."""
@@ -89,7 +131,7 @@ class Stillness:
         return self._zero_since is not None and time.monotonic() - self._zero_since >= STILL_FOR
 
     def _on_decision(self, decision: Decision) -> None:
-        self._heard = True
+        self._heard_at = time.monotonic()
         linear, angular = decision.published.linear, decision.published.angular
         if any((linear.x, linear.y, linear.z, angular.x, angular.y, angular.z)):
             self._zero_since = None

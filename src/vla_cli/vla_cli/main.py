@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'vla: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        # Ctrl-C before the subcommand had begun to mind it.
+        # Ctrl-C where the subcommand does not mind it, or had not begun to.
         return 130
 
 

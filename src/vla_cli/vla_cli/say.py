@@ -6,19 +6,20 @@ import sys
 from typing import Any
 
 from rclpy.action import ActionClient
-from std_msgs.msg import String
 
-from vla_cli.connection import connect, Connection, Interrupted
-from vla_cli.gate import report_still, SERVICES, Stillness
+from vla_cli.connection import ANSWER, connect, Connection, Interrupted
+from vla_cli.gate import report_still, SERVICES, Stillness, StopWord
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_interfaces.action import FollowInstruction
-from vla_interfaces.msg import SafetyState
+from vla_interfaces.msg import Heartbeat, SafetyState
 from vla_ros import qos
 
 ACTION = 'vla/follow_instruction'
 # The policy answers a goal at once; a busy machine may take longer, s.
 ACCEPTED_TIMEOUT = 5.0
+# Once the robot is still, how long a late acceptance is waited for, to cancel it, s.
+LATE_TIMEOUT = 5.0
 # What a shell reports of a command that Ctrl-C ended.
 _INTERRUPTED_STATUS = 130
 _ARMED = (State.ACTIVE, State.ARMING, State.HOLD, State.MANUAL)
@@ -39,11 +40,16 @@ class _Goal:
         self._connection = connection
         node = connection.node
         self._client = ActionClient(node, FollowInstruction, ACTION)
-        self._commands = node.create_publisher(String, 'command', qos.COMMAND)
+        self._word = StopWord(connection)
         self._stillness = Stillness(connection)
         self._gate: State | None = None
         self._fate: Fate | None = None
         self._stopping = False
+        self._cancellation: Any = None
+        # Run of the policy: the newest heard of, and the one that accepted the goal.
+        self._run: int | None = None
+        self._accepted_by: int | None = None
+        node.create_subscription(Heartbeat, 'vla/heartbeat', self._on_heartbeat, qos.HEARTBEAT)
         node.create_subscription(SafetyState, 'safety/state', self._on_gate, qos.STATE)
 
     def follow(self, text: str, deadline: float) -> int:
@@ -53,20 +59,21 @@ class _Goal:
             connection.find(self._stillness.heard, SERVICES['arm'], 'gate')
             connection.find(self._client.server_is_ready, ACTION, 'policy')
             # Ctrl-C may come at once, and then "stop" must have somebody to hear it.
-            connection.find(self._heard, 'command', 'gate')
+            self._word.wait()
             sent = self._client.send_goal_async(
                 FollowInstruction.Goal(text=text, deadline=deadline), self._on_feedback
             )
             if not connection.wait(sent.done, ACCEPTED_TIMEOUT):
-                print(f'the policy does not answer within {ACCEPTED_TIMEOUT} s', file=sys.stderr)
-                return 1
+                silent = f'the policy does not answer within {ACCEPTED_TIMEOUT} s'
+                return self._give_up(silent, sent)
             goal = sent.result()
             if not goal.accepted:
                 print('the policy did not accept the goal', file=sys.stderr)
                 return 1
+            self._accepted_by = self._run
             result = goal.get_result_async()
-            connection.wait(result.done)
-            return self._report(result.result().result)
+            lost = self._wait(result)
+            return self._give_up(lost, None) if lost else self._report(result.result().result)
         except Interrupted:
             return self._stop(sent)
 
@@ -74,27 +81,79 @@ class _Goal:
         """Give back what keeps the node's participant alive: `destroy_node` knows no actions."""
         self._client.destroy()
 
+    def _wait(self, result: Any) -> str:
+        """Wait for the result; return why there will be none, else nothing."""
+        lost = ''
+
+        def ended() -> bool:
+            nonlocal lost
+            lost = '' if result.done() else self._lost()
+            return bool(lost) or result.done()
+
+        self._connection.wait(ended)
+        return lost
+
+    def _lost(self) -> str:
+        """Say why nobody follows the goal any more; empty: somebody does."""
+        if not self._client.server_is_ready():
+            return 'the policy is gone'
+        if self._accepted_by is None:
+            self._accepted_by = self._run
+        if self._run != self._accepted_by:
+            return 'the policy has started anew and knows nothing of the text'
+        return ''
+
+    def _give_up(self, reason: str, sent: Any) -> int:
+        """Leave the robot still, since nobody will follow what it does."""
+        print(f'{reason}: expected it to follow the text to its end', file=sys.stderr)
+        self._stop(sent)
+        return 1
+
     def _stop(self, sent: Any) -> int:
         """Stop by both ways: the cancelled goal, and the word that the gate itself understands."""
         self._stopping = True
-        self._commands.publish(String(data='stop'))
+        late = sent is not None and not sent.done()
+        self._word.say()
         if sent is not None:
             # A goal whose answer is still on its way is cancelled as soon as that arrives.
             sent.add_done_callback(self._cancel)
         print('stopping')
         try:
             status = report_still(self._stillness)
+            if late:
+                status |= self._settle(sent)
         except Interrupted:
-            print('left before the robot was still', file=sys.stderr)
+            print('left before the robot was sure to stay still', file=sys.stderr)
             status = 1
         return status or _INTERRUPTED_STATUS
 
-    def _heard(self) -> bool:
-        return self._commands.get_subscription_count() > 0
+    def _settle(self, sent: Any) -> int:
+        """Wait for an answer that is late, and for the end of what it began; return the status."""
+        wait = self._connection.wait
+        if not wait(sent.done, LATE_TIMEOUT):
+            print(
+                'the policy has not answered yet: should it accept the text later, the robot '
+                'obeys it; expected an answer: `vla stop`',
+                file=sys.stderr,
+            )
+            return 1
+        # The callback may still wait for its turn.
+        self._cancel(sent)
+        if self._cancellation is None:
+            return 0
+        if not wait(self._cancellation.done, ANSWER):
+            print(
+                f'the policy accepted the text late and has not cancelled it within {ANSWER} s; '
+                'expected an answer: `vla stop`',
+                file=sys.stderr,
+            )
+            return 1
+        print('the policy accepted the text late: cancelled')
+        return 0
 
     def _cancel(self, sent: Any) -> None:
-        if sent.result().accepted:
-            sent.result().cancel_goal_async()
+        if sent.result().accepted and self._cancellation is None:
+            self._cancellation = sent.result().cancel_goal_async()
 
     def _report(self, result: FollowInstruction.Result) -> int:
         fate = Fate(result.result)
@@ -107,6 +166,10 @@ class _Goal:
         if fate is not self._fate and not self._stopping:
             self._fate = fate
             print(f'{fate.name} {message.feedback.elapsed:.1f} s')
+
+    def _on_heartbeat(self, beat: Heartbeat) -> None:
+        if beat.node == 'policy':
+            self._run = beat.policy_run
 
     def _on_gate(self, message: SafetyState) -> None:
         state = State(message.state)

@@ -55,6 +55,25 @@ def fail():
 
 sys.exit(run(fail if sys.argv[1:] else Example, args=[]))
 """
+LOADING = """
+import sys, time
+from rclpy.node import Node
+from vla_ros.running import run
+
+class Loading(Node):
+    def __init__(self):
+        super().__init__('loading')
+        print('loading', flush=True)
+        try:
+            time.sleep(60.0)
+        except Exception:
+            print('caught', flush=True)
+
+status = run(Loading, args=[])
+import rclpy
+assert not rclpy.ok()
+sys.exit(status)
+"""
 
 
 def _spin(executor, condition):
@@ -125,6 +144,16 @@ def test_signals_end_the_process_while_it_can_still_publish():
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
         assert (output, process.returncode) == ('last words\n', 0), errors
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_process_that_still_loads(number):
+    """What takes minutes to load need not be killed: no traceback, no context left, status 0."""
+    process = _start(program=LOADING)
+    assert process.stdout.readline() == 'loading\n'
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=20)
+    assert (output, errors, process.returncode) == ('', '', 0)
 
 
 def test_bad_configuration_exits_with_its_message():

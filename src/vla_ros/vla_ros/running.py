@@ -3,7 +3,6 @@
 from collections.abc import Callable
 import signal
 import sys
-import threading
 
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -13,6 +12,34 @@ from rclpy.signals import SignalHandlerOptions
 from vla_core.errors import VlaError
 from vla_ros.memory import keep_freed_memory
 from vla_ros.transport import keep_off_shared_memory
+
+#: s that a node has, once a signal has come, to be made after all: then it is closed in order.
+#: Less than the 5 s after which launch sends the next, firmer signal.
+_GRACE = 1.0
+
+
+class _Ended(BaseException):
+    """A signal while the node is made; like KeyboardInterrupt, for no one to catch."""
+
+
+class _Ending:
+    """Notes SIGINT and SIGTERM; ends what takes longer than _GRACE s to make by `_Ended`."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.made = False
+        signal.signal(signal.SIGALRM, self._give_up)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._end)
+
+    def _end(self, *_: object) -> None:
+        if not self.made:
+            signal.setitimer(signal.ITIMER_REAL, _GRACE)
+        self.asked = True
+
+    def _give_up(self, *_: object) -> None:
+        if not self.made:
+            raise _Ended
 
 
 def events_executor() -> Executor:
@@ -37,6 +64,7 @@ def run(
 ) -> int:
     """Spin the node until SIGINT or SIGTERM; return the exit status.
 
+    A signal while the node is made, which may take a model's time to load, ends that after 1 s.
     rclpy's own handlers would invalidate the context before a last message could leave, so they
     are not installed. If the node has `close()`, it is called while publishing still works. What
     escapes a callback, or the middleware when it takes a message, is logged and handed to the
@@ -49,37 +77,42 @@ def run(
         frames: whether whole camera frames come or go; nothing else is worth shared memory.
         make_executor: makes what calls the node's callbacks; the default serves all in turn.
     """
-    stop = threading.Event()
     if frames:
         keep_freed_memory()
     else:
         keep_off_shared_memory()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     node: Node | None = None
+    ending = _Ending()
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
-        executor = make_executor()
-        executor.add_node(node)
-        while not stop.is_set():
-            try:
-                executor.spin_once(timeout_sec=0.05)
-            except Exception as error:
-                if not rclpy.ok():
-                    raise
-                _report(node, error)
+        ending.made = True
+        _spin(node, make_executor(), ending)
+        return 0
+    except _Ended:
         return 0
     except VlaError as error:
         sys.stderr.write(f'error: {error}\n')
         return 2
     finally:
+        ending.made = True
         if node is not None:
             close = getattr(node, 'close', None)
             if close is not None:
                 close()
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _spin(node: Node, executor: Executor, ending: _Ending) -> None:
+    executor.add_node(node)
+    while not ending.asked:
+        try:
+            executor.spin_once(timeout_sec=0.05)
+        except Exception as error:
+            if not rclpy.ok():
+                raise
+            _report(node, error)
 
 
 def _report(node: Node, error: Exception) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 import os
 from pathlib import Path
+import subprocess
 
+import psutil
 from rich.console import Console
 
 from vla_cli.bench.learning import Missing
 from vla_cli.bench.measurements import chosen, measurements, positive, Setting
-from vla_cli.bench.report import Row, show, write
+from vla_cli.bench.report import PEER, Row, show, write
 from vla_core.errors import ConfigError, VlaError
 
 #: Columns of a file or a pipe, which has no width of its own.
@@ -45,15 +48,18 @@ def bench(
         plan = [(one, number if one.name in _KILLS else count) for one, count in plan]
     setting.folder.mkdir(parents=True, exist_ok=True)
     settings = {'POLICY': setting.policy, **{one.name: count for one, count in plan}}
+    if peer is not None:
+        settings[PEER] = str(peer)
     rows: list[Row] = []
     failed = False
     for measurement, count in plan:
         with console.status(f'{measurement.name}: {count} {measurement.counted}'):
             try:
-                rows += measurement.run(setting, count)
+                found = measurement.run(setting, count)
+                rows += [replace(row, measurement=measurement.name) for row in found]
             except Missing as error:
                 console.print(str(error), markup=False)
-            except VlaError as error:
+            except (VlaError, psutil.Error, subprocess.SubprocessError) as error:
                 failed = True
                 console.print(f'{measurement.name}: not measured: {error}', markup=False)
         # Hours of measurements must survive the one that fails, and Ctrl-C.

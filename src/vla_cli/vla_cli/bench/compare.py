@@ -13,6 +13,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from vla_cli.bench.report import PEER
 from vla_core.errors import VlaError
 
 #: Share by which a figure may be worse: beside other work the same rows differ by as much.
@@ -100,6 +101,13 @@ def changes(old: Recorded, new: Recorded, margin: float) -> list[Change]:
     ]
 
 
+def gone(old: Recorded, new: Recorded) -> list[str]:
+    """Return the rows that the new file should have: their measurement was asked for there."""
+    return [
+        name for name in old.rows if name not in new.rows and _asked(old.rows[name], new.settings)
+    ]
+
+
 def differences(old: Recorded, new: Recorded) -> list[str]:
     """Return in words what was different when they were measured."""
     facts = [
@@ -114,7 +122,7 @@ def differences(old: Recorded, new: Recorded) -> list[str]:
 
 
 def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> int:
-    """Print the table; return 1 if a row is worse, else 0.
+    """Print the table; return 1 if a row is worse or gone, else 0.
 
     Raises:
         CompareError: if a file is none of measurements, the margin is no share, or no row is in
@@ -136,6 +144,11 @@ def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> 
         alone = [name for name in one.rows if name not in other.rows]
         if alone:
             console.print(f'only in the {label} one: {", ".join(alone)}', markup=False)
+    missing = gone(old, new)
+    if missing:
+        console.print(
+            f'GONE, although its measurement was asked for: {", ".join(missing)}', markup=False
+        )
     worse = [change for change in found if change.worse]
     judged = ', '.join(f'{name} from n {count} on' for name, count in FEWEST.items())
     console.print(
@@ -143,7 +156,18 @@ def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> 
         'promise that is not kept any more',
         highlight=False,
     )
-    return int(bool(worse))
+    return int(bool(worse or missing))
+
+
+def _asked(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Say whether settings ask for the measurement of a row."""
+    name, measurement = row['name'], row.get('measurement')
+    if f'_{PEER}' in name and PEER not in settings:
+        return False
+    if measurement:
+        return measurement in settings
+    # Older files do not say it; most rows are named after their measurement.
+    return any(name == asked or name.startswith(f'{asked}_') for asked in settings)
 
 
 def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Change:

@@ -124,7 +124,13 @@ MEASUREMENTS = (
         lambda setting, count: soak.soak(count, setting.policy, setting.folder),
     ),
     Measurement('preprocess', 'pictures', 500, 500, _part(parts.preprocess)),
-    Measurement('monitor_record', 'decisions', 20_000, 20_000, _part(parts.monitor_record)),
+    Measurement(
+        'monitor_record',
+        'chunks',
+        20_000,
+        20_000,
+        lambda setting, count: parts.monitor_record(count),
+    ),
     Measurement('observation_record', 'frames', 5_000, 5_000, _part(parts.observation_record)),
     Measurement(
         'inference',

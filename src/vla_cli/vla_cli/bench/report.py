@@ -20,6 +20,9 @@ from vla_core.machine import describe
 
 _NUMBERS = ('n', 'p50', 'p99', 'p99.9', 'max')
 
+#: The setting that says that a peer's node was measured too, and part of the names of its rows.
+PEER = 'peer'
+
 
 @dataclass(frozen=True)
 class Row:
@@ -36,6 +39,7 @@ class Row:
         scheduling: class of the process that was measured; this one by default.
         load: load average when the row was complete.
         more_is_better: for rates; all else is better when it is less.
+        measurement: that it is a row of, by the name on the command line.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Row:
     scheduling: str = field(default_factory=lambda: class_of(os.getpid()))
     load: float = field(default_factory=lambda: round(os.getloadavg()[0], 2))
     more_is_better: bool = False
+    measurement: str = ''
 
     def figures(self) -> dict[str, object]:
         """Return the row for JSON; figures of no sample at all are null."""
@@ -57,6 +62,7 @@ class Row:
             found = [_short(value) for value in (*percentiles, max(self.samples))]
         return {
             'name': self.name,
+            'measurement': self.measurement,
             'unit': self.unit,
             'n': len(self.samples),
             **dict(zip(_NUMBERS[1:], found, strict=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, ExitStack, suppress
+from contextlib import closing, contextmanager, ExitStack, suppress
 import itertools
 from pathlib import Path
 import time
@@ -40,6 +40,10 @@ _REGAIN = 2.0
 _DRAIN = 0.05
 #: Graphs that are started for one repetition before it is given up.
 _STARTS = 2
+
+
+class AnswerError(GraphError):
+    """Something failed once the fault was there: part of the answer to it."""
 
 
 class Stage:
@@ -114,11 +118,18 @@ def play(
 
 
 def _measured(stage: Stage, fault: Fault, expected: Expected) -> Outcome | str:
-    """Return the outcome of one repetition, or why there is none."""
+    """Return the outcome of one repetition, or why there is none.
+
+    Only what fails before the fault is there is tried again: an answer that fails half the time is
+    none that was met.
+    """
     reason = ''
     for _ in range(_STARTS):
         try:
             outcome = attempt(stage.scene(fault.graph), fault, expected, stage.pauses)
+        except AnswerError as error:
+            stage.close()
+            return str(error)
         except GraphError as error:
             reason = str(error)
             stage.close()
@@ -133,7 +144,9 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
     """Play a fault once.
 
     Raises:
-        GraphError: if the robot could not be brought to drive, or to hear a text.
+        AnswerError: if something else failed once the fault was there: the graph ended, a policy
+            did not come back, decisions were lost.
+        GraphError: if the robot could not be brought to drive, or the fault to be there.
     """
     live, intruder = scene.live, scene.intruder
     scene.trouble.clear()
@@ -146,19 +159,14 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
     live.forget()
     intruder.forget()
     begin = time.monotonic()
-    with INJECTORS[fault.name](scene) as began:
-        live.spin(fault.span)
-        if expected.kind is Kind.GOES_ON:
-            _regain(live, speed)
-        watched = len(live.decisions)
-    # What goes on is judged while it is broken, a stop until somebody would arm.
-    if expected.ends and expected.kind in (Kind.STOPS, Kind.BASE_STOPS):
-        _rest(scene)
-        watched = len(live.decisions)
-    pause = max(pauses.between(begin, time.monotonic()), default=0.0)
-    decisions = [last, *live.decisions[:watched]]
-    wrong_clock = fault.graph is catalogue.Graph.SIM_TIME
-    times = (by_spans if wrong_clock else by_stamps)(decisions, began)
+    with ExitStack() as broken:
+        began = broken.enter_context(INJECTORS[fault.name](scene))
+        with _as_answer():
+            watched = _watch(scene, fault, expected, speed, broken)
+            pause = max(pauses.between(begin, time.monotonic()), default=0.0)
+            decisions = [last, *live.decisions[:watched]]
+            wrong_clock = fault.graph is catalogue.Graph.SIM_TIME
+            times = list((by_spans if wrong_clock else by_stamps)(decisions, began))
     record = Record(
         speed,
         [_sample(at, decision) for at, decision in zip(times, decisions, strict=True)],
@@ -168,6 +176,32 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
         tuple(scene.trouble),
     )
     return judge(record, expected, scene.limits)
+
+
+@contextmanager
+def _as_answer() -> Iterator[None]:
+    try:
+        yield
+    except GraphError as error:
+        raise AnswerError(f'failed once the fault was there: {error}') from error
+
+
+def _watch(scene: Scene, fault: Fault, expected: Expected, speed: float, broken: ExitStack) -> int:
+    """Watch what is broken, mend it, see the robot rest; return how many decisions count."""
+    live = scene.live
+    live.spin(fault.span)
+    if expected.kind is Kind.GOES_ON:
+        _regain(live, speed)
+    watched = len(live.decisions)
+    # A graph that has ended has nothing more to say, and the last of its words were good.
+    if expected.ends:
+        live.graph.check()
+    broken.close()
+    # What goes on is judged while it is broken, a stop until somebody would arm.
+    if expected.ends and expected.kind in (Kind.STOPS, Kind.BASE_STOPS):
+        _rest(scene)
+        watched = len(live.decisions)
+    return watched
 
 
 def _regain(live: LiveGraph, speed: float) -> None:

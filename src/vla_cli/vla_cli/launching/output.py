@@ -67,9 +67,13 @@ class Output:
         return f'\x1b[{colour}m{text}\x1b[0m' if self.coloured and colour != _PLAIN else text
 
     def _write(self) -> None:
+        # A locale without UTF-8 must not end this thread: one odd letter would silence all nodes.
+        encoding = self._out.encoding or 'utf-8'
         while (line := self._lines.get()) is not None:
             try:
-                print(line, file=self._out, flush=True)
+                print(
+                    line.encode(encoding, 'replace').decode(encoding), file=self._out, flush=True
+                )
             except OSError:
                 # Nobody reads any more (a closed pipe, a lost terminal): the robot must not care.
                 return

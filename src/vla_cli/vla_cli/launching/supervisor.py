@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 import itertools
 import os
@@ -40,6 +40,8 @@ class _Supervisor:
         self._notes = notes
         self._running: dict[int, str] = {}
         self._failed = False
+        self._last_words: dict[str, str] = {}
+        self._cause = ''
 
     async def run(self) -> int:
         self._ending = asyncio.Event()
@@ -51,6 +53,9 @@ class _Supervisor:
         ender = asyncio.create_task(self._end_all())
         await asyncio.gather(*(self._live(process) for process in self._processes))
         ender.cancel()
+        if self._cause:
+            # Where one wrong value ends every node, the first line that says so is far above.
+            self._output.say(f'the first failure: {self._cause}', failed=True)
         return 1 if self._failed else 0
 
     def _interrupt(self, name: str) -> None:
@@ -78,7 +83,10 @@ class _Supervisor:
                 break
         # Ended by our own SIGINT or SIGTERM is a clean end; killed is not.
         clean = (0, -signal.SIGINT, -signal.SIGTERM) if self._ending.is_set() else (0,)
-        self._failed |= code not in clean
+        if code not in clean:
+            self._failed = True
+            words = self._last_words.get(process.label, 'without a word')
+            self._cause = self._cause or f'{process.label} {_how(code)}: {words}'
         if process.ends_launch and not self._ending.is_set():
             self._output.say(f'{process.label} has ended: ending everything')
             self._ending.set()
@@ -100,14 +108,15 @@ class _Supervisor:
             )
         except OSError as error:
             self._output.say(f'{label} cannot be started: {error}', failed=True)
+            self._last_words[label] = str(error)
             return 1
         self._note(f'+ {child.pid}')
         self._running[child.pid] = label
         if self._ending.is_set():
             _signal(child.pid, signal.SIGINT)
         streams = [
-            asyncio.create_task(self._relay(label, stream))
-            for stream in (child.stdout, child.stderr)
+            asyncio.create_task(self._relay(label, stream, said))
+            for stream, said in ((child.stdout, self._said), (child.stderr, self._complained))
             if stream is not None
         ]
         code = await _ended(child)
@@ -119,8 +128,7 @@ class _Supervisor:
         for stream in streams:
             stream.cancel()
         if code or not self._ending.is_set():
-            how = f'died of {signal.Signals(-code).name}' if code < 0 else f'ended with {code}'
-            self._output.say(f'{label} [{child.pid}] {how}', failed=code != 0)
+            self._output.say(f'{label} [{child.pid}] {_how(code)}', failed=code != 0)
         return code
 
     async def _end_all(self) -> None:
@@ -135,8 +143,18 @@ class _Supervisor:
                     self._output.say(f'{label} [{pid}] has not ended: {number.name}', failed=True)
                 _signal(pid, number)
 
-    async def _relay(self, label: str, pipe: IO[bytes]) -> None:
-        """Print a process's output line by line, lines of any length."""
+    def _said(self, label: str, line: bytes) -> None:
+        self._output.line(label, line.decode(errors='replace'))
+
+    def _complained(self, label: str, line: bytes) -> None:
+        self._said(label, line)
+        if words := line.decode(errors='replace').strip():
+            self._last_words[label] = words
+
+    async def _relay(
+        self, label: str, pipe: IO[bytes], said: Callable[[str, bytes], None]
+    ) -> None:
+        """Hand on a process's output line by line, lines of any length."""
         stream = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         transport, _ = await loop.connect_read_pipe(
@@ -147,15 +165,19 @@ class _Supervisor:
             while data := await stream.read(1 << 16):
                 *lines, rest = (rest + data).split(b'\n')
                 for line in lines:
-                    self._output.line(label, line.decode(errors='replace'))
+                    said(label, line)
         if rest:
-            self._output.line(label, rest.decode(errors='replace'))
+            said(label, rest)
 
     def _note(self, line: str) -> None:
         # A guardian that was killed leaves the launch running, only without its protection.
         with suppress(BrokenPipeError):
             self._notes.write(f'{line}\n')
             self._notes.flush()
+
+
+def _how(code: int) -> str:
+    return f'died of {signal.Signals(-code).name}' if code < 0 else f'ended with {code}'
 
 
 def _signal(pid: int, number: int) -> None:
