@@ -87,7 +87,9 @@ def run(
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         ending.made = True
-        _spin(node, make_executor(), ending)
+        # Held until the end: a node that closes may need it, and knows it by a weak reference.
+        executor = make_executor()
+        _spin(node, executor, ending)
         return 0
     except _Ended:
         return 0
