@@ -220,9 +220,7 @@ def test_person_drives_an_unarmed_robot(rig):
     assert rig.state() == SafetyState.STATE_MANUAL
 
 
-@pytest.mark.parametrize(
-    ('age', 'moves'), [(None, True), (0.0, True), (0.7, False), (-0.2, False)]
-)
+@pytest.mark.parametrize(('age', 'moves'), [(0.0, True), (0.7, False)])
 def test_stamped_wish_is_as_old_as_it_says(make_rig, age, moves):
     rig = make_rig({'enable_stamped_cmd_vel_human': True})
     joystick = rig.node.create_publisher(TwistStamped, 'cmd_vel_human', 1)
@@ -231,9 +229,8 @@ def test_stamped_wish_is_as_old_as_it_says(make_rig, age, moves):
     def wish():
         msg = TwistStamped()
         msg.twist.linear.x = -0.2
-        if age is not None:
-            now = rig.node.get_clock().now().nanoseconds
-            msg.header.stamp = to_time(now - round(age * 1e9))
+        now = rig.node.get_clock().now().nanoseconds
+        msg.header.stamp = to_time(now - round(age * 1e9))
         joystick.publish(msg)
 
     rig.node.create_timer(0.1, wish)
