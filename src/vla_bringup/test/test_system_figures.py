@@ -2,7 +2,8 @@
 
 import pytest
 
-from vla_cli.bench import estop, malformed, soak, startup
+from vla_cli.bench import estop, malformed, period, soak, startup
+from vla_cli.bench.load import CLASSES
 from vla_cli.bench.targets import TARGETS
 
 
@@ -26,6 +27,25 @@ def test_every_way_of_stopping_reaches_the_base(tmp_path, figures):
         assert len(row.samples) + len(row.paused) >= 8
         # A stop that did not come counts as the whole time that was listened.
         assert max((*row.samples, *row.paused)) < 1e3 * estop.PATIENCE
+
+
+def test_every_step_of_a_gate_is_counted(tmp_path, figures):
+    (row,) = period.gate_period_error(100, tmp_path)
+    figures(row.line())
+    assert len(row.samples) == 100
+    assert row.notes['decisions that did not reach the watcher'] == 0
+
+
+@pytest.mark.slow
+def test_gates_of_every_class_step_beside_each_other(tmp_path, figures):
+    rows = period.gate_period_error_loaded(100, tmp_path)
+    names = {f'gate_period_error_loaded_{name}' for name in CLASSES}
+    assert {row.name for row in rows} <= names
+    # Without privileges a process may only be left as it is.
+    assert 'gate_period_error_loaded_other' in {row.name for row in rows}
+    for row in rows:
+        figures(row.line())
+        assert len(row.samples) == 100
 
 
 @pytest.mark.slow

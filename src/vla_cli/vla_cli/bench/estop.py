@@ -16,42 +16,22 @@ import random
 import time
 
 from geometry_msgs.msg import Twist
-import psutil
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from vla_cli.bench.gates import gates, processes, spaces
 from vla_cli.bench.load import busy, class_of, CLASSES, put_into
 from vla_cli.bench.pauses import Pauses
 from vla_cli.bench.report import Row
-from vla_cli.graph import Graph
 from vla_cli.live import LiveGraph
 from vla_core.gate.causes import State
 from vla_core.gate.config import CLEAR_SPAN, REQUEST_SPAN
 from vla_interfaces.msg import SafetyState, StopRequest
 from vla_ros import qos
 from vla_ros.clock import STEADY
-from vla_ros.domains import own_domain
 
-ROBOTS = 4
+ROBOTS = 8
 SPEED = 0.2
-_ROBOT_FILE = """\
-simulated: true
-self_arm: false
-estop: none
-odom: none
-discovery: LOCALHOST
-axes:
-  linear.x: {max_speed: 0.5, max_accel: 2.0, max_decel: 1.0}
-"""
-_NODE = """\
-  <group>
-    <push_ros_namespace namespace="robot{number}"/>
-    <node pkg="vla_safety" exec="gate" name="gate" output="screen" on_exit="shutdown">
-      <param from="$(find-pkg-share vla_bringup)/config/gate.yaml"/>
-      <param name="robot" value="{robot}" type="str"/>
-    </node>
-  </group>
-"""
 #: s between two commands of the person.
 _COMMAND_PERIOD = 0.1
 _PERIOD = 0.02
@@ -65,9 +45,9 @@ _LOADED = 40.0
 class Robot:
     """One gate, the person who drives, and the hand at the button."""
 
-    def __init__(self, live: LiveGraph, number: int) -> None:
-        """Join the gate in the namespace of that number."""
-        node, space = live.node, f'robot{number}'
+    def __init__(self, live: LiveGraph, space: str) -> None:
+        """Join the gate in that namespace."""
+        node = live.node
         self.driven = False
         self.speed = 0.0
         self.zero_at = 0.0
@@ -148,9 +128,9 @@ def estop_to_zero_loaded(count: int, folder: Path) -> list[Row]:
     """Press the button on a busy machine, `count` times in every scheduling class of the gate."""
     rows = []
     with _robots(folder) as (live, robots), Pauses() as pauses, busy(folder):
-        gates = _gates(live)
+        pids = _pids(live)
         for name in CLASSES:
-            if all(put_into(gate.pid, name) for gate in gates):
+            if all(put_into(pid, name) for pid in pids):
                 limit = None if name == 'other' else _LOADED
                 row = f'estop_to_zero_loaded_{name}'
                 rows.append(_measure(live, robots, pauses, WAYS[0], count, row, limit))
@@ -192,7 +172,7 @@ def _measure(
         notes=notes,
         limits={'p99.9': limit} if limit else {},
         paused=paused,
-        scheduling=class_of(_gates(live)[0].pid),
+        scheduling=class_of(_pids(live)[0]),
     )
 
 
@@ -247,29 +227,13 @@ def promptly() -> Iterator[bool]:
 @contextmanager
 def _robots(folder: Path) -> Iterator[tuple[LiveGraph, list[Robot]]]:
     """Start gates of several robots, and nothing else."""
-    folder.mkdir(parents=True, exist_ok=True)
-    robot_file, launch_file = folder / 'estop_robot.yaml', folder / 'estop.launch.xml'
-    robot_file.write_text(_ROBOT_FILE)
-    nodes = (_NODE.format(number=number, robot=robot_file.resolve()) for number in range(ROBOTS))
-    launch_file.write_text(f'<launch>\n{"".join(nodes)}</launch>\n')
-    with own_domain() as domain_id:
-        graph = Graph(domain_id, folder / 'estop.log', {}, launch_file=str(launch_file))
-        try:
-            live = LiveGraph(graph, domain_id)
-            try:
-                robots = [Robot(live, number) for number in range(ROBOTS)]
-                live.until(lambda: all(robot.connected for robot in robots), 'all gates')
-                stopped = State.STOPPED
-                live.until(lambda: all(robot.state is stopped for robot in robots), 'STOPPED')
-                yield live, robots
-            finally:
-                live.close()
-        finally:
-            graph.close()
+    with gates(ROBOTS, 'estop', folder) as live:
+        robots = [Robot(live, space) for space in spaces(ROBOTS)]
+        live.until(lambda: all(robot.connected for robot in robots), 'all gates')
+        stopped = State.STOPPED
+        live.until(lambda: all(robot.state is stopped for robot in robots), 'STOPPED')
+        yield live, robots
 
 
-def _gates(live: LiveGraph) -> list[psutil.Process]:
-    children = psutil.Process(live.graph.pid).children(recursive=True)
-    return [
-        one for one in children if any(Path(word).name == 'gate' for word in one.cmdline()[:2])
-    ]
+def _pids(live: LiveGraph) -> list[int]:
+    return [process.pid for process in processes(live).values()]

@@ -1,27 +1,20 @@
-"""Whole graphs, live: latency from camera to command, hop by hop, and the gate's period."""
+"""The whole graph, live: latency from camera to command, hop by hop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo
 
-from vla_cli.bench.load import busy, class_of, CLASSES, put_into
+from vla_cli.bench.load import class_of
 from vla_cli.bench.report import Row
 from vla_cli.bench.turning import NODES, turn
 from vla_cli.live import live_graph, LiveGraph
 from vla_interfaces.msg import ActionChunk
 from vla_ros import qos
 from vla_ros.conversion import to_ns
-
-_PERIOD = 0.02
-_WARM_UP = 2.0
-#: p99.9, ms, that is promised of the period's error; without the privilege nothing is.
-_IDLE = 5.0
-_LOADED = {'fifo': 10.0, 'nice': 20.0}
 
 
 def camera_to_cmd_vel(policy: str, frames: int, folder: Path) -> list[Row]:
@@ -89,49 +82,3 @@ def _camera_to_cmd_vel(live: LiveGraph, hops: Hops, frames: int) -> Row:
     scheduling = class_of(live.process('gate').pid)
     samples = list(found.latencies.values())
     return Row('camera_to_cmd_vel', 'ms', samples, {}, notes, limits, scheduling=scheduling)
-
-
-def gate_period_error(count: int, folder: Path) -> list[Row]:
-    """Measure how far the gate's steps are from 20 ms apart, in the class that it was granted."""
-    with _gate_alone(folder) as live:
-        return [_period_error(live, count, 'gate_period_error', _IDLE)]
-
-
-def gate_period_error_loaded(count: int, folder: Path) -> list[Row]:
-    """Measure the same on a busy machine, in every scheduling class that can be had."""
-    with _gate_alone(folder) as live, busy(folder):
-        rows = []
-        gate = live.process('gate')
-        for name in CLASSES:
-            if put_into(gate.pid, name):
-                limit = _LOADED.get(name)
-                rows.append(_period_error(live, count, f'gate_period_error_loaded_{name}', limit))
-        return rows
-
-
-def _gate_alone(folder: Path) -> AbstractContextManager[LiveGraph]:
-    """Start a gate that gets no chunks: it steps by its timer only."""
-    arguments = {'robot': 'sim', 'sim': 'false', 'policy': 'hold'}
-    return live_graph(folder / 'alone.log', arguments)
-
-
-def _period_error(live: LiveGraph, count: int, name: str, limit: float | None) -> Row:
-    live.spin(_WARM_UP)
-    live.forget()
-    ticks: list[int] = []
-    samples: list[float] = []
-    while len(samples) < count:
-        live.spin(1.0)
-        live.graph.check()
-        ticks += [decision.tick for decision in live.decisions]
-        samples += [1e3 * abs(decision.dt - _PERIOD) for decision in live.decisions]
-        live.forget()
-    lost = ticks[-1] - ticks[0] + 1 - len(ticks)
-    return Row(
-        name,
-        'ms',
-        samples[:count],
-        notes={'decisions that did not reach the watcher': lost},
-        limits={'p99.9': limit} if limit else {},
-        scheduling=class_of(live.process('gate').pid),
-    )

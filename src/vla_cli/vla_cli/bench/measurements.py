@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from vla_cli.bench import estop, graphs, growth, learning, limits, malformed, parts, soak, startup
+from vla_cli.bench import (
+    estop,
+    graphs,
+    growth,
+    learning,
+    limits,
+    malformed,
+    parts,
+    period,
+    soak,
+    startup,
+)
 from vla_cli.bench.policy_faults import policy_faults
 from vla_cli.bench.report import Row
 from vla_core.errors import ConfigError
@@ -98,14 +109,14 @@ MEASUREMENTS = (
         'steps',
         1500,
         100_000,
-        lambda setting, count: graphs.gate_period_error(count, setting.folder),
+        lambda setting, count: period.gate_period_error(count, setting.folder),
     ),
     Measurement(
         'gate_period_loaded',
         'steps in each class',
         1500,
         100_000,
-        lambda setting, count: graphs.gate_period_error_loaded(count, setting.folder),
+        lambda setting, count: period.gate_period_error_loaded(count, setting.folder),
     ),
     Measurement('gate_step', 'steps', 20_000, 20_000, _part(parts.gate_step)),
     Measurement('invalid_chunk', 'chunks', 10_000, 10_000, _part(parts.invalid_chunk_to_zero)),
