@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 import numpy as np
 import pytest
 
-from vla_core.action_statistics import ActionLimits, ActionStatistics
+from vla_core.action_statistics import ActionLimits, ActionStatistics, GROSS
 from vla_core.health import MINIMUM
 
 NAMES = ('linear.x', 'angular.z')
@@ -65,6 +65,22 @@ def test_one_number_that_is_not_finite_is_an_anomaly(bad: float, place: tuple[in
     assert statistics.record(data, 101 * STEP_NS, 0.1) == {'non_finite'}
     assert statistics.variance == before
     assert (statistics.anomalies, statistics.counts['non_finite']) == (1, 1)
+
+
+@pytest.mark.parametrize('spliced', [True, False])
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf, GROSS * 1.01, -1e308])
+def test_a_bad_number_is_found_in_the_answer_and_in_the_chunk(bad: float, spliced: bool) -> None:
+    statistics = trained()
+    data, answer = chunk(0.2), chunk(0.2, horizon=4)
+    (data if spliced else answer)[3, 1] = bad
+    kind = 'gross' if math.isfinite(bad) else 'non_finite'
+    assert statistics.record(data, 101 * STEP_NS, 0.1, answer) == {kind}
+
+
+def test_many_large_numbers_are_not_gross_together() -> None:
+    statistics = ActionStatistics(NAMES, LIMITS)
+    large = np.full((8, 2), GROSS)
+    assert statistics.record(large, 0, 0.1) == set()
 
 
 def test_a_chunk_without_numbers_counts_as_not_finite() -> None:

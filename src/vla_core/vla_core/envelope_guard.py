@@ -7,6 +7,8 @@ nobody has ever tested what it does there: it is told, and may slow or stop the 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vla_core.envelope import Envelope, FEATURES, features_of, Range
 from vla_core.errors import ObservationError
 from vla_core.health import Share
@@ -171,7 +173,8 @@ class ActionGuard(EnvelopeGuard):
                 f'{spec.representation.name}: they are not compared'
             )
             return
-        lowest, highest = chunk.data.min(axis=0).tolist(), chunk.data.max(axis=0).tolist()
+        data = chunk.data
+        lowest, highest = np.minimum.reduce(data).tolist(), np.maximum.reduce(data).tolist()
         if any(lowest) or any(highest):
             self.record([lowest[n] for n in self._columns], [highest[n] for n in self._columns])
 

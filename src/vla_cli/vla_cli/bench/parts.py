@@ -117,9 +117,10 @@ def monitor_record(count: int) -> list[Row]:
     spec = replace(find_spec('demo'), model_sha256='')
     health = GraphHealth(MonitorConfig(robot='sim'), spec)
     chunks, decisions = [], []
+    answer = ahead(spec.horizon)
     for step in range(count * CHUNK_EVERY):
         now = step * PERIOD
-        one = _chunk(step, now)
+        one = replace(_chunk(step, now), predicted=answer)
         began = time.perf_counter()
         health.hops.decision(one.observation_stamp_ns, now, 0.02)
         decided = time.perf_counter()
