@@ -12,6 +12,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from rich.console import Console
 from sensor_msgs.msg import Image
@@ -230,6 +231,7 @@ class Broken:
     """A stage whose graph fails at one point of a repetition, at its first start or at all."""
 
     def __init__(self, monkeypatch, point: str, always: bool = False) -> None:
+        self.error: Exception = GraphError(f'no {point}')
         self.starts, self.points = 0, []
         self._point, self._always = point, always
         self.gate, self.pauses = '', SimpleNamespace(between=lambda *_: [])
@@ -273,7 +275,7 @@ class Broken:
     def reach(self, point: str) -> None:
         self.points.append(point)
         if point == self._point and (self._always or self.starts == 1):
-            raise GraphError(f'no {point}')
+            raise self.error
 
     def play(self, tmp_path: Path) -> Result:
         fault = next(fault for fault in FAULTS if fault.name == 'policy-kill')
@@ -305,6 +307,15 @@ def test_what_fails_before_the_fault_is_there_is_tried_again(monkeypatch, tmp_pa
     assert (stage.starts, result.met) == (2, True)
     stage = Broken(monkeypatch, point, always=True)
     assert stage.play(tmp_path).complaints == (f'not measured: no {point}',)
+
+
+@pytest.mark.parametrize(('point', 'starts', 'met'), [('break', 2, True), ('mend', 1, False)])
+def test_process_that_is_gone_ends_no_campaign(monkeypatch, tmp_path, point, starts, met):
+    stage = Broken(monkeypatch, point)
+    stage.error = psutil.NoSuchProcess(4711)
+    result = stage.play(tmp_path)
+    assert (stage.starts, result.met) == (starts, met)
+    assert all('4711' in complaint for complaint in result.complaints)
 
 
 def test_every_fault_can_be_done_and_has_a_name_of_its_own():

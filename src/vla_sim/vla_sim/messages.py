@@ -45,7 +45,8 @@ def image(picture: np.ndarray, stamp: Time) -> Image:
 def camera_info(stamp: Time) -> CameraInfo:
     """Return the ideal pinhole camera of the arena."""
     focal = robot.FOCAL_LENGTH
-    centre_x, centre_y = robot.IMAGE_WIDTH / 2, robot.IMAGE_HEIGHT / 2
+    # Pixel centres are at whole coordinates, the first at 0 (as in vla_core.preprocess).
+    centre_x, centre_y = (robot.IMAGE_WIDTH - 1) / 2, (robot.IMAGE_HEIGHT - 1) / 2
     return CameraInfo(
         header=Header(stamp=stamp, frame_id=CAMERA_FRAME),
         height=robot.IMAGE_HEIGHT,

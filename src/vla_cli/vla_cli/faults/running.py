@@ -8,6 +8,8 @@ import itertools
 from pathlib import Path
 import time
 
+import psutil
+
 from vla_cli.bench.driving import drive
 from vla_cli.bench.pauses import Pauses
 from vla_cli.faults import catalogue
@@ -160,7 +162,7 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
     intruder.forget()
     begin = time.monotonic()
     with ExitStack() as broken:
-        began = broken.enter_context(INJECTORS[fault.name](scene))
+        began = _break(scene, fault, broken)
         with _as_answer():
             watched = _watch(scene, fault, expected, speed, broken)
             pause = max(pauses.between(begin, time.monotonic()), default=0.0)
@@ -178,11 +180,19 @@ def attempt(scene: Scene, fault: Fault, expected: Expected, pauses: Pauses) -> O
     return judge(record, expected, scene.limits)
 
 
+def _break(scene: Scene, fault: Fault, broken: ExitStack) -> int:
+    """Let a fault begin; return ROS time of that, ns."""
+    try:
+        return broken.enter_context(INJECTORS[fault.name](scene))
+    except psutil.Error as error:
+        raise GraphError(f'{fault.name}: its process is gone already: {error}') from error
+
+
 @contextmanager
 def _as_answer() -> Iterator[None]:
     try:
         yield
-    except GraphError as error:
+    except (GraphError, psutil.Error) as error:
         raise AnswerError(f'failed once the fault was there: {error}') from error
 
 
