@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -20,6 +23,7 @@ from vla_learning.evaluation.report import draw, show, write
 
 def main() -> int:
     """Run the command; return its exit status."""
+    signal.signal(signal.SIGTERM, _end)
     console = Console()
     folder = Path('build')
     try:
@@ -31,6 +35,10 @@ def main() -> int:
     draw(results, folder / 'evaluate.png')
     show(results, console)
     return 0
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 if __name__ == '__main__':

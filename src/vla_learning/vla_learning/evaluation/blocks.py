@@ -205,6 +205,9 @@ def _play_all(
                 progress.update(bar, advance=block.count, description=block.category)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Nobody waits for their blocks any more; a worker's graph ends with it.
+            for worker in multiprocessing.active_children():
+                worker.terminate()
             raise
     return sorted(played, key=lambda part: blocks.index(part.block))
 
