@@ -31,6 +31,33 @@ def _person_falls_silent(world):
     world.go(0.6)
 
 
+def _policy_is_busy(world):
+    world.busy_age = 0.25
+    world.step()
+
+
+def _policy_hangs(world):
+    world.busy_age = 0.75
+    world.step()
+
+
+def _chunk_ends(world):
+    world.horizon = 2
+    world.step()
+    world.chunking = False
+    world.go(0.4)
+
+
+def _frames_grow_old(world):
+    world.chunking = False
+    world.go(0.6)
+
+
+def _odometry_falls_silent(world):
+    world.odom_on = False
+    world.go(0.6)
+
+
 def _robot_rolls_on(world):
     world.odom = (0.3, 0.0, 0.0, 0.0, 0.0, 0.0)
     world.step(Stop(StopLevel.CONTROLLED_STOP))
@@ -53,6 +80,29 @@ def test_span_that_is_over_is_said_in_the_step_in_which_it_ends(
     event = _event(driving, cause)
     assert (event.axis, event.limit, event.parameter) == (axis, limit, '')
     assert limit <= event.value < limit + 1.5 * STEP
+
+
+@pytest.mark.parametrize(
+    ('happens', 'cause', 'said'),
+    [
+        (_policy_falls_silent, Cause.HEARTBEAT_LATE, 'policy heartbeat {} s, limit 0.2 s'),
+        (_policy_is_busy, Cause.BUSY_TOO_LONG, 'policy busy 0.25 s, limit 0.2 s (max_inference)'),
+        (_policy_hangs, Cause.POLICY_HUNG, 'policy busy 0.75 s, limit 0.5 s (max_inference)'),
+        (_chunk_ends, Cause.CHUNK_LAPSED, 'past the end of the chunk {} s, limit 0 s'),
+        (
+            _frames_grow_old,
+            Cause.CHUNK_LAPSED,
+            'observation age {} s, limit 0.6 s (max_observation_age)',
+        ),
+        (_odometry_falls_silent, Cause.ODOM_LOST, 'odom age {} s, limit 0.5 s (odom)'),
+        (_person_falls_silent, Cause.HUMAN_LOST, 'cmd_vel_human silent {} s, limit 0.5 s'),
+        (_robot_rolls_on, Cause.STOP_TIMEOUT, 'controlled stop {} s, limit 2 s'),
+    ],
+)
+def test_numbers_are_said_with_their_unit(driving, happens, cause, said):
+    happens(driving)
+    event = _event(driving, cause)
+    assert event.text.endswith(said.format(f'{event.value:.3g}'))
 
 
 def test_frozen_camera_says_for_how_long(driving):
@@ -92,3 +142,13 @@ def test_frozen_scanner_says_for_how_long(among):
     axis, value, limit, parameter = _numbers(among, Cause.SCAN_FROZEN)
     assert (axis, limit, parameter) == ('scan unchanged', 0.5, '')
     assert limit <= value < limit + 1.5 * STEP
+
+
+def test_scanner_that_falls_silent_says_since_when(among):
+    among.extra_beats = None
+    among.until(State.CONTROLLED_STOP)
+    axis, value, limit, parameter = _numbers(among, Cause.SCAN_LOST)
+    assert (axis, limit, parameter) == ('scan age', SCANNER.timeout, 'scan.timeout')
+    assert limit <= value < limit + 1.5 * STEP
+    said = f'scan age {value:.3g} s, limit {limit:.3g} s (scan.timeout)'
+    assert _event(among, Cause.SCAN_LOST).text.endswith(said)

@@ -12,7 +12,7 @@ from vla_core.gate.limits import Limits
 from vla_core.gate.messages import Scan
 from vla_core.gate.scan import measure, MOST_RAYS, Rays
 from vla_core.gate.surroundings import Surroundings
-from vla_core.gate.zones import in_box, reach, RELEASE, STANDOFF, Zone, Zones
+from vla_core.gate.zones import in_box, nearest, reach, RELEASE, STANDOFF, Zone, Zones
 from vla_core.surroundings import Box, ScanConfig, SlowBox, ZonesConfig
 
 SCANNER = ScanConfig('base_scan', 0.0, 0.0, 0.0, 6.2)
@@ -53,6 +53,9 @@ def _approach(time, limits=FAST):
         pytest.param(_turn(362, 2.0 * math.pi / 359.5), id='a turn and 1.5 rays'),
         pytest.param(_turn(range_min=0.0), id='range_min 0'),
         pytest.param(_turn(range_max=REACH), id='range_max as far as the zones'),
+        pytest.param(_turn(angle_max=STEP * (COUNT + 1)), id='angle_max off by two rays'),
+        pytest.param(_turn(5, math.pi / 2.0, angle_max=2.0 * math.pi), id='a turn in steps of 90'),
+        pytest.param(_turn(distance=REACH), id='as far as the zones'),
     ],
 )
 def test_scan_at_the_limit_is_taken(rays):
@@ -66,6 +69,11 @@ def test_scan_at_the_limit_is_taken(rays):
         pytest.param(_turn(2, math.radians(200.0)), 'below pi', id='increment of 200 degrees'),
         pytest.param(
             _turn(363, 2.0 * math.pi / 359.5), 'no more than a turn', id='a turn and 2.5 rays'
+        ),
+        pytest.param(_turn(2, math.pi), 'not 0 and below pi in', id='increment of half a turn'),
+        pytest.param(_turn(range_min=math.inf), 'range_min inf', id='endless range_min'),
+        pytest.param(
+            _turn(frame_id='other'), 'the base the robot file names', id='frame of another'
         ),
     ],
 )
@@ -93,6 +101,25 @@ def test_scanner_shows_that_it_lives_by_what_is_beyond_the_zones():
     assert one
     assert other
     assert one != other
+
+
+@pytest.mark.parametrize(('distance', 'heard'), [(8.0, True), (8.001, False)])
+def test_what_is_at_range_max_was_measured(distance, heard):
+    _, signature = measure(_turn(distance=distance), SCANNER, REACH)
+    assert bool(signature) is heard
+
+
+@pytest.mark.parametrize('step', [0.01, 0.09])
+@pytest.mark.parametrize(('share', 'taken'), [(-0.99, True), (0.5, True), (1.01, False)])
+def test_scan_may_fall_short_by_two_rays_and_by_a_tenth_of_a_radian(step, share, taken):
+    rays = _turn(50, step)
+    view = 49 * step + share * min(2.0 * step, 0.1)
+    config = replace(SCANNER, field_of_view=view)
+    if taken:
+        assert len(measure(rays, config, REACH)[0]) == 50
+    else:
+        with pytest.raises(ObservationError, match='scan covers'):
+            measure(rays, config, REACH)
 
 
 # -- zones -------------------------------------------------------------------------------------
@@ -137,6 +164,36 @@ def test_farthest_point_that_matters_by_the_oldest_scan_slows():
 def test_scanner_reaches_as_far_as_a_breached_slow_zone(make_world):
     robot = make_world(scan=SCANNER, zones=ZonesConfig(slow=SLOW)).robot
     assert reach(robot) == pytest.approx(SLOW.radius + RELEASE)
+
+
+@pytest.mark.parametrize(
+    ('place', 'gap'),
+    [
+        ((0.0, 0.0), BOX.right),
+        ((0.9, 0.0), BOX.front - 0.9),
+        ((-0.7, 0.0), BOX.rear - 0.7),
+        ((0.0, 0.5), BOX.left - 0.5),
+        ((0.0, -0.3), BOX.right - 0.3),
+    ],
+)
+def test_nearest_side_of_the_stop_zone_is_where_the_scanner_is_nearest(make_world, place, gap):
+    scanner = replace(SCANNER, x=place[0], y=place[1])
+    robot = make_world(scan=scanner, zones=ZonesConfig(BOX)).robot
+    assert nearest(robot) == pytest.approx(gap)
+
+
+@pytest.mark.parametrize(
+    'without', [{'scan': None}, {'zones': None}, {'zones': ZonesConfig(slow=SLOW)}]
+)
+def test_without_a_stop_zone_nothing_is_too_near_to_be_seen(make_world, without):
+    parts = {'scan': SCANNER, 'zones': ZonesConfig(BOX)} | without
+    assert nearest(replace(make_world().robot, **parts)) == math.inf
+
+
+@pytest.mark.parametrize('without', ['scan', 'zones'])
+def test_without_scanner_or_zones_nothing_has_to_be_seen(make_world, without):
+    parts = {'scan': SCANNER, 'zones': ZonesConfig(BOX), without: None}
+    assert reach(replace(make_world().robot, **parts)) == 0.0
 
 
 # -- around a robot ----------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def _check(rays: Rays, config: ScanConfig, reach: float, nearest: float) -> None
             f'scan with range_min {rays.range_min:g}: expected less than {nearest:.2f} m, where '
             'the stop zone ends'
         )
-    if not (0.0 <= rays.range_min < math.inf and reach <= rays.range_max < math.inf):
+    if not (rays.range_min >= 0.0 and reach <= rays.range_max < math.inf):
         raise ObservationError(
             f'scan with range_min {rays.range_min:g}, range_max {rays.range_max:g}: expected '
             f'finite ones, range_max at least {reach:.2f} m, as far as the zones reach'
