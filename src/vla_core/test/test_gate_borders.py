@@ -5,9 +5,10 @@ import math
 
 import pytest
 
+from vla_core.errors import ObservationError
 from vla_core.gate.causes import Cause, first, Severity, State
 from vla_core.gate.config import Timing
-from vla_core.gate.messages import Beat, Odom, Request, Stop, StopLevel
+from vla_core.gate.messages import Beat, Human, Odom, Request, Stop, StopLevel
 from vla_core.gate.operators import answer
 from vla_core.gate.pace import HYSTERESIS, Pace
 from vla_core.gate.signals import is_moving, Signals
@@ -150,3 +151,17 @@ def test_refusal_in_the_wrong_state_lists_all_that_is_in_the_way_too():
 def test_cause_that_is_named_is_the_first_of_the_table(order):
     causes = (Cause.STOP_REQUESTED, Cause.ODOM_LOST, Cause.ZONE_STOP)[::order]
     assert first(causes, Severity.FAULT) is Cause.ODOM_LOST
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf])
+def test_velocity_of_a_person_that_is_no_number_is_named(make_world, bad):
+    signals = Signals(make_world().robot, Timing())
+    with pytest.raises(ObservationError, match=f'cmd_vel_human .*{bad}.*: expected finite'):
+        signals.human(Human((0.1, 0.0, 0.0, 0.0, 0.0, bad), 10.0))
+
+
+def test_person_is_lost_at_half_a_second(make_world):
+    signals = Signals(make_world().robot, Timing())
+    signals.human(Human((0.1, 0.0, 0.0, 0.0, 0.0, 0.0), 10.0))
+    assert not signals.human_lost(10.49)
+    assert signals.human_lost(10.5)

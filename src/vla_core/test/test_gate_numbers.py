@@ -134,6 +134,8 @@ def test_approach_says_when_the_thing_would_be_reached(among):
     among.step()
     expected = ('time to reach', pytest.approx(0.5), 1.0, 'zones.approach.time')
     assert _numbers(among, Cause.ZONE_APPROACH) == expected
+    said = 'time to reach 0.5 s, limit 1 s (zones.approach.time)'
+    assert _event(among, Cause.ZONE_APPROACH).text.endswith(said)
 
 
 def test_frozen_scanner_says_for_how_long(among):

@@ -161,6 +161,20 @@ def test_farthest_point_that_matters_by_the_oldest_scan_slows():
     assert approach.scale((1.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.5) == pytest.approx(2.49 / 2.5)
 
 
+@pytest.mark.parametrize('time', [0.5, 3.0])
+def test_approach_looks_as_far_as_the_fastest_corner_comes(time):
+    limits = replace(FAST, speed=(0.3, 0.4, 9.0, 9.0, 9.0, 2.0))
+    corner = math.hypot(0.3, 0.4) + 2.0 * math.hypot(1.0, 0.6)
+    assert _approach(time, limits).reach == pytest.approx(corner * (time + 0.5) + STANDOFF)
+
+
+def test_approach_slows_nothing_before_a_scan():
+    approach = _approach(3.0)
+    assert approach.seconds == math.inf
+    assert approach.scale((1.0, 1.0, 0.0, 0.0, 0.0, 1.0), 0.0) == 1.0
+    assert approach.seconds == math.inf
+
+
 def test_scanner_reaches_as_far_as_a_breached_slow_zone(make_world):
     robot = make_world(scan=SCANNER, zones=ZonesConfig(slow=SLOW)).robot
     assert reach(robot) == pytest.approx(SLOW.radius + RELEASE)
@@ -246,3 +260,9 @@ def test_way_out_of_a_breach_is_slow_whatever_its_direction(around):
     around.scan(Scan(np.array([(0.2, 0.0)]), 10.0, 1), 10.0)
     free = around.escape((-0.3, 0.4, 0.0, 0.0, 0.0, 0.0))
     assert free[:2] == pytest.approx((-0.06, 0.08))
+
+
+@pytest.mark.parametrize('speed', [0.03, 0.07, 0.1])
+def test_way_out_of_a_breach_is_no_faster_than_the_person_wants(around, speed):
+    around.scan(Scan(np.array([(0.2, 0.0)]), 10.0, 1), 10.0)
+    assert around.escape((-speed, 0.0, 0.0, 0.0, 0.0, 0.0))[0] == pytest.approx(-speed)
