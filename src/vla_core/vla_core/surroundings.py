@@ -74,7 +74,7 @@ class ScanConfig:
         doc='age at which a scan is lost', default=0.5, unit='s', low=0.05, high=0.5
     )
     max_invalid: float = parameter(
-        doc='share of rays that may be NaN or below range_min; more is a blind scanner',
+        doc='share of rays that may be NaN or not above 0; more is a blind scanner',
         default=0.5,
         low=0.0,
         high=0.95,
