@@ -314,10 +314,10 @@ def test_ten_million_steps(figures):
     ]
     outputs = [child.communicate()[0] for child in children]
     assert [child.returncode for child in children] == [0] * workers
-    figures = [json.loads(output) for output in outputs]
-    done = sum(figure['steps'] for figure in figures)
+    found = [json.loads(output) for output in outputs]
+    done = sum(one['steps'] for one in found)
     assert done >= steps - workers * len(ROBOTS)
-    changes = sum((Counter(figure['changes']) for figure in figures), Counter())
+    changes = sum((Counter(one['changes']) for one in found), Counter())
     figures(f'fuzzed_steps: n {done}, violations 0, changes of state {changes.total()}:')
     for name, number in sorted(changes.items()):
         figures(f'  {name}: {number}')
@@ -327,5 +327,5 @@ if __name__ == '__main__':
     found_states, found_changes, seconds = run(int(sys.argv[1]), int(sys.argv[2]))
     named = {f'{old} to {new}': number for (old, new), number in found_changes.items()}
     total = found_states.total()
-    figures = {'steps': total, 'seconds': seconds, 'states': found_states, 'changes': named}
-    sys.stdout.write(json.dumps(figures))
+    written = {'steps': total, 'seconds': seconds, 'states': found_states, 'changes': named}
+    sys.stdout.write(json.dumps(written))
