@@ -248,6 +248,15 @@ def test_fifth_invalid_chunk_in_a_row_latches(driving, kind):
     assert result.published == ZERO
 
 
+def test_chunk_that_is_over_already_resets_no_count(driving):
+    driving.chunking = False
+    for _ in range(4):
+        driving.step(Rejected('chunk', 'nan'))
+    driving.step(driving.chunk(start=driving.now - 3600.0))
+    result = driving.step(Rejected('chunk', 'nan'))
+    assert (result.state, result.cause) == (State.ESTOP, Cause.ERRORS_IN_ROW)
+
+
 def test_one_valid_action_resets_the_count(driving):
     driving.chunking = False
     for _ in range(20):

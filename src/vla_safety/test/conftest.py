@@ -65,16 +65,18 @@ class Rig:
         self.hear(SafetyState, 'safety/state', qos.STATE)
         self.hear(SafetyEvent, 'safety/events', qos.EVENTS)
         self.node.create_timer(0.05, self._live, clock=STEADY)
-        values = {'robot': robot} | parameters
+        self._values = {'robot': robot} | parameters
         self.gate: GateNode | None = None
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.node)
         if start:
-            self.gate = GateNode(
-                context=context,
-                parameter_overrides=[Parameter(key, value=value) for key, value in values.items()],
-            )
-            self.executor.add_node(self.gate)
+            self.start()
+
+    def start(self) -> None:
+        """Start the gate."""
+        overrides = [Parameter(key, value=value) for key, value in self._values.items()]
+        self.gate = GateNode(context=self.context, parameter_overrides=overrides)
+        self.executor.add_node(self.gate)
 
     def hear(self, kind: type, topic: str, profile: Any = 10) -> list[Any]:
         messages = self.heard.setdefault(topic, [])

@@ -1,10 +1,14 @@
 """The gate node through its topics and services."""
 
+from contextlib import contextmanager
 import math
 import time
 
 from geometry_msgs.msg import Twist, TwistStamped
 import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool, String
 
@@ -109,10 +113,37 @@ def test_button_that_was_pressed_before_the_gate_started(make_rig):
     rig = make_rig(start=False)
     button = rig.node.create_publisher(Bool, 'safety/estop', LATCHED)
     button.publish(Bool(data=True))
-    rig.close()
-    late = make_rig()
-    late.node.create_publisher(Bool, 'safety/estop', LATCHED).publish(Bool(data=True))
-    late.until_state(ESTOP)
+    rig.start()
+    rig.until_state(ESTOP)
+    assert rig.last('safety/decision').cause == CauseMsg.ESTOP_INPUT
+
+
+@contextmanager
+def stranger(domain_id):
+    """A node of another process, as far as the middleware can see."""
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    node = Node('stranger', context=context)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_robot_that_needs_a_button_is_stopped_when_the_last_one_is_gone(make_rig):
+    rig = make_rig(estop='required')
+    with stranger(rig.context.get_domain_id()) as other:
+        # Something else of that name is no button.
+        other.create_publisher(String, 'safety/estop', 10)
+        rig.until(lambda: rig.node.count_publishers('safety/estop'), 'the other one')
+        rig.until(lambda: rig.heard['safety/decision'], 'a decision')
+        assert 'estop' in rig.call('arm').message
+    button = rig.node.create_publisher(Bool, 'safety/estop', 10)
+    rig.drive()
+    rig.node.destroy_publisher(button)
+    rig.until(lambda: rig.state() != ACTIVE, 'a stop')
+    assert rig.last('safety/decision').cause == CauseMsg.ESTOP_INPUT_LOST
+    rig.until_state(STOPPED)
+    assert rig.speed == Twist()
 
 
 def test_estop_service_stops(rig):

@@ -1,15 +1,16 @@
-"""Lock-step: one step per tick, repeated on arrivals, the same whatever arrives first."""
+"""When the gate steps: in lock-step once per tick, else by a timer and on arrival."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from vla_core.gate.causes import State
+from vla_core.gate.causes import Cause, State
 from vla_core.gate.config import Timing
 from vla_core.gate.core import Gate
-from vla_core.gate.messages import Chunk, Estop, Odom, Request
+from vla_core.gate.messages import Chunk, Estop, Odom, Rejected, Request, Stop, StopLevel
 from vla_core.robot import load_robot
 from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, Status
 from vla_safety.inbox import Urgency
@@ -144,3 +145,83 @@ def test_services_are_answered_between_ticks(request_):
         world.advance('ocp')
     assert not world.stepper.ask(request_).accepted
     assert world.outbox.published[-1][:2] == (10, True)
+
+
+# -- steady ------------------------------------------------------------------------------------
+
+
+class _Timer:
+    def __init__(self, period, callback):
+        self.period, self.callback = period, callback
+        self.waits = True
+
+    def cancel(self):
+        self.waits = False
+
+    def reset(self):
+        self.waits = True
+
+
+class _Steady:
+    """A stepper on the monotonic clock, whose time and timers are this test's."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        self.timers = []
+        self.outbox = _Outbox()
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        monkeypatch.setattr('vla_safety.stepper.time', clock)
+        gate = Gate(load_robot(ROBOT), Timing())
+        self.stepper = Stepper(gate, _Clock(lockstep=False), self.outbox, lambda: 1, False)
+        self.stepper.start(self, lambda callback: callback)
+
+    def create_timer(self, period, callback, clock):
+        self.timers.append(_Timer(period, callback))
+        return self.timers[-1]
+
+    @property
+    def steps(self):
+        return len(self.outbox.published)
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    return _Steady(monkeypatch)
+
+
+def test_gate_steps_by_a_timer_of_20_ms(steady):
+    regular, late = steady.timers
+    assert (regular.period, regular.waits, late.period, late.waits) == (0.02, True, 0.005, False)
+    regular.callback()
+    assert steady.steps == 1
+
+
+def test_stop_is_stepped_on_arrival_however_short_the_last_step_is_ago(steady):
+    for _ in range(3):
+        before = steady.steps
+        steady.stepper.deliver(Stop(StopLevel.ESTOP, 'test'), Urgency.NOW)
+        assert steady.steps == before + 1
+    assert Cause.ESTOP_REQUESTED in steady.outbox.published[0][2].causes
+
+
+def test_chunks_are_stepped_on_arrival_at_most_every_5_ms(steady):
+    _, late = steady.timers
+    steady.stepper.deliver(Rejected('chunk', 'one'), Urgency.SOON)
+    assert (steady.steps, late.waits) == (1, False)
+    steady.now += 0.004
+    steady.stepper.deliver(Rejected('chunk', 'two'), Urgency.SOON)
+    assert (steady.steps, late.waits) == (1, True)
+    late.callback()
+    assert (steady.steps, late.waits) == (2, False)
+    steady.now += 0.006
+    steady.stepper.deliver(Rejected('chunk', 'three'), Urgency.SOON)
+    assert steady.steps == 3
+    errors = [result.consecutive_errors for _, _, result in steady.outbox.published]
+    assert errors == [1, 2, 3]
+
+
+def test_what_can_wait_waits_for_the_timer(steady):
+    steady.stepper.deliver(Rejected('odom', 'one'), Urgency.NEXT)
+    assert steady.steps == 0
+    steady.timers[0].callback()
+    assert steady.outbox.published[0][2].counts['errors'] == 1

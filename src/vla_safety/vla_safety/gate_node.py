@@ -57,10 +57,12 @@ class GateNode(Node):
             self._gate,
             self._process_clock,
             self._outbox,
-            lambda: self.count_publishers(self.resolve_topic_name('safety/estop')),
+            lambda: self._inbox.estop_publishers,
             robot.odom_required,
         )
-        Inbox(self, robot, config, self._process_clock, self._stepper.deliver, self._guard)
+        self._inbox = Inbox(
+            *(self, robot, config, self._process_clock, self._stepper.deliver, self._guard)
+        )
         for request in Request:
             self.create_service(Trigger, f'safety/{request.value}', self._service(request))
         self._started = time.monotonic()

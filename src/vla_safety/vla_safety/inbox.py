@@ -90,8 +90,16 @@ class Inbox:
             wanted.append((Odometry, 'odom', self._odom, qos.odom(clock.lockstep)))
         if robot.scan is not None:
             wanted.append((LaserScan, 'scan', self._scan, qos.SENSOR))
+        self._estops = []
         for kind, topic, callback, profile in wanted:
-            node.create_subscription(kind, topic, guard(callback), profile)
+            subscription = node.create_subscription(kind, topic, guard(callback), profile)
+            if topic == 'safety/estop':
+                self._estops.append(subscription)
+
+    @property
+    def estop_publishers(self) -> int:
+        """Publishers whose presses are heard here; one of another type is none."""
+        return max(one.get_publisher_count() for one in self._estops)
 
     def _at(self, stamp: Any) -> float:
         """Return a stamp on the gate's time line."""

@@ -73,7 +73,7 @@ class PolicyStream:
         """Take a chunk of the present run, or discard it.
 
         Returns:
-            True if it was accepted: a valid action.
+            True if it was accepted and is not over already: an action.
 
         Raises:
             ActionRejected: if the robot must not play it; whoever hears that calls void.
@@ -112,7 +112,7 @@ class PolicyStream:
                 chunk.sequence,
             )
         )
-        return True
+        return self._until > message.at
 
     def _exceeds(self, velocities: tuple[Vector, ...]) -> bool:
         return any(
