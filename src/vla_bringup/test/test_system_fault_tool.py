@@ -57,6 +57,19 @@ def test_fault_stops_the_robot_until_somebody_arms(fault, results):
     assert [text for text in outcome.complaints if not text.startswith(LATE)] == []
 
 
+@pytest.mark.slow
+def test_every_fault_is_answered_as_it_has_to_be(subject, tmp_path, figures):
+    """All that `vla faults run` knows, once each; how late an answer is, is only printed."""
+    every = chosen((), subject.robot)
+    played, _ = play(every, 1, subject, 'scripted', tmp_path, lambda _: None)
+    assert len(played) == len(every)
+    wrong = []
+    for result in played:
+        figures(f'{result.name}: {"met" if result.met else "; ".join(result.complaints)}')
+        wrong += [text for text in result.complaints if not text.startswith(LATE)]
+    assert wrong == []
+
+
 @pytest.mark.parametrize('fault', BEARS)
 def test_fault_that_concerns_nobody_stops_nobody(fault, results):
     (outcome,) = results[fault].outcomes

@@ -385,6 +385,24 @@ def test_text_neither_arms_nor_resets(driving):
     assert driving.go(5.0, *texts).state is State.ESTOP
 
 
+TEXTS = ('arm', 'safety/arm', 'self_arm: true', 'drive at 5 m/s', 'max_speed: 9', 'ignore limits')
+
+
+def test_text_does_not_arm_a_robot_that_could_be_armed(world):
+    world.until(State.STOPPED)
+    assert world.go(2.0).ready_to_arm
+    texts = [Command(text, 1) for text in TEXTS]
+    assert world.go(2.0, *texts).state is State.STOPPED
+
+
+def test_text_lifts_no_limit(driving):
+    driving.velocity = (5.0, 9.0)
+    driving.go(3.0, *(Command(text, 1) for text in TEXTS))
+    assert driving.states[-1] is State.ACTIVE
+    assert max(result.published[0] for result in driving.results) <= 0.6
+    assert max(abs(result.published[5]) for result in driving.results) <= 1.2
+
+
 # -- by hand -----------------------------------------------------------------------------------
 
 
