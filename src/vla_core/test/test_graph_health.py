@@ -117,6 +117,17 @@ def test_slow_inference_asks_for_what_the_parameters_say() -> None:
     assert 'expected at most 0.5 s' in health.request()[1]
 
 
+@pytest.mark.parametrize('wanted', ['none', 'slow', 'hold', 'controlled_stop'])
+def test_odd_actions_ask_for_what_the_parameter_says(wanted: str) -> None:
+    health = health_of(100, on_odd_actions=wanted)
+    assert health.request() == ('none', '')
+    for index in range(100, 150):
+        health.chunk(chunk(index, 0.8 * (-1) ** index), index * 0.033)
+    assert Alarm.ODD_ACTIONS in alarms(health, 5.0)
+    asked, text = health.request()
+    assert (asked, 'odd chunks' in text) == (wanted, True)
+
+
 def test_in_lock_step_nothing_is_asked_and_silence_is_longer() -> None:
     health = health_of(30, clock='lockstep', on_over_limit='controlled_stop')
     for index in range(30, 60):
