@@ -8,6 +8,7 @@ import pytest
 
 from vla_core.errors import ObservationError
 from vla_core.gate.causes import Cause, State
+from vla_core.gate.config import STAMP_AHEAD
 from vla_core.gate.limits import Limits
 from vla_core.gate.messages import Scan
 from vla_core.gate.scan import measure, MOST_RAYS, Rays
@@ -254,6 +255,37 @@ def around(make_world):
 def test_scan_from_a_clock_that_is_ahead_has_no_age_below_zero(around):
     around.scan(Scan(np.zeros((0, 2)), 10.04, 1), 10.0)
     assert around.scan_age(10.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ('at', 'said'), [(10.06, 'scan -0.060 s old'), (-math.inf, 'old: expected a stamp')]
+)
+def test_scan_of_no_possible_time_is_refused_with_its_age(around, at, said):
+    with pytest.raises(ObservationError, match=said):
+        around.scan(Scan(np.zeros((0, 2)), at, 1), 10.0)
+
+
+def test_scan_may_be_as_far_ahead_as_clocks_differ(around):
+    around.scan(Scan(np.zeros((0, 2)), 10.0 + STAMP_AHEAD, 1), 10.0)
+    assert around.scan_age(10.0) == 0.0
+
+
+def test_second_scan_of_one_stamp_counts_and_an_older_one_does_not(around):
+    thing, nothing = np.array([(0.2, 0.0)]), np.zeros((0, 2))
+    around.scan(Scan(nothing, 10.0, 1), 10.0)
+    around.scan(Scan(thing, 10.0, 2), 10.0)
+    assert around.zones.stop.breached
+    around.scan(Scan(nothing, 9.9, 3), 10.0)
+    assert around.zones.stop.breached
+
+
+def test_zone_is_breached_until_a_scan_says_otherwise():
+    zone = Zone(BOX, 1)
+    assert zone.breached is True
+    # No direction is known to be free.
+    assert zone.escape((0.3, 0.1, 0.0, 0.0, 0.0, 0.0)) == (0.0,) * 6
+    zone.take(np.zeros((0, 2)))
+    assert zone.breached is False
 
 
 def test_way_out_of_a_breach_is_slow_whatever_its_direction(around):
