@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 import pytest
 
 from vla_core.errors import ObservationError
-from vla_core.session import Fate, Session, Source
+from vla_core.session import Fate, MOST_TEXTS, Session, Source
 from vla_core.text import is_stop_word
 from vla_core.types import Intent, Language, Status
 
@@ -379,3 +379,21 @@ def test_what_the_gate_takes_for_a_stop_word_stops_the_session_too(parts):
     heard = active().hear(0.0, raw)
     if is_stop_word(raw):
         assert fates(heard.records) == [(1, Fate.IDLE)]
+
+
+def test_flood_of_texts_is_refused_and_a_stop_word_is_not():
+    session = active()
+    heard = [session.hear(5.0 + 0.001 * n, 'go to the red box') for n in range(MOST_TEXTS + 5)]
+    assert all(one.id for one in heard[:MOST_TEXTS])
+    for one in heard[MOST_TEXTS:]:
+        assert fates(one.records) == [(0, Fate.MALFORMED)]
+        assert f'more than {MOST_TEXTS} texts within a second' in one.records[0].reason
+    assert session.hear(5.5, 'stop').id
+    assert session.hear(6.1, 'go to the red box').id
+
+
+def test_clock_that_goes_back_makes_no_flood():
+    session = active()
+    for _ in range(MOST_TEXTS):
+        session.hear(500.0, 'go to the red box')
+    assert session.hear(5.0, 'go to the red box').id

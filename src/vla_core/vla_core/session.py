@@ -3,6 +3,7 @@
 Every `now` is in s on the clock that judges ages. Methods return the records to publish, in order.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 import enum
 import math
@@ -19,6 +20,8 @@ DONE_THRESHOLD = 0.5
 #: A search turns on the spot; this speed over this distance is driving, and ends it.
 DRIVING_SPEED = 0.05
 DRIVING_DISTANCE = 0.25
+#: Texts within a second, stop words apart; the next one is refused: each costs an encoding.
+MOST_TEXTS = 50
 #: Older odometry counts as none: then what was commanded is integrated instead.
 ODOM_TIMEOUT = 0.5
 
@@ -135,6 +138,7 @@ class Session:
         """Start idle and not yet active: texts are refused until `activate`."""
         self._times = times
         self._active = False
+        self._heard: deque[float] = deque(maxlen=MOST_TEXTS)
         self._last_id = 0
         self._status = Status.IDLE
         self._current: _Instruction | None = None
@@ -206,6 +210,9 @@ class Session:
         """
         try:
             text = clean_text(raw)
+            stops = is_stop_word(text)
+            if not stops:
+                self._admit(now)
             if not 0.0 <= deadline <= self._times.instruction:
                 raise ObservationError(
                     f'deadline {deadline} s: expected 0 to {self._times.instruction:g} s'
@@ -216,7 +223,7 @@ class Session:
         self._last_id += 1
         limit = deadline or self._times.instruction
         heard = _Instruction(self._last_id, text, source, source_stamp, now, limit)
-        if is_stop_word(text):
+        if stops:
             ended = self._end(Fate.STOPPED, f'stopped by {text!r}', Status.IDLE)
             self._current = heard
             return Heard(heard.id, (*ended, heard.record(Fate.IDLE, 'stop word')))
@@ -225,6 +232,16 @@ class Session:
         ended = self._end(Fate.REPLACED, f'replaced by {text!r}', Status.IDLE)
         self._pending = heard
         return Heard(heard.id, ended, text)
+
+    def _admit(self, now: float) -> None:
+        """Refuse a flood.
+
+        Raises:
+            ObservationError: if this text is one too many within a second.
+        """
+        if len(self._heard) == MOST_TEXTS and 0.0 <= now - self._heard[0] < 1.0:
+            raise ObservationError(f'more than {MOST_TEXTS} texts within a second')
+        self._heard.append(now)
 
     def understood(
         self, now: float, instruction_id: int, language: Language
