@@ -195,7 +195,7 @@ def test_frames_that_show_nothing_are_dropped_but_latch_nothing(bench: Callable[
     assert not rig.images
 
 
-def test_a_calibration_that_is_not_finite_is_refused_and_frames_go_on(
+def test_a_calibration_that_is_not_finite_or_endless_is_refused_and_frames_go_on(
     bench: Callable[..., Any],
 ) -> None:
     rig = bench()
@@ -209,6 +209,11 @@ def test_a_calibration_that_is_not_finite_is_refused_and_frames_go_on(
     assert '1000 coefficients' in rig.refused(INFO, endless).detail
     infinite = CameraInfo(width=640, height=480, k=good, d=[float('-inf')])
     assert 'expected finite' in rig.refused(INFO, infinite).detail
+    for model in ('x' * 65, 'x' * 1_000_000, 'plumb\x1b[2Jbob'):
+        named = CameraInfo(width=640, height=480, k=good, distortion_model=model)
+        detail = rig.refused(INFO, named).detail
+        assert f'of {len(model)} characters: expected at most 64, all printable' in detail
+        assert 'distortion_model' in detail
     rig.say(RAW, raw(rig, picture()))
     assert rig.until(lambda: bool(rig.infos))
     assert not rig.infos[-1].k.any()

@@ -9,18 +9,27 @@ from vla_core.types import CameraSlot
 
 #: Most distortion coefficients that a model of OpenCV has.
 MAX_DISTORTION = 14
+#: Longest name of a distortion model, in characters: it travels with every frame.
+MAX_MODEL_NAME = 64
 
 
 def check_calibration(info: CameraInfo, slot: CameraSlot) -> None:
     """Refuse a calibration that could not be scaled.
 
     Raises:
-        ObservationError: if a number is not finite, there are too many, or a side is 0.
+        ObservationError: if a number is not finite, there are too many, a side is 0, or the name
+            of the distortion model is endless or not printable.
     """
     scale_intrinsics(info.k, info.width, info.height, slot)
     scale_intrinsics(info.p, info.width, info.height, slot)
     if len(info.d) > MAX_DISTORTION:
         raise ObservationError(f'{len(info.d)} coefficients: expected at most {MAX_DISTORTION}')
+    model = info.distortion_model
+    if len(model) > MAX_MODEL_NAME or not model.isprintable():
+        raise ObservationError(
+            f'distortion_model {model[:40]!r} of {len(model)} characters: '
+            f'expected at most {MAX_MODEL_NAME}, all printable'
+        )
     # Zeros on the way through the check above would hide what is not finite here.
     for number in (*info.d, *info.r):
         if not abs(number) < float('inf'):

@@ -14,6 +14,7 @@ from std_msgs.msg import Bool, String
 
 from vla_core.errors import ActionRejected, ObservationError
 from vla_core.gate.config import GateConfig, STAMP_AHEAD
+from vla_core.gate.hearing import LONGEST_TEXT
 from vla_core.gate.messages import (
     Beat,
     Chunk,
@@ -35,6 +36,9 @@ from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction, StopRequest
 from vla_ros import qos
 from vla_ros.clock import ProcessClock
 from vla_ros.conversion import chunk_from_msg, pose_from_msg, to_ns, twist_from_msg
+
+#: Longest name of a node or camera slot, in characters; the gate remembers some of them.
+LONGEST_NAME = 64
 
 
 class Urgency(enum.Enum):
@@ -108,6 +112,14 @@ class Inbox:
     def _beat(self, msg: Heartbeat) -> None:
         if msg.node == 'gate':
             return
+        for name in (msg.node, msg.slot):
+            if len(name) > LONGEST_NAME or not name.isprintable():
+                text = (
+                    f'heartbeat of {name[:40]!r} of {len(name)} characters: '
+                    f'expected at most {LONGEST_NAME}, all printable'
+                )
+                self._deliver(Rejected('beat', text), Urgency.NEXT)
+                return
         beat = Beat(
             node=msg.node,
             at=time.monotonic(),
@@ -187,5 +199,12 @@ class Inbox:
         known = msg.level in tuple(StopLevel)
         # Somebody wants a stop and says it wrongly: the strongest one is the answer.
         level = StopLevel(msg.level) if known else StopLevel.ESTOP
-        reason = msg.reason if known else f'unknown level {msg.level}; {msg.reason}'
-        self._deliver(Stop(level, msg.source, reason), Urgency.NOW)
+        reason = _line(msg.reason)
+        if not known:
+            reason = f'unknown level {msg.level}; {reason}'
+        self._deliver(Stop(level, _line(msg.source), reason), Urgency.NOW)
+
+
+def _line(text: str) -> str:
+    """Return what of a foreign text may stand in an event and in the log."""
+    return ''.join(filter(str.isprintable, text[:LONGEST_TEXT]))
