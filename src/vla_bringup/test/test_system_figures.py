@@ -8,14 +8,14 @@ from vla_cli.bench.targets import TARGETS
 
 
 def test_malformed_messages_of_every_type_break_nothing(tmp_path, figures):
-    rows = malformed.malformed(30, 'scripted', tmp_path)
+    rows = malformed.malformed(10, 'scripted', tmp_path)
     assert len(rows) == len(TARGETS) + 1
     for row in rows:
         figures(row.line())
-        assert len(row.samples) == 30, row.words()
+        assert len(row.samples) == 10, row.words()
         assert row.verdicts() == {'max': True}, row.words()
     # A robot that never moved, or nodes that heard nothing, would prove nothing.
-    assert sum(int(row.notes['sent while the robot moved'].split()[0]) for row in rows) > 50
+    assert sum(int(row.notes['sent while the robot moved'].split()[0]) for row in rows) > 15
     assert sum(row.notes['errors that gate, policy, camera and monitor counted'] for row in rows)
 
 

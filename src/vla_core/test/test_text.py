@@ -42,7 +42,9 @@ def test_clean_text_is_visible_bounded_and_idempotent(text):
     assert clean_text(cleaned) == cleaned
 
 
-@pytest.mark.parametrize('text', ['', '   ', '\x00\x07\n', 'x' * (MAX_TEXT + 1), 'y' * 1_000_000])
+@pytest.mark.parametrize(
+    'text', ['', '   ', '\x00\x07\n', 'x' * (MAX_TEXT + 1), 'y' * 1_000_000, 'go \ufffd']
+)
 def test_malformed_texts_are_refused(text):
     """Empty and endless texts are errors that say what was expected."""
     with pytest.raises(ObservationError, match='expected'):

@@ -7,6 +7,8 @@ from vla_core.errors import ObservationError
 
 #: Longest instruction in characters.
 MAX_TEXT = 512
+#: What decoders put in the place of bytes that are no UTF-8.
+UNREADABLE = '\ufffd'
 #: Texts that stop the robot, compared whole. They can stop and nothing else.
 STOP_WORDS = frozenset(
     {'stop', 'halt', 'freeze', 'stop moving', 'do not move', 'dont move', 'stand still', 'hold'}
@@ -23,12 +25,16 @@ def clean_text(text: str) -> str:
     """Trim, remove control characters, join white space.
 
     Raises:
-        ObservationError: if nothing is left, or more than MAX_TEXT characters came in.
+        ObservationError: if nothing is left.
+        ObservationError: if more than MAX_TEXT characters came in.
+        ObservationError: if some of it were bytes that are no UTF-8: what was meant is a guess.
     """
     if len(text) > MAX_TEXT:
         raise ObservationError(
             f'instruction of {len(text)} characters: expected at most {MAX_TEXT}'
         )
+    if UNREADABLE in text:
+        raise ObservationError('instruction has bytes that are no text: expected UTF-8')
     cleaned = ' '.join(_visible(text).split())
     if not cleaned:
         raise ObservationError('instruction is empty: expected 1 to 512 visible characters')

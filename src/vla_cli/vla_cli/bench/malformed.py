@@ -58,7 +58,7 @@ def _attack(victim: Victim, target: Target, count: int) -> Row:
     found = Count()
     scheduling = class_of(victim.live.process('gate').pid)
     broken = -(-count // _KINDS)
-    # Bytes that are no message latch the emergency stop at once: they keep to themselves.
+    # Bytes that still are a message may latch the emergency stop at once: they keep to themselves.
     rounds = [(spoil, size) for size in _sizes(count - broken)]
     rounds += [(garble, size) for size in _sizes(broken)]
     for damage, size in rounds:
