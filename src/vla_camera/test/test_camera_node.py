@@ -284,3 +284,10 @@ def test_a_wrong_start_is_refused_with_a_reason(
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     with pytest.raises(ConfigError, match=complaint):
         CameraNode(context=rig.peer.context, parameter_overrides=overrides)
+
+
+def test_error_that_no_guard_has_seen_is_counted(bench):
+    rig = bench()
+    rig.camera.failed(ValueError('cannot take'))
+    assert rig.until(lambda: rig.beat.errors_total == 1)
+    assert rig.beat.detail == 'cannot take'

@@ -53,11 +53,15 @@ class CameraNode(Node):
             self._listen(CompressedImage, name, self._on_compressed, frame_qos)
         self._listen(CameraInfo, 'camera/color/camera_info', self._on_info, qos.SENSOR)
 
+    def failed(self, error: Exception) -> None:
+        """Count an error of a callback, or one that no callback's guard has seen."""
+        self._frames.count(error)
+
     def _listen(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
         self.create_subscription(
             kind,
             topic,
-            guarded(self, callback, self._frames.count),
+            guarded(self, callback, self.failed),
             copy(profile),  # rclpy writes an override into the profile that it was given
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
@@ -71,11 +75,10 @@ class CameraNode(Node):
     def _on_info(self, msg: CameraInfo) -> None:
         try:
             check_calibration(msg, self._slot)
+            self._calibration = msg
         except ObservationError as error:
             self._frames.count(error)
             self._warn('camera_info', error)
-        else:
-            self._calibration = msg
 
     def _forward(self, header: Header, decode: Callable[[], np.ndarray]) -> None:
         time = self._time

@@ -138,11 +138,12 @@ class PolicyNode(LifecycleNode):
         if not self._worker.close():
             self.get_logger().error('the policy does not return: its thread is left behind')
 
-    def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        return guarded(self, callback, self._on_error)
-
-    def _on_error(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """Count an error of a callback, or one that no callback's guard has seen."""
         self._pilot.count(error)
+
+    def _guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        return guarded(self, callback, self.failed)
 
     def _on_outcome(self, outcome: Outcome[Job, Answer]) -> None:
         self._pilot.outcome(outcome)

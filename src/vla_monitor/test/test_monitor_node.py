@@ -392,3 +392,9 @@ def test_a_wrong_start_is_refused_with_a_reason(
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     with pytest.raises(ConfigError, match=complaint):
         MonitorNode(context=rig.peer.context, parameter_overrides=overrides)
+
+
+def test_error_that_no_guard_has_seen_is_counted(bench: Callable[..., Bench]) -> None:
+    rig = bench()
+    rig.monitor.failed(ValueError('cannot take'))
+    assert rig.until(lambda: bool(rig.beats) and rig.beats[-1].errors_total == 1)

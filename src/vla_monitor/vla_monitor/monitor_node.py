@@ -54,9 +54,9 @@ class MonitorNode(Node):
         for camera in filter(lambda name: name.startswith('camera/'), config.nodes.split()):
             topic = f'vla/image/{camera.removeprefix("camera/")}/camera_info'
             self._listen(CameraInfo, topic, self._on_image, qos.image(self._time.lockstep))
-        report = guarded(self, self._report, self._count)
+        report = guarded(self, self._report, self.failed)
         self.create_timer(REPORT_PERIOD, report, clock=STEADY)
-        watch = guarded(self, self._black_box.poll, self._count)
+        watch = guarded(self, self._black_box.poll, self.failed)
         self.create_timer(WATCH_PERIOD, watch, clock=STEADY)
         self.get_logger().info(f'training envelope: {self._health.basis}')
 
@@ -64,8 +64,12 @@ class MonitorNode(Node):
         """Write what the black box still holds of a robot that could move."""
         self._black_box.close()
 
+    def failed(self, error: Exception) -> None:
+        """Count an error of a callback, or one that no callback's guard has seen."""
+        self._errors += 1
+
     def _listen(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
-        self.create_subscription(kind, topic, guarded(self, callback, self._count), profile)
+        self.create_subscription(kind, topic, guarded(self, callback, self.failed), profile)
 
     def _on_heartbeat(self, msg: Heartbeat) -> None:
         self._health.heartbeat(
@@ -98,9 +102,6 @@ class MonitorNode(Node):
     def _report(self) -> None:
         report = self._health.report(time.monotonic())
         self._outbox.report(report, self._black_box.status('/black_box'))
-
-    def _count(self, error: Exception) -> None:
-        self._errors += 1
 
     def _vitals(self) -> Vitals:
         return Vitals(errors_total=self._errors)
