@@ -13,7 +13,7 @@ from vla_core.gate.limits import Limits
 from vla_core.gate.messages import Scan
 from vla_core.gate.scan import measure, MOST_RAYS, Rays
 from vla_core.gate.surroundings import Surroundings
-from vla_core.gate.zones import in_box, nearest, reach, RELEASE, STANDOFF, Zone, Zones
+from vla_core.gate.zones import in_box, nearest, outwards, reach, RELEASE, STANDOFF, Zone, Zones
 from vla_core.surroundings import Box, ScanConfig, SlowBox, ZonesConfig
 
 SCANNER = ScanConfig('base_scan', 0.0, 0.0, 0.0, 6.2)
@@ -130,6 +130,11 @@ def test_scan_may_fall_short_by_two_rays_and_by_a_tenth_of_a_radian(step, share,
 @pytest.mark.parametrize('side', SIDES)
 def test_each_side_of_a_box_is_where_it_is_said_to_be(side, gap, inside):
     assert in_box(_beyond(side, gap), BOX, 0.0).tolist() == [inside]
+
+
+@pytest.mark.parametrize('side', SIDES)
+def test_way_out_of_a_box_is_through_the_nearest_side(side):
+    assert outwards(_beyond(side, -0.05), BOX).tolist() == [list(SIDES[side])]
 
 
 @pytest.mark.parametrize('side', SIDES)
@@ -281,7 +286,7 @@ def test_second_scan_of_one_stamp_counts_and_an_older_one_does_not(around):
 
 def test_zone_is_breached_until_a_scan_says_otherwise():
     zone = Zone(BOX, 1)
-    assert zone.breached is True
+    assert (zone.breached, zone.hit.side) == (True, '')
     # No direction is known to be free.
     assert zone.escape((0.3, 0.1, 0.0, 0.0, 0.0, 0.0)) == (0.0,) * 6
     zone.take(np.zeros((0, 2)))
