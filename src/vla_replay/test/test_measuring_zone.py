@@ -8,9 +8,10 @@ import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import LaserScan
 
+from vla_cli.bench.measurements import Setting
 from vla_cli.graph import GraphError
 from vla_replay.bag.reader import BagReader
-from vla_replay.measuring_zone import Found, judge, recording, rows
+from vla_replay.measuring_zone import Found, judge, recording, rows, zone_stop
 
 MS = 1_000_000
 
@@ -89,3 +90,13 @@ def test_recording_shows_the_obstacle_from_its_moment_on(tmp_path: Path, obstacl
         assert obstacle_at <= near[0] < obstacle_at + 0.1
         # The person drives on to the end: what is held is held against somebody.
         assert person[-1] > near[-1] - 0.1
+
+
+@pytest.mark.slow
+def test_recorded_obstacle_stops_the_robot_and_a_clean_recording_does_not(tmp_path, figures):
+    (row,) = zone_stop(Setting('hold', tmp_path), 5)
+    figures(row.line())
+    assert len(row.samples) == 4
+    assert row.notes['clean recordings'] == 1
+    assert row.notes['not held, share'] == 0.0
+    assert row.notes['false stops'] == 0

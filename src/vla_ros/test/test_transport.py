@@ -3,6 +3,7 @@
 from pathlib import Path
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 from ament_index_python.packages import get_package_share_path
 import pytest
@@ -71,3 +72,10 @@ def test_shared_memory_is_mapped_only_where_it_is_wanted(how: str, shared: str) 
         [sys.executable, '-c', MAPPED, how], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == shared
+
+
+@pytest.mark.parametrize('profile', ['fastdds.xml', 'fastdds_udp.xml'])
+def test_dead_process_is_forgotten_after_three_seconds(profile: str) -> None:
+    """Its publishers count as writers of cmd_vel and as e-stop buttons until then."""
+    (lease,) = ET.parse(SHIPPED / profile).iterfind('.//{*}leaseDuration/{*}sec')
+    assert lease.text == '3'

@@ -1,9 +1,13 @@
 """What the gate's process asks of the operating system, in the order of preference."""
 
+from functools import partial
+import gc
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from vla_ros.clock import STEADY
 from vla_safety import process
 
 
@@ -51,3 +55,30 @@ def test_system_without_sessions_grants_the_nice_value_all_the_same(system, monk
 def test_process_that_gets_neither_says_so(system):
     assert 'may be late on a busy machine' in process.raise_priority()
     assert not process.AUTOGROUP.exists()
+
+
+def test_collector_runs_only_while_the_robot_rests(monkeypatch):
+    calls, timers = [], []
+    for name in ('collect', 'freeze', 'disable'):
+        monkeypatch.setattr(gc, name, partial(calls.append, name))
+    node = SimpleNamespace(create_timer=lambda *given, clock: timers.append((*given, clock)))
+    resting = True
+    process.collect_only_when(node, lambda: resting)
+    assert calls == ['collect', 'freeze', 'disable']
+    ((period, collect, clock),) = timers
+    assert (period, clock) == (process.COLLECT_PERIOD, STEADY)
+    collect()
+    assert calls[3:] == ['collect']
+    resting = False
+    collect()
+    assert calls[3:] == ['collect']
+
+
+@pytest.mark.parametrize(('found', 'warned'), [('LOCALHOST', False), ('SUBNET', True)])
+def test_process_that_is_heard_further_than_the_robot_file_wants_says_so(
+    monkeypatch, found, warned
+):
+    monkeypatch.setattr(process, 'discovery_range', lambda: found)
+    text = process.discovery_warning(SimpleNamespace(discovery='LOCALHOST'))
+    assert bool(text) is warned
+    assert not warned or 'is SUBNET: the robot file expects LOCALHOST' in text
