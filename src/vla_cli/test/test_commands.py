@@ -106,7 +106,9 @@ def test_ctrl_c_cancels_and_stops_the_robot(robot, capsys) -> None:
     assert main(['say', 'go to the red ball']) == 130
     assert robot.texts == ['stop']
     assert robot.cancellation.wait(10)
-    assert capsys.readouterr().out.endswith('stopping\nstill\n')
+    # The answer to the goal may still be on its way to `vla say` when the signal comes.
+    said = capsys.readouterr().out.removesuffix('the policy accepted the text late: cancelled\n')
+    assert said.endswith('stopping\nstill\n')
 
 
 @pytest.mark.parametrize(

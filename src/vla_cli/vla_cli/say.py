@@ -56,7 +56,7 @@ class _Goal:
         connection = self._connection
         sent = None
         try:
-            connection.find(self._stillness.heard, SERVICES['arm'], 'gate')
+            connection.find(self._gate_known, SERVICES['arm'], 'gate')
             connection.find(self._client.server_is_ready, ACTION, 'policy')
             # Ctrl-C may come at once, and then "stop" must have somebody to hear it.
             self._word.wait()
@@ -80,6 +80,9 @@ class _Goal:
     def close(self) -> None:
         """Give back what keeps the node's participant alive: `destroy_node` knows no actions."""
         self._client.destroy()
+
+    def _gate_known(self) -> bool:
+        return self._gate is not None and self._stillness.heard()
 
     def _wait(self, result: Any) -> str:
         """Wait for the result; return why there will be none, else nothing."""
