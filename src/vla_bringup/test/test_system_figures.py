@@ -8,7 +8,7 @@ from vla_cli.bench.targets import TARGETS
 
 
 def test_malformed_messages_of_every_type_break_nothing(tmp_path, figures):
-    rows = malformed.malformed(10, 'scripted', tmp_path)
+    rows = list(malformed.malformed(10, 'scripted', tmp_path))
     assert len(rows) == len(TARGETS) + 1
     for row in rows:
         figures(row.line())

@@ -318,6 +318,7 @@ def test_row_says_of_which_measurement_it_is(measured):
 
 def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path):
     def interrupted(setting, count):
+        yield Row('first of two', 'ms', [1.0])
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
@@ -327,7 +328,7 @@ def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         bench(environment={})
     content = json.loads((tmp_path / 'build' / 'bench.json').read_text())
-    assert [result['name'] for result in content['results']] == ['good']
+    assert [result['name'] for result in content['results']] == ['good', 'first of two']
 
 
 def test_rows_that_need_torch_are_left_out_with_a_line(measured, monkeypatch, capsys):

@@ -50,20 +50,22 @@ def bench(
     settings = {'POLICY': setting.policy, **{one.name: count for one, count in plan}}
     if peer is not None:
         settings[PEER] = str(peer)
+    file = Path('build') / 'bench.json'
     rows: list[Row] = []
+    write(rows, settings, file)
     failed = False
     for measurement, count in plan:
         with console.status(f'{measurement.name}: {count} {measurement.counted}'):
             try:
-                found = measurement.run(setting, count)
-                rows += [replace(row, measurement=measurement.name) for row in found]
+                for row in measurement.run(setting, count):
+                    rows.append(replace(row, measurement=measurement.name))
+                    # Hours of measurements must survive the one that fails, and Ctrl-C.
+                    write(rows, settings, file)
             except Missing as error:
                 console.print(str(error), markup=False)
             except (VlaError, psutil.Error, subprocess.SubprocessError) as error:
                 failed = True
                 console.print(f'{measurement.name}: not measured: {error}', markup=False)
-        # Hours of measurements must survive the one that fails, and Ctrl-C.
-        write(rows, settings, Path('build') / 'bench.json')
     show(rows, console)
     return int(failed)
 

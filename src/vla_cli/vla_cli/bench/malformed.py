@@ -39,18 +39,18 @@ _KINDS = 4
 _ATTEMPTS = 100
 
 
-def malformed(count: int, policy: str, folder: Path) -> list[Row]:
-    """Send `count` malformed messages of every type to a graph that drives."""
+def malformed(count: int, policy: str, folder: Path) -> Iterator[Row]:
+    """Send `count` malformed messages of every type to a graph that drives; yield each row."""
     folder.mkdir(parents=True, exist_ok=True)
     patience = {'motion_timeout': _LONG, 'instruction_timeout': _LONG}
     driving = Victim(folder, policy, {'policy': patience})
     other = Victim(folder, policy, {'camera': {'transport': 'compressed'}})
     with _silent(folder / 'malformed_watcher.log'):
         with driving:
-            rows = [_attack(driving, target, count) for target in TARGETS]
+            for target in TARGETS:
+                yield _attack(driving, target, count)
         with other:
-            rows.append(_attack(other, COMPRESSED, count))
-    return rows
+            yield _attack(other, COMPRESSED, count)
 
 
 def _attack(victim: Victim, target: Target, count: int) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -54,14 +54,14 @@ class Measurement:
         counted: what its number counts.
         usual: number in `vla bench`; 0: only by name, or in the long run.
         long: number in `vla bench --long`, that of docs/reference/figures.md.
-        run: measures; returns its rows.
+        run: measures; gives its rows, one by one where each takes long.
     """
 
     name: str
     counted: str
     usual: int
     long: int
-    run: Callable[[Setting, int], list[Row]]
+    run: Callable[[Setting, int], Iterable[Row]]
 
 
 def _part(measure: Callable[[int], Row]) -> Callable[[Setting, int], list[Row]]:

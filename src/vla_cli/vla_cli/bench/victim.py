@@ -166,6 +166,9 @@ class Victim:
         last = live.twists[-1:]
         live.forget()
         live.twists += last
+        # Malformed ones hold 1 MB each, by the thousand, and nobody asks for them here.
+        live.records.clear()
+        live.malformed.clear()
 
     def _processes(self) -> set[int]:
         children = psutil.Process(self.live.graph.pid).children(recursive=True)

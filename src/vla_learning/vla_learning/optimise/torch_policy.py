@@ -50,11 +50,12 @@ class TorchPolicy:
         self.spec: PolicySpec = subject.manifest.spec
         self._policy: Policy = subject.policy
         self._mean = subject.mean
-        self._see = see or eager(subject.policy)
+        self._see = eager(subject.policy) if see is None else see
         self._device = device
         bert = subject.policy.encoder
         self._bert = bert
-        self._listen = listen or bert
+        # A compiled module has no truth value.
+        self._listen = bert if listen is None else listen
         self._minilm = open_encoder() if bert is None else None
         self.pad_to = 0
 
