@@ -27,6 +27,8 @@ from vla_learning.model import (  # noqa: E402
     Policy,
 )
 from vla_learning.model.vision import find_imagenet, ResNetTrunk  # noqa: E402
+from vla_learning.optimise.subject import load_subject  # noqa: E402
+from vla_learning.optimise.torch_policy import TorchPolicy  # noqa: E402
 
 WORDS = ['[PAD]', '[CLS]', '[SEP]', '[UNK]', 'go', 'to', 'the', 'red', 'blue', 'box', 'ball']
 WORDS += ['turn', 'left']
@@ -372,3 +374,15 @@ def test_full_size_learns_and_comes_back_from_a_checkpoint(tmp_path):
         texts, image = ['go to the blue ball'], picture(1, 224)
         expected = policy(image, policy.encoder.encode(texts)).actions
         torch.testing.assert_close(loaded(image, loaded.encoder.encode(texts)).actions, expected)
+
+
+def test_compiled_encoder_of_a_variant_listens_like_the_networks_own(tmp_path):
+    # A compiled module has a length only if what it wraps has one, and so no truth value.
+    slot = CameraSlot('front', 224, 224, 'stretch')
+    save(tmp_path / 'full', make(), replace(native_spec('full'), cameras=(slot,), horizon=3), {})
+    subject = load_subject(tmp_path / 'full')
+    listen = torch.compile(subject.policy.encoder, backend='eager')
+    own, compiled = TorchPolicy(subject), TorchPolicy(subject, listen=listen)
+    expected, found = (policy.encode('turn left').features for policy in (own, compiled))
+    torch.testing.assert_close(found.tokens, expected.tokens)
+    torch.testing.assert_close(found.pooled, expected.pooled)
