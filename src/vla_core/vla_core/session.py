@@ -321,7 +321,7 @@ class Session:
             return self._end(Fate.TIMED_OUT, f'not done in {current.limit:g} s', Status.TIMED_OUT)
         if current.intent is Intent.MOTION:
             if age >= times.motion:
-                return self._end(Fate.DONE, f'moved for {times.motion:g} s', Status.DONE)
+                return self._end(Fate.DONE, f'motion of {times.motion:g} s is over', Status.DONE)
             return ()
         if self._search.turned >= times.search_angle:
             reason = f'not seen in {self._search.turned:.1f} rad of turning'

@@ -8,10 +8,15 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import String
 
+from vla_core.session import Fate, Source
+from vla_interfaces.msg import Instruction
 from vla_replay.bag.topics import Message, Topic
 from vla_replay.errors import BagError
-from vla_replay.schedule import find_sources, frame_span, Sources, Tick, TICK_NS, ticks
+from vla_replay.schedule import find_sources, frame_span, RECORD, Sources, Tick, TICK_NS, ticks
+from vla_ros.conversion import to_time
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 ODOMETRY, STRING = 'nav_msgs/msg/Odometry', 'std_msgs/msg/String'
@@ -164,3 +169,89 @@ def test_sources_are_found_by_type_and_name():
 def test_what_is_not_clear_is_refused(topics: list[Topic], camera: str, said: str):
     with pytest.raises(BagError, match=said):
         find_sources(topics, camera)
+
+
+RECORDS = Topic('/vla/instruction', RECORD)
+PICTURES = [stamped('/camera', BEGIN + at * 40 * MS) for at in range(50)]
+PICTURES += [stamped('/odom', BEGIN + at * 20 * MS) for at in range(100)]
+
+
+def text(at: int, said: str) -> Message:
+    return Message('/command', BEGIN + at * MS, serialize_message(String(data=said)))
+
+
+def record(at: int, number: int, said: str, **fields: int) -> Message:
+    """A record that is heard `at` ms after the beginning; `taken`: ms, if it is older."""
+    msg = Instruction(policy_run=fields.get('run', 1), id=number, text=said)
+    msg.source = int(fields.get('source', Source.ACTION))
+    msg.status = int(fields.get('status', Fate.RUNNING))
+    msg.header.stamp = to_time(BEGIN + fields.get('taken', at) * MS)
+    return Message('/vla/instruction', BEGIN + at * MS, serialize_message(msg))
+
+
+def told(*messages: Message, **part: float) -> list[tuple[int, str]]:
+    """Return tick and text of everything that is said again."""
+    sources = Sources(FRAMES, ODOM, TEXTS, RECORDS)
+    schedule = ticks(Bag([*PICTURES, *messages]), sources, **part)
+    return [
+        (number, deserialize_message(data, String).data)
+        for number, tick in enumerate(schedule)
+        for data in tick.texts
+    ]
+
+
+def test_a_goal_is_told_when_it_was_accepted_and_its_cancellation_stops():
+    found = told(
+        record(200, 1, 'go to the red box'),
+        record(900, 1, 'go to the red box', status=Fate.STOPPED),
+        record(900, 2, 'stop', status=Fate.IDLE),
+        record(1200, 3, 'sing', status=Fate.REFUSED),
+    )
+    assert found == [(10, 'go to the red box'), (45, 'stop'), (60, 'sing')]
+
+
+def test_a_text_on_its_topic_is_told_once_beside_the_goals():
+    found = told(
+        text(200, 'turn left'),
+        record(201, 1, 'turn left', source=Source.TOPIC),
+        record(400, 2, 'turn right'),
+        record(600, 0, '', status=Fate.MALFORMED),
+    )
+    assert found == [(10, 'turn left'), (20, 'turn right')]
+
+
+@pytest.mark.parametrize('source', Source)
+@pytest.mark.parametrize(('status', 'holds'), [(Fate.RUNNING, True), (Fate.DONE, False)])
+def test_what_was_followed_when_the_recording_began_holds(source, status, holds):
+    found = told(record(0, 7, 'turn left', source=source, status=status, taken=-30_000))
+    assert found == ([(0, 'turn left')] if holds else [])
+    # The latched record again, for a subscriber that came later.
+    again = record(500, 7, 'turn left', source=source, taken=-30_000)
+    assert told(record(0, 7, 'x', source=source, status=status, taken=-30_000), again) == (
+        [(0, 'x')] if holds else []
+    )
+
+
+def test_a_part_begins_with_the_newest_text_of_either_kind():
+    messages = (text(100, 'turn left'), record(300, 2, 'turn right'), record(1500, 3, 'go'))
+    assert told(*messages, start=1.0) == [(0, 'turn right'), (25, 'go')]
+    assert told(*messages, start=0.2, stop=1.0) == [(0, 'turn left'), (5, 'turn right')]
+
+
+def test_another_run_of_the_policy_counts_anew():
+    assert told(record(200, 1, 'turn left'), record(800, 1, 'turn right', run=2)) == [
+        (10, 'turn left'),
+        (40, 'turn right'),
+    ]
+
+
+def test_a_malformed_record_is_named():
+    with pytest.raises(BagError, match='/vla/instruction: message of 3 bytes'):
+        told(Message('/vla/instruction', BEGIN, b'\0\1\0'))
+
+
+def test_records_of_two_robots_are_not_guessed_at():
+    twin = Topic('/r2/vla/instruction', RECORD)
+    assert find_sources([FRAMES, ODOM, RECORDS]).records == RECORDS
+    with pytest.raises(BagError, match=r'records of texts: found .*/r2/vla/instruction'):
+        find_sources([FRAMES, ODOM, RECORDS, twin])

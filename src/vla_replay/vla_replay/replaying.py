@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import hashlib
+import heapq
 import math
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from vla_replay.bag.reader import BagReader
 from vla_replay.bag.types import require_installed
 from vla_replay.driver import ReplayDriver
 from vla_replay.options import Playing
-from vla_replay.schedule import COMPRESSED, find_sources, playable, Sources, Tick, ticks
+from vla_replay.schedule import COMPRESSED, find_sources, playable, Sources, texts_of, Tick, ticks
 from vla_replay.trace import TICK, Trace
 from vla_ros.files import robot_path
 
@@ -134,9 +135,9 @@ def check_part(options: Playing) -> None:
 
 def _content(bag: BagReader, sources: Sources) -> str:
     """Return a hash of what is played, with its times."""
-    names = {topic.name for topic in sources.topics}
+    seen = bag.messages({sources.frames.name, sources.odom.name})
     digest = hashlib.sha256()
-    for message in bag.messages(names):
+    for message in heapq.merge(seen, texts_of(bag, sources), key=lambda one: one.stamp_ns):
         digest.update(f'{message.topic} {message.stamp_ns} {len(message.data)} '.encode())
         digest.update(message.data)
     return digest.hexdigest()

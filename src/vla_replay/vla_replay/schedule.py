@@ -17,6 +17,7 @@ from vla_core.image import BYTES_PER_PIXEL
 from vla_replay.bag.reader import BagReader, Message, Topic
 from vla_replay.bag.types import types_of
 from vla_replay.errors import BagError
+from vla_replay.goals import unheard_texts
 from vla_replay.recording.choice import COMPRESSED, IMAGE
 from vla_replay.stamps import stamp_of
 from vla_replay.trace import TICK
@@ -33,7 +34,8 @@ ODOM = 'odom'
 #: In the name of frames that a camera node has scaled already.
 _SCALED = 'vla/image'
 COMMAND = 'command'
-ODOMETRY = 'nav_msgs/msg/Odometry'
+ODOMETRY, STRING = 'nav_msgs/msg/Odometry', 'std_msgs/msg/String'
+RECORD = 'vla_interfaces/msg/Instruction'
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,19 @@ class Sources:
         frames: raw or compressed frames, or images that the camera node has scaled already.
         odom: odometry.
         command: texts.
+        records: what became of texts; tells those that are on no topic.
     """
 
     frames: Topic
     odom: Topic
     command: Topic | None
+    records: Topic | None = None
 
     @property
     def topics(self) -> tuple[Topic, ...]:
-        """What is played."""
-        return tuple(one for one in (self.frames, self.odom, self.command) if one is not None)
+        """What is read."""
+        every = (self.frames, self.odom, self.command, self.records)
+        return tuple(one for one in every if one is not None)
 
     @property
     def entry(self) -> str:
@@ -163,14 +168,17 @@ def find_sources(topics: Collection[Topic], camera: str = '') -> Sources:
     if len(odom) != 1:
         found = [topic.name for topic in odom] or 'none'
         raise BagError(f'odometry: found {found}: expected one topic of {ODOMETRY}')
-    texts = [
-        topic
-        for topic in topics
-        if topic.type == 'std_msgs/msg/String' and _last(topic) == COMMAND
-    ]
-    if len(texts) > 1:
-        raise BagError(f'texts: found {[topic.name for topic in texts]}: expected one topic')
-    return Sources(frames, odom[0], texts[0] if texts else None)
+    texts = _one_or_none(
+        'texts', [one for one in topics if one.type == STRING and _last(one) == COMMAND]
+    )
+    records = _one_or_none('records of texts', [one for one in topics if one.type == RECORD])
+    return Sources(frames, odom[0], texts, records)
+
+
+def _one_or_none(what: str, found: list[Topic]) -> Topic | None:
+    if len(found) > 1:
+        raise BagError(f'{what}: found {[topic.name for topic in found]}: expected one topic')
+    return found[0] if found else None
 
 
 def ticks(
@@ -192,17 +200,23 @@ def ticks(
     """
     begin, end = _part(bag, start, stop)
     delay = _delay(bag, sources)
-    messages = bag.messages({topic.name for topic in sources.topics}, begin, end)
-    before = _newest_text(bag, sources, begin) if start > 0.0 else ()
+    seen = bag.messages({sources.frames.name, sources.odom.name}, begin, end)
+    texts = texts_of(bag, sources)
+    before = [one.data for one in texts if one.stamp_ns < begin][-1:]
+    said = [one for one in texts if begin <= one.stamp_ns and (end is None or one.stamp_ns < end)]
+    messages = heapq.merge(seen, said, key=lambda message: message.stamp_ns)
     yield from _cut(_in_order(messages, sources, delay), sources, before)
 
 
-def _newest_text(bag: BagReader, sources: Sources, end_ns: int) -> tuple[bytes, ...]:
-    """Return the newest text before a moment, ns; nothing where there is none."""
-    if sources.command is None:
-        return ()
-    texts = [message.data for message in bag.messages({sources.command.name}, None, end_ns)]
-    return tuple(texts[-1:])
+def texts_of(bag: BagReader, sources: Sources) -> list[Message]:
+    """Return all that the policy was told, std_msgs/String, in the order of arrival.
+
+    Raises:
+        BagError: if a record is malformed.
+    """
+    heard = [] if sources.command is None else bag.messages({sources.command.name})
+    unheard = [] if sources.records is None else unheard_texts(bag, sources.records)
+    return list(heapq.merge(heard, unheard, key=lambda message: message.stamp_ns))
 
 
 def frame_span(
@@ -249,8 +263,8 @@ def _in_order(
     latest = None
     for number, message in enumerate(messages):
         arrived = message.stamp_ns - delay
-        texts = sources.command is not None and message.topic == sources.command.name
-        stamp = arrived if texts else stamp_of(message.data)
+        seen = message.topic in (sources.frames.name, sources.odom.name)
+        stamp = stamp_of(message.data) if seen else arrived
         if not abs(stamp - arrived) <= _SLACK:
             raise BagError(
                 f'{message.topic}: stamp {stamp / 1e9:.3f} s of a message that was recorded at '
