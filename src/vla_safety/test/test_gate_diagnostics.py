@@ -66,7 +66,9 @@ class _World:
         self._complete = complete
         self._tick = 0
         self._node = _Node()
-        outbox = Outbox(self._node, robot, GateConfig(robot=str(path)), self, warnings)
+        self.unheard = ()
+        config = GateConfig(robot=str(path))
+        outbox = Outbox(*(self._node, robot, config, self, warnings), lambda: self.unheard)
         gate = Gate(robot, Timing.lockstep(TICK))
         self.stepper = Stepper(gate, self, outbox, lambda: int(complete), robot.odom_required)
 
@@ -175,3 +177,13 @@ def test_stop_whose_cause_is_over_is_still_named(make_world):
     assert world.stepper.ask(Request.DISARM).accepted
     status, _ = world.run(4.0)
     assert (status.level, status.message) == (WARN, 'STOPPED: DISARMED')
+
+
+def test_publishers_that_nobody_hears_are_an_error_until_they_are_heard(make_world):
+    world = make_world(True)
+    world.unheard = ('/one/command: not heard',)
+    status, _ = world.run(4.0)
+    assert (status.level, status.message) == (ERROR, 'STOPPED: /one/command: not heard')
+    world.unheard = ()
+    status, _ = world.run(2.0)
+    assert (status.level, status.message) == (OK, 'STOPPED')

@@ -341,3 +341,34 @@ def test_bad_parameter_is_refused_before_anything_is_published(make_rig, paramet
 def test_unlimited_robot_is_refused(make_rig):
     with pytest.raises(ConfigError, match='max_speed'):
         make_rig(odom='required\nmax_speed: 3.0')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'topic', 'profile', 'expected'),
+    [
+        (String, 'command', BEST_EFFORT, 'std_msgs/msg/String, reliable'),
+        (StopRequest, 'safety/request', BEST_EFFORT, 'vla_interfaces/msg/StopRequest, reliable'),
+        (TwistStamped, 'cmd_vel_human', 10, 'geometry_msgs/msg/Twist, reliable'),
+        (String, 'safety/estop', 10, 'std_msgs/msg/Bool'),
+        (Bool, 'safety/estop', BEST_EFFORT, ''),
+        (String, 'command', 10, ''),
+    ],
+)
+def test_publishers_that_the_gate_cannot_hear_are_named(rig, kind, topic, profile, expected):
+    def warned() -> list[str]:
+        return [text for text in rig.last('safety/state').warnings if 'not heard' in text]
+
+    rig.until_state(STOPPED)
+    assert not warned()
+    with stranger(rig.node.context.get_domain_id()) as node:
+        node.create_publisher(kind, topic, profile)
+        if expected:
+            rig.until(warned, 'a warning')
+            assert warned() == [
+                f'/{topic}: not heard from 1 of its publishers: expected {expected}'
+            ]
+        else:
+            told = len(rig.heard['safety/state'])
+            rig.until(lambda: len(rig.heard['safety/state']) > told + 2, 'three reports')
+            assert not warned()
+    rig.until(lambda: not warned(), 'its end')

@@ -52,7 +52,10 @@ class GateNode(Node):
         known = tuple(text for text in (*warnings, discovery_warning(robot)) if text)
         for text in known:
             self.get_logger().warning(text)
-        self._outbox = Outbox(self, robot, config, self._process_clock, known)
+        self._outbox = Outbox(
+            *(self, robot, config, self._process_clock, known),
+            unheard=lambda: self._inbox.unheard.look(),
+        )
         self._stepper = Stepper(
             self._gate,
             self._process_clock,

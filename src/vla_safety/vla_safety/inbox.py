@@ -36,6 +36,7 @@ from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction, StopRequest
 from vla_ros import qos
 from vla_ros.clock import ProcessClock
 from vla_ros.conversion import chunk_from_msg, pose_from_msg, to_ns, twist_from_msg
+from vla_safety.unheard import Unheard
 
 #: Longest name of a node or camera slot, in characters; the gate remembers some of them.
 LONGEST_NAME = 64
@@ -94,11 +95,13 @@ class Inbox:
             wanted.append((Odometry, 'odom', self._odom, qos.odom(clock.lockstep)))
         if robot.scan is not None:
             wanted.append((LaserScan, 'scan', self._scan, qos.SENSOR))
-        self._estops = []
-        for kind, topic, callback, profile in wanted:
-            subscription = node.create_subscription(kind, topic, guard(callback), profile)
-            if topic == 'safety/estop':
-                self._estops.append(subscription)
+        subscriptions = [
+            (topic, node.create_subscription(kind, topic, guard(callback), profile))
+            for kind, topic, callback, profile in wanted
+        ]
+        self._estops = [one for topic, one in subscriptions if topic == 'safety/estop']
+        #: Tells of publishers that none of them hears.
+        self.unheard = Unheard(node, (one for _, one in subscriptions))
 
     @property
     def estop_publishers(self) -> int:

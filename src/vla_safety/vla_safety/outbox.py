@@ -1,5 +1,6 @@
 """Publishers of the gate: one decision of its core becomes what the robot and people hear."""
 
+from collections.abc import Callable
 import math
 import time
 
@@ -33,6 +34,7 @@ class Outbox:
         config: GateConfig,
         clock: ProcessClock,
         warnings: tuple[str, ...],
+        unheard: Callable[[], tuple[str, ...]],
     ) -> None:
         """Advertise.
 
@@ -42,10 +44,13 @@ class Outbox:
             config: says whether cmd_vel is stamped.
             clock: of the process.
             warnings: of the process itself, beside those of the gate.
+            unheard: tells of publishers that the gate does not hear.
         """
         self._node = node
         self._clock = clock
         self._warnings = warnings
+        self._look = unheard
+        self._unheard: tuple[str, ...] = ()
         self._frame_id = config.frame_id
         self._stamped = config.enable_stamped_cmd_vel
         kind = TwistStamped if self._stamped else Twist
@@ -162,6 +167,8 @@ class Outbox:
         if not due and facts == self._reported:
             return
         self._reported = facts
+        if due:
+            self._notice()
         msg = SafetyState(
             state=int(result.state),
             cause=int(result.cause),
@@ -169,7 +176,7 @@ class Outbox:
             since=result.since,
             ready_to_arm=result.ready_to_arm,
             blockers=list(result.blockers),
-            warnings=[*result.warnings, *self._warnings],
+            warnings=[*result.warnings, *self._warnings, *self._unheard],
             speed_scale=result.speed_scale,
             errors_total=result.counts['errors'],
             chunks_accepted=result.counts['accepted'],
@@ -182,11 +189,17 @@ class Outbox:
             self._reported_at = now
             self._diagnose(result)
 
+    def _notice(self) -> None:
+        before, self._unheard = self._unheard, self._look()
+        for text in self._unheard:
+            if text not in before:
+                self._node.get_logger().error(text)
+
     def _diagnose(self, result: Result) -> None:
-        warnings = (*result.warnings, *self._warnings)
+        warnings = (*result.warnings, *self._warnings, *self._unheard)
         stopped = result.state in (State.ESTOP, State.FAULT)
         level = DiagnosticStatus.OK
-        if stopped:
+        if stopped or self._unheard:
             level = DiagnosticStatus.ERROR
         elif warnings or result.cause:
             level = DiagnosticStatus.WARN
