@@ -46,10 +46,12 @@ def compressed(bench: Any, data: bytes, **changes: Any) -> CompressedImage:
     return stamped(bench, CompressedImage(format='jpeg', data=array.array('B', data)), **changes)
 
 
-def stamped(bench: Any, msg: Any, late_ns: int = 0, **changes: Any) -> Any:
+def stamped(
+    bench: Any, msg: Any, late_ns: int = 0, frame_id: str = 'camera', **changes: Any
+) -> Any:
     now = bench.peer.get_clock().now().nanoseconds
     msg.header.stamp = to_time(now - late_ns)
-    msg.header.frame_id = 'camera_color_optical_frame'
+    msg.header.frame_id = frame_id
     for name, value in changes.items():
         setattr(msg, name, value)
     return msg
@@ -150,6 +152,7 @@ def test_malformed_frames_are_dropped_counted_and_named(bench: Callable[..., Any
         ({'encoding': 'mono16', 'step': 1280}, "encoding 'mono16': expected one of"),
         ({'encoding': ''}, "encoding '': expected one of"),
         ({'encoding': 'rgb8' + 'x' * 1_000_000}, 'expected one of'),
+        ({'frame_id': 'x' * 1_000_000}, 'frame_id of 1000000 characters'),
     ]
     for number, (changes, complaint) in enumerate(cases, 1):
         beat = rig.refused(RAW, raw(rig, picture(), **changes))

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from vla_camera.calibration import check_calibration, scaled_info
 from vla_camera.contract import find_robot, find_slot
 from vla_camera.decoding import choose_decoder
-from vla_core.camera import CameraConfig, FrameGate
+from vla_core.camera import CameraConfig, check_frame_id, FrameGate
 from vla_core.errors import ObservationError
 from vla_core.image import decode_compressed
 from vla_ros import qos
@@ -81,10 +81,14 @@ class CameraNode(Node):
             self._warn('camera_info', error)
 
     def _forward(self, header: Header, decode: Callable[[], np.ndarray]) -> None:
+        def look() -> np.ndarray:
+            check_frame_id(header.frame_id)
+            return decode()
+
         time = self._time
         age = math.nan if time.lockstep else time.stamp_age(to_ns(header.stamp))
         try:
-            pixels, size, thawed = self._frames.admit(decode, age, time.now())
+            pixels, size, thawed = self._frames.admit(look, age, time.now())
         except ObservationError as error:
             self._warn(f'frame of {header.frame_id[:40]!r}', error)
             return

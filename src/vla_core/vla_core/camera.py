@@ -16,6 +16,8 @@ from vla_core.types import CameraSlot
 MAX_LEAD = 0.05
 #: s of one picture after which the next other one is news for the gate.
 FROZEN = 0.5
+#: Longest name of a coordinate frame, in characters; those of ROS are far shorter.
+LONGEST_FRAME_ID = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,18 @@ class CameraConfig:
     blind_share: float = parameter(
         default=0.99, low=0.5, high=1.0, doc='share of such numbers at which a frame is dropped'
     )
+
+
+def check_frame_id(name: str) -> None:
+    """Refuse a coordinate frame that is no name: everybody behind the camera gets a copy of it.
+
+    Raises:
+        ObservationError: if it is longer than LONGEST_FRAME_ID.
+    """
+    if len(name) > LONGEST_FRAME_ID:
+        raise ObservationError(
+            f'frame_id of {len(name)} characters: expected at most {LONGEST_FRAME_ID}'
+        )
 
 
 class UnusableFrame(ObservationError):

@@ -54,7 +54,7 @@ class GateNode(Node):
             self.get_logger().warning(text)
         self._outbox = Outbox(
             *(self, robot, config, self._process_clock, known),
-            unheard=lambda: self._inbox.unheard.look(),
+            unheard=lambda: self._inbox.unheard.look(),  # noqa: PLW0108 (made later)
         )
         self._stepper = Stepper(
             self._gate,
