@@ -20,6 +20,7 @@ from vla_cli.bench.measurements import chosen, Measurement, measurements
 from vla_cli.bench.report import Row, show, write
 from vla_cli.bench.turning import turn
 from vla_cli.graph import Graph, GraphError
+from vla_cli.live import live_graph
 from vla_core.errors import ConfigError, VlaError
 from vla_core.types import Status
 from vla_interfaces.msg import Decision
@@ -246,6 +247,14 @@ def test_graph_does_not_outlive_a_process_that_is_killed(tmp_path: Path):
         assert len(processes) >= 6
         process.kill()
     assert not psutil.wait_procs(processes, 20.0)[1]
+
+
+def test_condition_that_never_holds_is_told_with_the_error_of_the_process(tmp_path: Path):
+    arguments = {'sim': 'true', 'policy': '/nowhere'}
+    with live_graph(tmp_path / 'graph.log', arguments) as live:
+        live.until(lambda: bool(live.graph.complaint), 'an error')
+        with pytest.raises(GraphError, match=r"not in 0\.1 s: gate ACTIVE; .*'/nowhere'"):
+            live.until(lambda: False, 'gate ACTIVE', 0.1)
 
 
 def test_graph_that_ends_by_itself_says_why(tmp_path: Path):

@@ -105,6 +105,12 @@ class Graph:
         """What the nodes have said so far."""
         return self._log.read_text(errors='replace')
 
+    @property
+    def complaint(self) -> str:
+        """The last error that a process has ended with; empty: none."""
+        found = [line.strip() for line in self.output.splitlines() if ' error: ' in line]
+        return found[-1] if found else ''
+
     def process(self, name: str) -> psutil.Process:
         """Return the process of an executable, e.g. `policy`.
 

@@ -105,7 +105,11 @@ class LiveGraph:
             if time.monotonic() > end:
                 state = State(self.state.state).name
                 reasons = list(self.state.blockers)
-                raise GraphError(f'not in {timeout:g} s: {what}; gate {state}, {reasons}')
+                said = self.graph.complaint
+                raise GraphError(
+                    f'not in {timeout:g} s: {what}; gate {state}, {reasons}'
+                    f'{"; " if said else ""}{said}'
+                )
             self._executor.spin_once(timeout_sec=0.05)
 
     def until_active(self) -> None:
