@@ -112,7 +112,7 @@ def judged(victim: Victim, heard: Heard, decisions: bool = True) -> Count:
     count = Count()
     victim.judge(count, decisions)
     # A malformed record may hold 1 MB.
-    assert not (heard.decisions or heard.records or heard.malformed)
+    assert not [*heard.decisions, *heard.records, *heard.malformed]
     return count
 
 
