@@ -208,6 +208,8 @@ def _bad_chunks(world):
         'width': lambda: good(**narrow),
         'sequence': lambda: good(sequence=world.results[-1].sequence),
         'old sequence': lambda: good(sequence=1),
+        'leap': lambda: good(sequence=world.results[-1].sequence + 100),
+        'last number of all': lambda: good(sequence=2**64 - 1),
         'future': lambda: good(start=world.now + 1.0),
         'idle with velocity': lambda: good(status=Status.IDLE),
         'not converted': lambda: Rejected('chunk', 'data[0, linear.x] is nan'),

@@ -4,6 +4,7 @@ Times are multiples of a quarter of a second, which floats hold exactly: a span 
 and not a step later.
 """
 
+from contextlib import nullcontext
 from dataclasses import asdict
 import math
 
@@ -13,7 +14,7 @@ import pytest
 from vla_core.errors import ActionRejected
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.chunks import check, rows
-from vla_core.gate.config import GROSS, STAMP_AHEAD
+from vla_core.gate.config import GROSS, ORDER_SPAN, STAMP_AHEAD, Timing
 from vla_core.gate.debounce import CLEAR_AFTER, Debounce
 from vla_core.gate.limits import approach, clamp, holds, Limits, ZERO
 from vla_core.gate.messages import (
@@ -28,6 +29,7 @@ from vla_core.gate.messages import (
     Stop,
     StopLevel,
 )
+from vla_core.gate.stream import PolicyStream
 from vla_core.player import ROUNDING
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS, Representation, Status
 
@@ -352,36 +354,73 @@ def test_a_cause_outlives_its_reason_by_its_span_and_no_longer(cause):
 
 
 @pytest.mark.parametrize(
-    ('changes', 'last', 'ahead', 'text'),
+    ('changes', 'ahead', 'text'),
     [
-        ({'representation': Representation.DELTA}, -1, 0.0, 'representation DELTA: expected VELO'),
-        ({}, 7, 0.0, 'sequence 1: expected more than 7'),
-        ({}, 1, 0.0, 'sequence 1: expected more than 1'),
-        ({}, -1, 0.051, 'stamp 0.051 s ahead: expected at most 0.05 s'),
-        ({}, -1, math.nan, 'stamp nan s ahead: expected at most 0.05 s'),
-        ({'names': (*NATIVE_AXES[:5], 'yaw', 'gripper')}, -1, 0.0, "yaw.*expected 'angular.z'"),
+        ({'representation': Representation.DELTA}, 0.0, 'representation DELTA: expected VELOCITY'),
+        ({}, 0.051, 'stamp 0.051 s ahead: expected at most 0.05 s'),
+        ({}, math.nan, 'stamp nan s ahead: expected at most 0.05 s'),
+        ({'names': (*NATIVE_AXES[:5], 'yaw', 'gripper')}, 0.0, "yaw.*expected 'angular.z'"),
         (
             {'units': (*NATIVE_UNITS[:5], 'deg/s', '1')},
-            -1,
             0.0,
             "angular.z is 'deg/s': expected 'rad/s'",
         ),
-        ({'data': np.full((8, 7), -10.5)}, -1, 0.0, 'linear.x of 10.5: expected at most 10'),
+        ({'data': np.full((8, 7), -10.5)}, 0.0, 'linear.x of 10.5: expected at most 10'),
     ],
 )
-def test_refused_chunk_says_what_was_expected(world, changes, last, ahead, text):
+def test_refused_chunk_says_what_was_expected(world, changes, ahead, text):
     chunk = world.chunk(**changes).chunk
     with pytest.raises(ActionRejected, match=text):
-        check(chunk, world.robot, last, ahead)
+        check(chunk, world.robot, ahead)
+
+
+@pytest.mark.parametrize(
+    ('sequence', 'wait', 'text'),
+    [
+        (7, 0.0, ''),
+        (6, 0.0, 'sequence 6: expected more than 6'),
+        (0, 2.875, 'sequence 0: expected more than 6'),
+        (16, 0.0, ''),
+        (17, 0.0, 'sequence 17: expected at most 16, 0.000 s after 6'),
+        (17, 0.0078125, ''),
+        (47, 0.125, ''),
+        (48, 0.125, 'sequence 48: expected at most 47, 0.125 s after 6'),
+        (17, -60.0, 'sequence 17: expected at most 16, 0.000 s after 6'),
+        (2**64 - 1, 2.875, 'sequence 18446744073709551615: expected at most 734, 2.875 s after 6'),
+        (0, ORDER_SPAN, ''),
+        (2**64 - 1, ORDER_SPAN, ''),
+    ],
+)
+def test_order_of_chunks(world, sequence, wait, text):
+    stream = PolicyStream(world.robot, Limits.of(world.robot), Timing())
+    stream.meet(world.run)
+    assert stream.take(world.chunk(sequence=6))
+    world.now += wait
+    late = world.chunk(sequence=sequence)
+    with pytest.raises(ActionRejected, match=text) if text else nullcontext():
+        assert stream.take(late)
+
+
+def test_number_of_a_broken_first_chunk_shuts_out_the_true_ones_for_a_while_only(world):
+    stream = PolicyStream(world.robot, Limits.of(world.robot), Timing())
+    stream.meet(world.run)
+    assert stream.take(world.chunk(sequence=2**63))
+    for _ in range(int(ORDER_SPAN / QUARTER) - 1):
+        world.now += QUARTER
+        with pytest.raises(ActionRejected, match='expected more than 9223372036854775808'):
+            stream.take(world.chunk())
+    for _ in range(20):
+        world.now += QUARTER
+        assert stream.take(world.chunk())
 
 
 @pytest.mark.parametrize('ahead', [STAMP_AHEAD, STAMP_AHEAD + ROUNDING])
 def test_stamp_as_far_ahead_as_is_allowed_is_good(world, ahead):
-    check(world.chunk().chunk, world.robot, 0, ahead)
+    check(world.chunk().chunk, world.robot, ahead)
 
 
 def test_number_as_large_as_is_allowed_is_good(world):
-    check(world.chunk((GROSS, -GROSS)).chunk, world.robot, 0, 0.0)
+    check(world.chunk((GROSS, -GROSS)).chunk, world.robot, 0.0)
 
 
 def test_velocity_of_a_policy_that_does_not_run_is_refused_with_its_status(world):

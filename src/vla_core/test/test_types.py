@@ -56,6 +56,8 @@ def _bad_data(value: float) -> np.ndarray:
         {'names': ('linear.x', 'linear.x')},
         {'units': ('m/s',)},
         {'step_dt': 0.0},
+        {'step_dt': 5e-324},
+        {'step_dt': 0.0009},
         {'step_dt': math.nan},
         {'step_dt': 10.1},
         {'inference_seconds': math.nan},

@@ -18,6 +18,8 @@ AXES = ('linear.x', 'linear.y', 'linear.z', 'angular.x', 'angular.y', 'angular.z
 AXIS_UNITS = ('m/s', 'm/s', 'm/s', 'rad/s', 'rad/s', 'rad/s')
 #: s; with 0.5 s of stillness and the lag of a base on top, a longer stop would end in ESTOP.
 LONGEST_STOP = 1.2
+#: s; a frame older than this is no reason to move, on any robot.
+OLDEST_OBSERVATION = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class _Basics:
         default=0.6,
         unit='s',
         low=0.05,
-        high=2.0,
+        high=OLDEST_OBSERVATION,
     )
 
 

@@ -27,6 +27,8 @@ NATIVE_AXES = (
 )
 #: SI unit of each native axis when the representation is VELOCITY.
 NATIVE_UNITS = ('m/s', 'm/s', 'm/s', 'rad/s', 'rad/s', 'rad/s', '1')
+#: s between the steps of a chunk; times are divided by it.
+MIN_STEP_DT, MAX_STEP_DT = 0.001, 10.0
 
 
 class Status(enum.IntEnum):
@@ -317,7 +319,7 @@ class ActionChunk:
 
         Raises:
             ActionRejected: if the data is not [H, D] with H >= 1, a number is not finite, names
-                repeat or differ in number from units, or step_dt is not in (0, 10] s.
+                repeat or differ in number from units, or step_dt is not in [0.001, 10] s.
         """
         if self.data.ndim != 2 or self.data.shape[0] < 1:
             raise ActionRejected(f'data of shape {self.data.shape}: expected [H >= 1, D]')
@@ -334,8 +336,10 @@ class ActionChunk:
                 f'data[{bad[0]}, {self.names[bad[1]]}] is {self.data[tuple(bad)]}: '
                 'expected a finite number'
             )
-        if not 0.0 < self.step_dt <= 10.0:
-            raise ActionRejected(f'step_dt {self.step_dt}: expected in (0, 10] s')
+        if not MIN_STEP_DT <= self.step_dt <= MAX_STEP_DT:
+            raise ActionRejected(
+                f'step_dt {self.step_dt}: expected in [{MIN_STEP_DT:g}, {MAX_STEP_DT:g}] s'
+            )
         if not (math.isfinite(self.inference_seconds) and self.inference_seconds >= 0.0):
             raise ActionRejected(
                 f'inference_seconds {self.inference_seconds}: expected finite, >= 0'

@@ -326,6 +326,7 @@ def test_told_to_ask_nothing_it_only_reports(bench: Callable[..., Bench]) -> Non
         {'status': 99},
         {'representation': 99},
         {'step_dt': 0.0},
+        {'step_dt': 5e-324},
         {'step_dt': math.nan},
         {'inference_seconds': math.nan},
     ],

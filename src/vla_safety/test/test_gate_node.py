@@ -182,6 +182,7 @@ BAD_CHUNKS = {
     'status': {'status': 99},
     'huge': {'data': [1e308] * 56},
     'step': {'step_dt': math.nan},
+    'no step': {'step_dt': 5e-324},
 }
 
 

@@ -8,24 +8,20 @@ from vla_core.robot import AXES, AXIS_UNITS, RobotConfig
 from vla_core.types import ActionChunk, Representation, Status
 
 
-def check(chunk: ActionChunk, robot: RobotConfig, last_sequence: int, ahead: float) -> None:
+def check(chunk: ActionChunk, robot: RobotConfig, ahead: float) -> None:
     """Refuse a chunk that this robot must not play; shape and finiteness are its type's.
 
     Args:
         chunk: the chunk.
         robot: the robot.
-        last_sequence: sequence of the chunk before it in this run; -1: none.
         ahead: s by which its later stamp is in the future.
 
     Raises:
         ActionRejected: if the representation is not VELOCITY, an axis of the robot is missing or
-            in another unit, the sequence does not increase, a stamp is too far ahead, a number is
-            gross, or a status other than RUNNING comes with a velocity.
+            in another unit, a stamp is too far ahead, or a number is gross.
     """
     if chunk.representation is not Representation.VELOCITY:
         raise ActionRejected(f'representation {chunk.representation.name}: expected VELOCITY')
-    if chunk.sequence <= last_sequence:
-        raise ActionRejected(f'sequence {chunk.sequence}: expected more than {last_sequence}')
     if not ahead <= STAMP_AHEAD + ROUNDING:
         raise ActionRejected(f'stamp {ahead:.3f} s ahead: expected at most {STAMP_AHEAD} s')
     for axis, name, unit in zip(robot.axes, AXES, AXIS_UNITS, strict=True):

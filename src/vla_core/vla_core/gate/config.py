@@ -6,6 +6,7 @@ The timeouts are no parameters: a deployment that needs others needs another saf
 from dataclasses import dataclass
 
 from vla_core.parameters import parameter
+from vla_core.robot import OLDEST_OBSERVATION
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ FREEZE_TIMEOUT = 0.50
 HUMAN_TIMEOUT = 0.50
 MONITOR_TIMEOUT = 1.0  # WARN only
 STAMP_AHEAD = 0.050
+#: This long without a good chunk, and the order of the sequence is forgotten: by then no robot
+#: file lets a chunk play that was heard before.
+ORDER_SPAN = OLDEST_OBSERVATION + 1.0
+SEQUENCE_RATE = 250.0  # chunks per s, more than the fastest camera has frames
+SEQUENCE_SLACK = 10  # chunks that may be missing at once
 REQUEST_SPAN = 0.3  # a stop request, or any other momentary cause, stays active for so long
 ARMING_SPAN = 1.0
 ARMING_SHARE = 0.5

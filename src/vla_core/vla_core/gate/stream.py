@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import math
 
+from vla_core.errors import ActionRejected
 from vla_core.gate.chunks import check, gripper_rows, rows
-from vla_core.gate.config import CHUNK_FAULT, Timing
+from vla_core.gate.config import CHUNK_FAULT, ORDER_SPAN, SEQUENCE_RATE, SEQUENCE_SLACK, Timing
 from vla_core.gate.limits import Limits, Vector
 from vla_core.gate.messages import Chunk, Command, Record
 from vla_core.gate.stopwait import StopWait
@@ -83,7 +84,8 @@ class PolicyStream:
             self._counts['discarded'] += 1
             return False
         start, observed = message.start, message.observed
-        check(chunk, self._robot, self._last_sequence, max(start, observed) - message.at)
+        self._check_order(chunk.sequence, message.at)
+        check(chunk, self._robot, max(start, observed) - message.at)
         velocities = rows(chunk, self._robot)
         self._last_sequence = chunk.sequence
         # A discarded chunk is no silence: it shows a living policy and a living camera.
@@ -113,6 +115,27 @@ class PolicyStream:
             )
         )
         return self._until > message.at
+
+    def _check_order(self, sequence: int, now: float) -> None:
+        """Refuse a sequence that does not increase, or that leaps.
+
+        One that leaps, a broken number for one, would shut out every true one that follows. After
+        a silence of ORDER_SPAN any is the first: nothing older could be played, for its age.
+
+        Raises:
+            ActionRejected: if it is not more than the last, or more than the time allows.
+        """
+        silence = max(0.0, self.chunk_age(now))
+        if self._last_sequence < 0 or silence >= ORDER_SPAN:
+            return
+        if sequence <= self._last_sequence:
+            raise ActionRejected(f'sequence {sequence}: expected more than {self._last_sequence}')
+        most = self._last_sequence + SEQUENCE_SLACK + int(SEQUENCE_RATE * silence)
+        if sequence > most:
+            raise ActionRejected(
+                f'sequence {sequence}: expected at most {most}, {silence:.3f} s after '
+                f'{self._last_sequence}'
+            )
 
     def _exceeds(self, velocities: tuple[Vector, ...]) -> bool:
         return any(
