@@ -10,7 +10,14 @@ from vla_core.envelope import Envelope, Range
 from vla_core.errors import ConfigError
 from vla_core.graph_health import Alarm, Beat, GraphHealth, Level, MAX_NODES, MonitorConfig
 from vla_core.policy import native_spec
-from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, PolicySpec, Status
+from vla_core.types import (
+    ActionChunk,
+    LONGEST_INFERENCE,
+    NATIVE_AXES,
+    NATIVE_UNITS,
+    PolicySpec,
+    Status,
+)
 
 PERIOD_NS = 33_000_000
 
@@ -115,6 +122,15 @@ def test_slow_inference_asks_for_what_the_parameters_say() -> None:
         health.chunk(chunk(index, inference_seconds=2.0), index * 0.033)
     assert health.request()[0] == 'controlled_stop'
     assert 'expected at most 0.5 s' in health.request()[1]
+
+
+def test_the_longest_inference_that_a_chunk_may_tell_is_forgotten_within_a_second() -> None:
+    health = health_of(100)
+    health.chunk(chunk(100, inference_seconds=LONGEST_INFERENCE), 3.3)
+    assert health.request()[0] == 'hold'
+    for index in range(101, 131):
+        health.chunk(chunk(index), index * 0.033)
+    assert health.request() == ('none', '')
 
 
 @pytest.mark.parametrize('wanted', ['none', 'slow', 'hold', 'controlled_stop'])

@@ -61,6 +61,8 @@ def _bad_data(value: float) -> np.ndarray:
         {'step_dt': math.nan},
         {'step_dt': 10.1},
         {'inference_seconds': math.nan},
+        {'inference_seconds': 60.1},
+        {'inference_seconds': 1e308},
     ],
     ids=str,
 )

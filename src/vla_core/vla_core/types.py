@@ -29,6 +29,8 @@ NATIVE_AXES = (
 NATIVE_UNITS = ('m/s', 'm/s', 'm/s', 'rad/s', 'rad/s', 'rad/s', '1')
 #: s between the steps of a chunk; times are divided by it.
 MIN_STEP_DT, MAX_STEP_DT = 0.001, 10.0
+#: s; a policy that takes longer for a frame hangs. Means are made of it.
+LONGEST_INFERENCE = 60.0
 
 
 class Status(enum.IntEnum):
@@ -319,7 +321,8 @@ class ActionChunk:
 
         Raises:
             ActionRejected: if the data is not [H, D] with H >= 1, a number is not finite, names
-                repeat or differ in number from units, or step_dt is not in [0.001, 10] s.
+                repeat or differ in number from units, step_dt is not in [0.001, 10] s, or
+                inference_seconds not in [0, 60] s.
         """
         if self.data.ndim != 2 or self.data.shape[0] < 1:
             raise ActionRejected(f'data of shape {self.data.shape}: expected [H >= 1, D]')
@@ -340,9 +343,10 @@ class ActionChunk:
             raise ActionRejected(
                 f'step_dt {self.step_dt}: expected in [{MIN_STEP_DT:g}, {MAX_STEP_DT:g}] s'
             )
-        if not (math.isfinite(self.inference_seconds) and self.inference_seconds >= 0.0):
+        if not 0.0 <= self.inference_seconds <= LONGEST_INFERENCE:
             raise ActionRejected(
-                f'inference_seconds {self.inference_seconds}: expected finite, >= 0'
+                f'inference_seconds {self.inference_seconds:g}: '
+                f'expected in [0, {LONGEST_INFERENCE:g}] s'
             )
 
     @property

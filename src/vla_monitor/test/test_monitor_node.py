@@ -329,6 +329,7 @@ def test_told_to_ask_nothing_it_only_reports(bench: Callable[..., Bench]) -> Non
         {'step_dt': 5e-324},
         {'step_dt': math.nan},
         {'inference_seconds': math.nan},
+        {'inference_seconds': 1e308},
     ],
 )
 def test_malformed_chunks_are_anomalies(
