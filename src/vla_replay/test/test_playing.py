@@ -17,13 +17,21 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 
 from vla_cli.main import main
+from vla_core.session import Fate, Source
+from vla_interfaces.msg import Instruction
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.writer import BagWriter
 from vla_replay.errors import BagError
 from vla_replay.listening import qos_of
 from vla_replay.message_types import message_class
 from vla_replay.pacing import Due
-from vla_replay.player import _MOST_KNOWN, fresh_transforms, latched_before, Lateness
+from vla_replay.player import (
+    _MOST_KNOWN,
+    fresh_transforms,
+    latched_before,
+    Lateness,
+    texts_beside,
+)
 from vla_ros.conversion import to_ns, to_time
 from vla_ros.domains import process_domain
 
@@ -81,7 +89,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Heard]:
     rclpy.init(context=context, domain_id=domain)
     node = Node('listener', context=context, namespace='/one')
     texts: list[str] = []
-    for name in ('map', 'text'):
+    for name in ('map', 'text', 'command'):
         node.create_subscription(String, name, lambda msg: texts.append(msg.data), 10)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
@@ -94,8 +102,8 @@ class _Heard(list[str]):
     def __init__(self, executor: SingleThreadedExecutor, texts: list[str]) -> None:
         self._executor, self._texts = executor, texts
 
-    def all(self, count: int) -> list[str]:
-        end = time.monotonic() + 20.0
+    def all(self, count: int, patience: float = 20.0) -> list[str]:
+        end = time.monotonic() + patience
         while len(self._texts) < count and time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.1)
         return self._texts
@@ -106,6 +114,62 @@ def test_a_part_is_played_behind_what_still_holds(bag: Path, heard: _Heard, caps
     assert main(['play', str(bag), *part]) == 0
     assert heard.all(4) == ['/map 2', '/text 2', '/map 3', '/text 3']
     assert '3 messages; late by' in capsys.readouterr().out
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """A goal that is followed when the recording begins, a text, a goal, and the text again."""
+    run = {'policy_run': 7}
+    with BagWriter(tmp_path / 'told') as writer:
+        writer.add_topic('/command', 'std_msgs/msg/String')
+        writer.add_topic('/other', 'std_msgs/msg/String')
+        writer.add_topic('/vla/instruction', 'vla_interfaces/msg/Instruction')
+
+        def record(at: int, number: int, text: str, source: Source, since: int = 0) -> None:
+            msg = Instruction(id=number, text=text, source=source, status=Fate.RUNNING, **run)
+            msg.header.stamp = to_time(BEGIN + (at + since) * MS)
+            writer.write('/vla/instruction', BEGIN + at * MS, serialize_message(msg))
+
+        def text(at: int, text: str) -> None:
+            writer.write('/command', BEGIN + at * MS, serialize_message(String(data=text)))
+
+        record(0, 1, 'turn left', Source.TOPIC, since=-9000)
+        writer.write('/other', BEGIN + 200 * MS, serialize_message(String(data='other')))
+        text(300, 'turn right')
+        record(310, 2, 'turn right', Source.TOPIC)
+        record(600, 3, 'go to the red box', Source.ACTION)
+        record(800, 3, 'go to the red box', Source.ACTION)
+        text(900, 'turn right')
+        record(910, 4, 'turn right', Source.TOPIC)
+    return tmp_path / 'told'
+
+
+@pytest.mark.parametrize(
+    ('options', 'texts'),
+    [
+        ((), ['turn left', 'turn right', 'go to the red box', 'turn right']),
+        (('--start', '0.4'), ['turn right', 'go to the red box', 'turn right']),
+        (('--start', '0.7'), ['go to the red box', 'turn right']),
+        (('--stop', '0.5'), ['turn left', 'turn right']),
+        (('--topics', 'command'), ['turn right', 'turn right']),
+        (('--instruction', 'turn around'), ['turn around']),
+    ],
+)
+def test_all_that_the_robot_was_told_is_told_again(
+    told: Path, heard: _Heard, options: tuple[str, ...], texts: list[str]
+):
+    assert main(['play', str(told), '--rate', '4', '--namespace', 'one', *options]) == 0
+    assert heard.all(len(texts) + 1, patience=1.0) == texts
+
+
+def test_goals_of_two_robots_are_not_told_to_one(told: Path):
+    with BagWriter(told.with_name('two')) as writer:
+        for name in ('/r1/vla/instruction', '/r2/vla/instruction'):
+            writer.add_topic(name, 'vla_interfaces/msg/Instruction')
+            msg = Instruction(id=1, text='turn left', source=Source.ACTION, policy_run=7)
+            writer.write(name, BEGIN, serialize_message(msg))
+    with BagReader(told.with_name('two')) as reader:
+        assert texts_beside(reader, BEGIN, None) == []
 
 
 def test_ctrl_c_in_a_loop_tells_how_late_it_was(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+import heapq
 import itertools
 import math
 import time
@@ -26,13 +28,14 @@ from std_msgs.msg import String
 
 from vla_cli.graph import use_profile
 from vla_core.errors import ConfigError
-from vla_replay.bag.reader import BagReader, Topic
+from vla_replay.bag.reader import BagReader, Message, Topic
 from vla_replay.bag.types import require_installed
 from vla_replay.errors import BagError
+from vla_replay.goals import unheard_texts
 from vla_replay.message_types import message_class
 from vla_replay.options import Play
 from vla_replay.pacing import chosen, Due, fresh, has_header, pace
-from vla_replay.schedule import COMPRESSED, IMAGE, ODOMETRY
+from vla_replay.schedule import COMPRESSED, IMAGE, ODOMETRY, RECORD, STRING
 from vla_replay.stamps import restamped
 from vla_ros import qos
 from vla_ros.conversion import to_ns, to_time
@@ -63,15 +66,14 @@ def play(options: Play) -> int:
     with BagReader(options.bag) as bag, _node(options.namespace) as node:
         topics = chosen(bag.topics, options.topics)
         publishers = _publishers(node, topics, _remaps(options.remap, topics), console)
-        texts = node.create_publisher(String, 'command', qos.COMMAND)
+        told = node.create_publisher(String, 'command', qos.COMMAND)
         clock = node.create_publisher(ClockMsg, '/clock', _DEPTH) if options.sim_time else None
         _wait_for_listeners(publishers.values(), console)
         if options.instruction:
-            texts.publish(String(data=options.instruction))
-        silent = {name for name in topics if options.instruction and name.endswith('/command')}
+            told.publish(String(data=options.instruction))
         late = Lateness()
         try:
-            _play(bag, options, publishers, silent, clock, late)
+            _play(bag, options, publishers, told, clock, late)
         finally:
             console.print(str(late))
     return 0
@@ -102,7 +104,7 @@ def _play(
     bag: BagReader,
     options: Play,
     publishers: Mapping[str, Any],
-    silent: set[str],
+    told: Any,
     clock: Any,
     late: Lateness,
 ) -> None:
@@ -112,9 +114,19 @@ def _play(
     }
     begin = bag.start_ns + round(options.start * 1e9)
     end = None if options.stop is None else bag.start_ns + round(options.stop * 1e9)
-    names = set(publishers) - silent
+    names, texts = set(publishers), []
+    if options.instruction:
+        names -= {name for name in names if name.endswith('/command')}
+    elif not options.topics:
+        texts = texts_beside(bag, begin, end)
+    senders = {text.topic: told for text in texts} | dict(publishers)
+    renewals = dict.fromkeys(senders, _as_it_is) | renewals
     rounds = None if options.loop else 1
-    dues = pace(lambda: bag.messages(names, begin, end), options.rate, rounds)
+
+    def messages() -> Iterator[Message]:
+        return heapq.merge(texts, bag.messages(names, begin, end), key=_stamp)
+
+    dues = pace(messages, options.rate, rounds)
     # To open a bag takes a while, in which a standing robot must not fall silent.
     first = next(dues, None)
     if first is None:
@@ -133,8 +145,36 @@ def _play(
         if clock is not None and due.at - ticked >= _CLOCK_PERIOD:
             clock.publish(ClockMsg(clock=to_time(due.stamp_ns)))
             ticked = due.at
-        publishers[due.topic].publish(renewals[due.topic](due, began_ns, options.rate))
+        senders[due.topic].publish(renewals[due.topic](due, began_ns, options.rate))
         late.add(time.monotonic() - began - due.at)
+
+
+def texts_beside(bag: BagReader, begin_ns: int, end_ns: int | None) -> list[Message]:
+    """Return what a robot was told on no topic of texts, and the newest text before a part.
+
+    Nothing of the first where several policies kept records: it is not clear who was told.
+
+    Args:
+        bag: the recording.
+        begin_ns: beginning of the part.
+        end_ns: its end; None: of the recording.
+
+    Raises:
+        BagError: if a record is malformed.
+    """
+    topics = bag.topics.values()
+    records = [one for one in topics if one.type == RECORD]
+    unheard = list(unheard_texts(bag, records[0])) if len(records) == 1 else []
+    heard = {one.name for one in topics if one.type == STRING and one.name.endswith('/command')}
+    earlier = [*bag.messages(heard, end_ns=begin_ns), *unheard]
+    earlier = sorted((one for one in earlier if one.stamp_ns < begin_ns), key=_stamp)
+    last = math.inf if end_ns is None else end_ns
+    during = [one for one in unheard if begin_ns <= one.stamp_ns < last]
+    return [*(replace(one, stamp_ns=begin_ns) for one in earlier[-1:]), *during]
+
+
+def _stamp(message: Message) -> int:
+    return message.stamp_ns
 
 
 def latched_before(bag: BagReader, names: set[str], begin_ns: int) -> list[Due]:
