@@ -221,6 +221,8 @@ def test_chunks_of_another_model_are_not_judged_and_that_is_said(changes):
         guard.chunk(chunk_of(spec, 0.9, model_id='stranger', **changes))
     assert guard.findings == ()
     assert guard.basis == "chunks come from 'stranger': small was expected"
+    guard.chunk(chunk_of(spec, 0.1))
+    assert guard.basis.startswith('small: ')
 
 
 def test_velocities_are_not_held_against_a_training_in_deltas():

@@ -5,6 +5,7 @@ from itertools import permutations
 import pytest
 
 from vla_core.gate.causes import Cause, State
+from vla_core.gate.config import ID_SLACK
 from vla_core.gate.limits import ZERO
 from vla_core.gate.messages import Command, Record, Request, Stop, StopLevel
 from vla_core.gate.stopwait import StopWait
@@ -186,6 +187,20 @@ def test_stop_word_before_the_first_chunk_blocks_nothing(world):
 def test_malformed_record_changes_nothing(driving):
     driving.step(_record(driving, 'stop', 0, STAMP))
     assert driving.results[-1].cause is Cause.NONE
+
+
+def test_record_whose_id_leaps_is_an_error_and_stops_nothing(driving):
+    most = driving.instruction_id + ID_SLACK
+    result = driving.step(_record(driving, 'stop', most + 1))
+    assert result.counts['errors'] == 1
+    assert f'record of instruction {most + 1}: expected at most {most}' in result.events[-1].text
+    assert driving.go(0.2).wanted[0] > 0.0
+    assert driving.step(_record(driving, 'stop', most)).wanted == ZERO
+    assert driving.step(_record(driving, 'go on', most + ID_SLACK)).counts['errors'] == 1
+
+
+def test_first_record_of_a_run_may_have_any_id(world):
+    assert world.step(_record(world, 'go on', 10**6), quiet=True).instruction_id == 10**6
 
 
 def test_record_of_an_older_run_changes_nothing(driving):

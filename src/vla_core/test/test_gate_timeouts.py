@@ -6,7 +6,7 @@ import math
 import pytest
 
 from vla_core.gate.causes import Cause, State
-from vla_core.gate.config import Timing
+from vla_core.gate.config import CHUNK_FAULT, Timing
 from vla_core.gate.limits import ZERO
 from vla_core.gate.messages import Beat, Human, Inputs, Odom, Request, Stop, StopLevel
 from vla_core.gate.signals import MOST_BEATS
@@ -197,16 +197,56 @@ def test_robot_that_mostly_stands_is_not_moving(make_world):
 
 def test_heartbeats_of_ever_new_nodes_are_not_kept(driving):
     for number in range(100):
-        driving.step(Beat(f'node{number}', driving.now), Beat('camera', driving.now, f's{number}'))
+        slots = [f's{number}-{copy}' for copy in range(4)]
+        cameras = [Beat('camera', driving.now, slot) for slot in slots]
+        driving.step(Beat(f'node{number}', driving.now), *cameras)
     assert len(driving.gate._hearing.signals._beats) == MOST_BEATS
     assert driving.results[-1].state is State.ACTIVE
     assert driving.results[-1].counts['errors'] > 0
+
+
+def test_a_policy_is_heard_although_ever_new_nodes_came_before_it(world):
+    world.chunking = False
+    world.beating = False
+    for number in range(MOST_BEATS):
+        world.step(Beat('camera', world.now, f's{number}'))
+    lost = world.gate._hearing.signals.timing.heartbeat_lost
+    world.go(lost + 0.02)
+    world.step(Beat('policy', world.now, policy_run=world.run))
+    assert world.results[-1].counts['errors'] == 0
+    assert world.gate._hearing.signals.heartbeat_age(world.now) < 0.05
 
 
 def test_frozen_camera_without_odom_is_judged_by_the_command(make_world):
     world = make_world(odom_required=False).armed()
     world.extra_beats = lambda now: [Beat('camera', now, 'front', unchanged_age=0.6)]
     assert world.step().cause is Cause.CAMERA_FROZEN
+
+
+def test_chunk_of_long_ago_lapses_now_and_is_no_silence_that_has_lasted(driving):
+    driving.chunking = False
+    result = driving.step(driving.chunk(start=driving.now - 1e9))
+    assert (result.state, result.cause) == (State.HOLD, Cause.CHUNK_LAPSED)
+    assert driving.go(CHUNK_FAULT - 0.04).state is State.HOLD
+    assert driving.go(0.06).state is State.CONTROLLED_STOP
+
+
+def test_chunk_of_long_ago_makes_nothing_younger_that_has_lapsed(driving):
+    driving.chunking = False
+    lapsed = driving.until(State.HOLD)
+    old = driving.chunk(start=driving.now - 1e9)
+    driving.step(old)
+    for _ in range(10):
+        driving.step(driving.chunk(start=driving.now - 1e9))
+    assert driving.until(State.CONTROLLED_STOP, CHUNK_FAULT).cause is not lapsed.cause
+
+
+def test_a_persons_velocity_that_was_overtaken_is_ignored(driving):
+    driving.step(Human((0.2, 0, 0, 0, 0, 0), driving.now + 0.02))
+    assert driving.gate.state is State.MANUAL
+    result = driving.step(Human((-0.2, 0, 0, 0, 0, 0), driving.now - 1e9))
+    assert (result.state, result.wanted[0]) == (State.MANUAL, 0.2)
+    assert driving.step(Human((-0.2, 0, 0, 0, 0, 0), driving.now + 0.02)).wanted[0] == -0.2
 
 
 @pytest.mark.parametrize(('offset', 'over'), JUST)

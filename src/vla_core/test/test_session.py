@@ -177,6 +177,14 @@ def test_two_full_turns_without_driving_are_not_found(odom, turn_rate):
     assert when == pytest.approx(4 * math.pi, abs=0.2)
 
 
+@pytest.mark.parametrize('odd', [1e308, -1e308, 700.0])
+def test_one_odd_turn_rate_ends_no_search(odd):
+    session = running()
+    assert run(session, 0.0, 1.0, turn_rate=1.0)[0] == []
+    assert run(session, 1.0, 1.1, turn_rate=odd)[0] == []
+    assert run(session, 1.1, 5.0, turn_rate=1.0)[0] == []
+
+
 def test_wobbling_is_no_turn():
     session = running()
     now = 0.0

@@ -11,8 +11,8 @@ import numpy as np
 
 from vla_core.health import ALPHA, MINIMUM, Share
 
-#: |action| in SI above which nothing is learned from it: no robot of this workspace goes there.
-GROSS = 1e3
+#: |action| in SI above which nothing is learned from it: the gate plays none.
+GROSS = 10.0
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ class ActionGuard(EnvelopeGuard):
             untaught = [name for name in spec.action_names if name not in envelope.actions]
             rest = f', which had no {", ".join(untaught)}' if untaught else ''
             self.basis = f'{spec.model_id}: {envelope.source}{rest}'
+            self._named = self.basis
             self._columns = [spec.action_names.index(name) for name in envelope.actions]
 
     def chunk(self, chunk: ActionChunk) -> None:
@@ -173,6 +174,7 @@ class ActionGuard(EnvelopeGuard):
                 f'{spec.representation.name}: they are not compared'
             )
             return
+        self.basis = self._named
         data = chunk.data
         lowest, highest = np.minimum.reduce(data).tolist(), np.maximum.reduce(data).tolist()
         if any(lowest) or any(highest):

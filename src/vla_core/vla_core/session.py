@@ -20,6 +20,8 @@ DONE_THRESHOLD = 0.5
 #: A search turns on the spot; this speed over this distance is driving, and ends it.
 DRIVING_SPEED = 0.05
 DRIVING_DISTANCE = 0.25
+#: rad/s; one sample that says more, a broken number, must not pass for turns.
+FASTEST_TURN = 10.0
 #: Texts within a second, stop words apart; the next one is refused: each costs an encoding.
 MOST_TEXTS = 50
 #: Older odometry counts as none: then what was commanded is integrated instead.
@@ -119,7 +121,7 @@ class _Search:
         # A gap in the input is not taken for one long turn.
         span = min(max(now - self._then, 0.0), 0.2)
         self._then = now
-        self._yaw += turn_rate * span
+        self._yaw += min(max(turn_rate, -FASTEST_TURN), FASTEST_TURN) * span
         self._least, self._most = min(self._least, self._yaw), max(self._most, self._yaw)
         # A robot that stands still, unarmed perhaps, does not search.
         if abs(turn_rate) >= STILL_TURN_RATE:

@@ -235,6 +235,27 @@ def test_no_picture_is_recorded_twice_when_the_camera_compresses_it_too(make):
         assert '/one/camera' not in bag.topics
 
 
+@pytest.mark.parametrize('text_first', [False, True])
+def test_a_text_under_the_name_of_the_jpeg_pictures_costs_no_picture(make, stranger, text_first):
+    bench = make()
+    text = stranger.create_publisher(String, '/one/camera/compressed', 10) if text_first else None
+    bench.start()
+    if text is not None:
+        assert bench.until(lambda: text.get_subscription_count() > 0)
+    bench.say(Image, 'camera', [PICTURE])
+    if text is None:
+        text = stranger.create_publisher(String, '/one/camera/compressed', 10)
+        bench.until(lambda: False, 1.5)
+    text.publish(String(data='no picture'))
+    bench.say(Image, 'camera', [PICTURE])
+    bench.end()
+    with BagReader(bench.folder / 'bag') as bag:
+        pictures = '/one/camera' if text_first else '/one/camera/compressed'
+        assert bag.topics[pictures].count == 2
+        texts = bag.topics['/one/camera/compressed'].count
+        assert texts == (1 if text_first else 2)
+
+
 def test_a_topic_whose_type_changes_costs_no_other_message(make, stranger):
     bench = make(topics='text other /rosout')
     bench.start()

@@ -422,6 +422,9 @@ def test_a_picture_that_is_not_understood_stays_raw(encoding, header, said):
     sent = Message('/camera', 5, image(np.zeros((4, 4, 3), np.uint8), encoding, **header))
     assert pictures.convert(sent) == sent
     assert said in pictures.refused['/camera']
+    good = Message('/camera', 6, image(np.zeros((4, 4, 3), np.uint8), 'rgb8'))
+    assert pictures.convert(good).topic == '/camera/compressed'
+    assert not pictures.refused
 
 
 @given(st.binary(max_size=100))

@@ -29,6 +29,12 @@ def test_only_the_stamp_changes(before: int, after: int):
     assert changed == message(before)
 
 
+@pytest.mark.parametrize('stamp_ns', [-(1 << 31) * 10**9 - 1, (1 << 31) * 10**9])
+def test_a_stamp_that_no_message_holds_is_named(stamp_ns: int):
+    with pytest.raises(BagError, match='s: expected seconds that fit into 32 bits'):
+        restamped(serialize_message(message(0)), stamp_ns)
+
+
 def test_big_endian_is_read_as_such():
     data = b'\x00\x00\x00\x00' + (5).to_bytes(4, 'big') + (7).to_bytes(4, 'big') + b'rest'
     assert stamp_of(data) == 5_000_000_007

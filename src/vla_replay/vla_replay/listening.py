@@ -119,17 +119,18 @@ class Listening:
             )
         topics = [topic]
         if self._choice.jpeg(topic.name, topic.type):
-            self.jpeg.add(topic.name)
-            topics.append(
-                Topic(
-                    f'{topic.name}/compressed',
-                    COMPRESSED,
-                    0,
-                    topic.qos,
-                    self._types.type_hash(COMPRESSED),
-                    self._types.definition(COMPRESSED),
-                )
+            twin = f'{topic.name}/compressed'
+            hash_, definition = (
+                self._types.type_hash(COMPRESSED),
+                self._types.definition(COMPRESSED),
             )
+            # Another type under that name, before or after, must not end up in the same topic.
+            kind, _ = self._known.setdefault(twin, (COMPRESSED, hash_))
+            if kind == COMPRESSED:
+                self.jpeg.add(topic.name)
+                topics.append(Topic(twin, COMPRESSED, 0, topic.qos, hash_, definition))
+            else:
+                self._node.get_logger().warning(f'{topic.name} stays raw: {twin} is {kind}')
         for one in topics:
             self._queue.call(lambda one=one: self._recorder.declare(one))
 

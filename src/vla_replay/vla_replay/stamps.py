@@ -31,8 +31,15 @@ def restamped(data: bytes, stamp_ns: int) -> bytes:
 
     Raises:
         BagError: if it is too short, or not plain CDR.
+        BagError: if the stamp is none that a message can hold.
     """
-    stamp = struct.pack(_form(data), *divmod(stamp_ns, _SECOND))
+    form = _form(data)
+    try:
+        stamp = struct.pack(form, *divmod(stamp_ns, _SECOND))
+    except struct.error:
+        raise BagError(
+            f'stamp of {stamp_ns / 1e9:.3f} s: expected seconds that fit into 32 bits'
+        ) from None
     return b''.join((data[:_BEGIN], stamp, data[_END:]))
 
 

@@ -48,6 +48,7 @@ STAMP_AHEAD = 0.050
 ORDER_SPAN = OLDEST_OBSERVATION + 1.0
 SEQUENCE_RATE = 250.0  # chunks per s, more than the fastest camera has frames
 SEQUENCE_SLACK = 10  # chunks that may be missing at once
+ID_SLACK = 1000  # texts whose records may be missing, at 50 a second
 REQUEST_SPAN = 0.3  # a stop request, or any other momentary cause, stays active for so long
 ARMING_SPAN = 1.0
 ARMING_SHARE = 0.5

@@ -103,10 +103,21 @@ class Signals:
             return
         key = (beat.node, beat.slot)
         if key not in self._beats and len(self._beats) >= MOST_BEATS:
-            raise ObservationError(
-                f'heartbeat of {beat.node} {beat.slot[:40]!r}: expected at most {MOST_BEATS} nodes'
-            )
+            self._bury(beat.at)
+            if len(self._beats) >= MOST_BEATS:
+                raise ObservationError(
+                    f'heartbeat of {beat.node} {beat.slot[:40]!r}: '
+                    f'expected at most {MOST_BEATS} nodes'
+                )
         self._beats[key] = beat
+
+    def _bury(self, wall: float) -> None:
+        """Forget cameras that have died: their names, true or not, must not use up the places."""
+        self._beats = {
+            (node, slot): beat
+            for (node, slot), beat in self._beats.items()
+            if not slot or wall - beat.at < self.timing.heartbeat_lost
+        }
 
     def check_odom(self, odom: Odom, now: float) -> None:
         """Look at the numbers of odom.
@@ -148,6 +159,8 @@ class Signals:
         """
         if not all(map(math.isfinite, human.velocity)):
             raise ObservationError(f'cmd_vel_human {human.velocity}: expected finite numbers')
+        if human.at < self._human_at:  # A newer one was heard before.
+            return
         self._human_at = human.at
         # Axes that the robot does not have are no wish to move it.
         self._human = tuple(

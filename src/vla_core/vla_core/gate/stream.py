@@ -4,9 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import math
 
-from vla_core.errors import ActionRejected
+from vla_core.errors import ActionRejected, ObservationError
 from vla_core.gate.chunks import check, gripper_rows, rows
-from vla_core.gate.config import CHUNK_FAULT, ORDER_SPAN, SEQUENCE_RATE, SEQUENCE_SLACK, Timing
+from vla_core.gate.config import (
+    CHUNK_FAULT,
+    ID_SLACK,
+    ORDER_SPAN,
+    SEQUENCE_RATE,
+    SEQUENCE_SLACK,
+    Timing,
+)
 from vla_core.gate.limits import Limits, Vector
 from vla_core.gate.messages import Chunk, Command, Record
 from vla_core.gate.stopwait import StopWait
@@ -89,9 +96,11 @@ class PolicyStream:
         velocities = rows(chunk, self._robot)
         self._last_sequence = chunk.sequence
         # A discarded chunk is no silence: it shows a living policy and a living camera.
-        self._until = min(
+        until = min(
             start + chunk.horizon * chunk.step_dt, observed + self._robot.max_observation_age
         )
+        # What is over long since lapses now: one odd stamp is no silence that has lasted.
+        self._until = max(until, min(self._until, message.at))
         self._observed, self._arrived = observed, message.at
         self.observation_ns = chunk.observation_stamp_ns
         if any(map(any, velocities)) and not self.stop.admits(chunk.instruction_id):
@@ -154,9 +163,18 @@ class PolicyStream:
             self.stop.word(message.source_stamp, self._held_id)
 
     def hear_record(self, message: Record) -> None:
-        """Hear a record of the present run on `vla/instruction`."""
+        """Hear a record of the present run on `vla/instruction`.
+
+        Raises:
+            ObservationError: if its id leaps: after such a "stop" no instruction would be newer.
+        """
         if message.policy_run < self.run or message.id == 0:
             return
+        known = max(self.instruction_id, self._held_id)
+        if message.id > known + ID_SLACK and known > 0:
+            raise ObservationError(
+                f'record of instruction {message.id}: expected at most {known + ID_SLACK}'
+            )
         self.instruction_id = max(self.instruction_id, message.id)
         if is_stop_word(message.text):
             self.stop.record(message.source_stamp, message.id, self._held_id)

@@ -39,6 +39,7 @@ class Pictures:
         except Exception as error:  # whatever a message from outside makes of a decoder
             self.refused[message.topic] = f'{type(error).__name__}: {error}: expected an image'
             return message
+        self.refused.pop(message.topic, None)
         return Message(f'{message.topic}/compressed', message.stamp_ns, data)
 
     def _jpeg(self, data: bytes) -> bytes:
