@@ -1,4 +1,4 @@
-"""No source of this repository can run code that came as data (docs/explanation/security.md)."""
+"""No source of this repository can run code that came as data (docs/reference/hazards.md)."""
 
 import ast
 from collections.abc import Iterator
