@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from vla_core.errors import ActionRejected
+from vla_core.errors import ActionRejected, ObservationError
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.chunks import check, rows
 from vla_core.gate.config import GROSS, ORDER_SPAN, STAMP_AHEAD, Timing
@@ -21,6 +21,7 @@ from vla_core.gate.messages import (
     Event,
     EventKind,
     Inputs,
+    Odom,
     Record,
     Rejected,
     Reply,
@@ -29,6 +30,7 @@ from vla_core.gate.messages import (
     Stop,
     StopLevel,
 )
+from vla_core.gate.signals import Signals
 from vla_core.gate.stream import PolicyStream
 from vla_core.player import ROUNDING
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS, Representation, Status
@@ -443,3 +445,11 @@ def test_vector_of_another_length_is_an_error_and_never_cut(length):
         with pytest.raises(ValueError, match='zip'):
             approach(previous, target, LIMITS, 0.02)
     assert not holds(vector, LIMITS)
+
+
+def test_odom_says_what_was_expected_of_it(world):
+    signals = Signals(world.robot, Timing())
+    signals.check_odom(Odom(ZERO, 10.0 + STAMP_AHEAD), 10.0)
+    said = r'0\.250 s old: expected finite numbers, and a stamp at most 0\.05 s ahead'
+    with pytest.raises(ObservationError, match=said):
+        signals.check_odom(Odom((math.inf, *ZERO[1:]), 9.75), 10.0)
