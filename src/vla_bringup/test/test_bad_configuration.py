@@ -24,6 +24,8 @@ from vla_core.parameters import allowed, build, kind_of, meta_of
 from vla_inference.config import PolicyConfig
 from vla_inference.policy_node import PolicyNode
 from vla_monitor.monitor_node import MonitorNode
+from vla_replay.recorder_node import RecorderNode
+from vla_replay.recording.config import RecorderConfig
 from vla_ros.domains import own_domain
 from vla_safety.gate_node import GateNode
 from vla_sim.config import SimConfig
@@ -35,6 +37,7 @@ NODES: dict[str, tuple[type, type, dict[str, Any]]] = {
     'monitor': (MonitorNode, MonitorConfig, COMMON),
     'camera': (CameraNode, CameraConfig, COMMON | {'checkpoint': 'hold'}),
     'policy': (PolicyNode, PolicyConfig, COMMON | {'checkpoint': 'hold'}),
+    'recorder': (RecorderNode, RecorderConfig, {}),
     'sim': (SimNode, SimConfig, {}),
 }
 
@@ -90,6 +93,7 @@ RULES: tuple[Case, ...] = (
         COMMON | {'checkpoint': 'hold', 'ablate_language': True},
         ('ablate_language', 'lockstep'),
     ),
+    ('recorder', {'folder': '/dev/null/bags'}, ('/dev/null/bags', 'expected one for bags')),
     ('sim', {'use_sim_time': True}, ('use_sim_time is true', 'expected false')),
 )
 DECLARED = tuple(declared())

@@ -44,6 +44,7 @@ class Graph(enum.Enum):
     """Which graph a fault is played in."""
 
     PLAIN = 'as launched'
+    RECORDED = 'with record:=FOLDER, a temporary one'
     FAULTY = 'with the policy "faulty", which drives until a text tells it what to do wrong'
     SIM_TIME = 'with use_sim_time'
 
@@ -59,6 +60,8 @@ class Fault:
         graph: it is played in.
         span: s until it is mended.
         ruins: whether the graph must be started anew.
+        kills: process that ends by it; empty: none.
+        hangs: process that no longer does anything meanwhile; empty: none.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Fault:
     graph: Graph = Graph.PLAIN
     span: float = 1.5
     ruins: bool = False
+    kills: str = ''
+    hangs: str = ''
 
 
 def _lapse(robot: RobotConfig) -> Expected:
@@ -152,7 +157,13 @@ _BUTTON = stops(0.0, Cause.ESTOP_INPUT, latched=True, brakes=False)
 # What the robot has to bear comes first: holds of other faults must not use up its budget of them.
 # Faults of one graph stand together, those that ruin it last.
 FAULTS = (
-    Fault('monitor-freeze', 'the monitor hangs (SIGSTOP)', _always(GOES_ON), span=2.0),
+    Fault(
+        'monitor-freeze',
+        'the monitor hangs (SIGSTOP)',
+        _always(GOES_ON),
+        span=2.0,
+        hangs='monitor',
+    ),
     Fault(
         'clock-foreign',
         '/clock runs, jumps by ±1000 s and stops, in a graph without use_sim_time',
@@ -185,28 +196,77 @@ FAULTS = (
         'chunk-jump', 'chunks ask for full speed back and a full turn at once', _always(LIMITED)
     ),
     Fault('chunk-end', 'the plan ends, nothing follows, the heart beats on', _lapse, span=2.0),
-    Fault('policy-kill', 'the policy is killed (SIGKILL)', _DEAD),
-    Fault('policy-segv', 'the policy crashes (SIGSEGV)', _DEAD),
-    Fault('policy-freeze', 'the policy hangs (SIGSTOP)', _DEAD),
-    Fault('camera-freeze', 'the camera node hangs (SIGSTOP)', _lapse, span=2.0),
-    Fault('base-freeze', 'the base and its camera hang (SIGSTOP of the simulator)', _base_hangs),
+    Fault('policy-kill', 'the policy is killed (SIGKILL)', _DEAD, kills='policy'),
+    Fault('policy-segv', 'the policy crashes (SIGSEGV)', _DEAD, kills='policy'),
+    Fault('policy-freeze', 'the policy hangs (SIGSTOP)', _DEAD, hangs='policy'),
+    Fault('camera-freeze', 'the camera node hangs (SIGSTOP)', _lapse, span=2.0, hangs='camera'),
     Fault(
-        'base-kill', 'the base and its camera die (SIGKILL of the simulator)', _base_dies, span=4.0
+        'base-freeze',
+        'the base and its camera hang (SIGSTOP of the simulator)',
+        _base_hangs,
+        hangs='base',
     ),
-    Fault('gate-freeze', 'the gate hangs (SIGSTOP)', _always(_GATE_HANGS)),
+    Fault(
+        'base-kill',
+        'the base and its camera die (SIGKILL of the simulator)',
+        _base_dies,
+        span=4.0,
+        kills='base',
+    ),
+    Fault('gate-freeze', 'the gate hangs (SIGSTOP)', _always(_GATE_HANGS), hangs='gate'),
     Fault('estop-unplugged', 'safety/estop loses its publisher', _estop_unplugged),
     Fault('second-writer', 'somebody else publishes on cmd_vel', _always(_WRITER)),
     Fault(
         'disk-full', 'no byte can be written while an emergency stop is pressed', _always(_BUTTON)
     ),
-    Fault('camera-kill', 'the camera node dies (SIGKILL)', _lapse, span=2.0, ruins=True),
-    Fault('monitor-kill', 'the monitor dies (SIGKILL)', _always(GOES_ON), span=2.0, ruins=True),
-    Fault('gate-kill', 'the gate dies (SIGKILL)', _always(_GATE_KILLED), span=2.0, ruins=True),
+    Fault(
+        'camera-kill',
+        'the camera node dies (SIGKILL)',
+        _lapse,
+        span=2.0,
+        ruins=True,
+        kills='camera',
+    ),
+    Fault(
+        'monitor-kill',
+        'the monitor dies (SIGKILL)',
+        _always(GOES_ON),
+        span=2.0,
+        ruins=True,
+        kills='monitor',
+    ),
+    Fault(
+        'gate-kill',
+        'the gate dies (SIGKILL)',
+        _always(_GATE_KILLED),
+        span=2.0,
+        ruins=True,
+        kills='gate',
+    ),
+    Fault(
+        'recorder-freeze',
+        'the recorder hangs (SIGSTOP)',
+        _always(GOES_ON),
+        Graph.RECORDED,
+        span=2.0,
+        hangs='recorder',
+    ),
+    # Launch starts it again three times in all: more repetitions need a fresh graph.
+    Fault(
+        'recorder-kill',
+        'the recorder dies (SIGKILL)',
+        _always(GOES_ON),
+        Graph.RECORDED,
+        span=2.0,
+        ruins=True,
+        kills='recorder',
+    ),
     Fault(
         'policy-hold-interpreter',
         'an endless native call holds the GIL',
         _always(stops(FRAME + _TIMING.heartbeat_late, *_SILENT)),
         Graph.FAULTY,
+        hangs='policy',
     ),
     Fault('policy-sleep', 'one inference never returns', _busy, Graph.FAULTY, span=2.0),
     Fault('policy-raise', 'every inference raises an exception', _errors(FRAME), Graph.FAULTY),

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vla_cli.faults.catalogue import chosen, FAULTS
+from vla_cli.faults.coverage import coverage
 from vla_cli.faults.options import List, Run
 from vla_cli.faults.report import Result, show, write
 from vla_cli.faults.robot_file import prepare
@@ -66,7 +67,7 @@ def run(options: Run) -> int:
 
 
 def list_faults(options: List) -> int:
-    """Print every fault and the right reaction to it.
+    """Print every fault and the right reaction to it, and which processes die and hang.
 
     Raises:
         ConfigError: if the robot file is wrong.
@@ -78,5 +79,12 @@ def list_faults(options: List) -> int:
     for fault in FAULTS:
         expected = fault.expected(robot)
         table.add_row(fault.name, fault.does, str(expected or 'does not concern this robot'))
-    Console().print(table)
+    processes = Table(title='every process dies and hangs', box=SIMPLE, pad_edge=False)
+    for name in ('process', 'killed by', 'made to hang by'):
+        processes.add_column(name)
+    for process, (killing, hanging) in coverage().items():
+        processes.add_row(process, ', '.join(killing), ', '.join(hanging))
+    console = Console()
+    console.print(table)
+    console.print(processes)
     return 0

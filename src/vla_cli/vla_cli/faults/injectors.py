@@ -34,6 +34,8 @@ _JUMP = 10_000_000_000
 _WILD_JUMP = 1_000_000_000_000
 #: s in which the monitor must have tried a file again, and that is longer than its own period.
 _RETRIED = 15.0
+#: s in which the recorder must write again; a killed one is started again after 2 s.
+_WRITES_AGAIN = 20.0
 #: s in which the end of the gate has to end the graph, SIGTERM and SIGKILL included.
 _ENDED = 20.0
 _PROCESSES = ('gate', 'policy', 'camera', 'monitor', 'base')
@@ -51,6 +53,21 @@ def _without_monitor(scene: Scene, break_: Callable[..., Break]) -> Iterator[int
         yield began
         if not any('monitor' in warning for warning in scene.live.state.warnings):
             scene.trouble.append('no warning of the gate that the monitor is silent')
+
+
+@contextmanager
+def _recorder(scene: Scene, break_: Callable[..., Break]) -> Iterator[int]:
+    """Break the recorder once it writes; afterwards it must write again."""
+    live = scene.live
+    live.until(lambda: scene.recorded() > 0, 'the recorder writes')
+    with break_(scene.process('recorder')) as began:
+        yield began
+        before = scene.recorded()
+    end = time.monotonic() + _WRITES_AGAIN
+    while scene.recorded() <= before and time.monotonic() < end:
+        live.spin(0.5)
+    if scene.recorded() <= before:
+        scene.trouble.append(f'the recorder writes nothing {_WRITES_AGAIN:g} s afterwards')
 
 
 @contextmanager
@@ -240,6 +257,8 @@ INJECTORS: dict[str, Injector] = {
     'base-kill': partial(_process, name='base', break_=killed),
     'gate-freeze': partial(_process, name='gate', break_=frozen),
     'gate-kill': _gate_killed,
+    'recorder-freeze': partial(_recorder, break_=frozen),
+    'recorder-kill': partial(_recorder, break_=killed),
     'estop-unplugged': _unplugged,
     'second-writer': _second_writer,
     'disk-full': _disk_full,

@@ -15,6 +15,9 @@ from rich.table import Table
 
 from vla_cli.faults.judging import Outcome
 
+#: Columns of a screen on which p50, p99 and max fit beside each other.
+_WIDE = 140
+
 
 @dataclass(frozen=True)
 class Result:
@@ -85,12 +88,14 @@ def show(results: Sequence[Result], title: str, console: Console) -> None:
     table = Table(title=title, box=SIMPLE, pad_edge=False)
     table.add_column('fault', no_wrap=True)
     table.add_column('n', justify='right')
-    for name in ('start, s\np50', '\np99', '\nmax', 'zero, s\nmax', 'path, m\nmax'):
-        table.add_column(name, justify='right', no_wrap=True)
+    between = ' ' if console.width >= _WIDE else '\n'
+    for name in ('start, s', 'zero, s', 'path, m'):
+        heads = between.join(('p50', ' p99', ' max'))
+        table.add_column(f'{name}\n{heads}', justify='right', no_wrap=True)
     for name in ('the gate ends in', 'at rest', 'expected', ''):
         table.add_column(name)
     for result in results:
-        table.add_row(*row(result))
+        table.add_row(*row(result, between))
     console.print(table)
     rates = [outcome.frame_rate for result in results for outcome in result.outcomes]
     if rates:
@@ -100,8 +105,8 @@ def show(results: Sequence[Result], title: str, console: Console) -> None:
             console.print(f'{result.name}: {text}' + (f' ({times} times)' if times > 1 else ''))
 
 
-def row(result: Result) -> tuple[str, ...]:
-    """Return the cells of one result."""
+def row(result: Result, between: str = ' ') -> tuple[str, ...]:
+    """Return the cells of one result, with `between` between p50, p99 and max."""
     figures = [
         summary(values)
         for values in (
@@ -110,19 +115,16 @@ def row(result: Result) -> tuple[str, ...]:
             [outcome.distance for outcome in result.outcomes],
         )
     ]
-    start, zero, distance = figures
     ends = _counted(
         ' '.join(part.name for part in (outcome.state, outcome.cause) if part) or 'gone'
         for outcome in result.outcomes
     )
-    stopped = zero is not None
+    stopped = figures[1] is not None
     rested = all(outcome.rested for outcome in result.outcomes)
     return (
         result.name,
         str(len(result.outcomes)),
-        *(_cell(start, name) for name in ('p50', 'p99', 'max')),
-        _cell(zero, 'max'),
-        _cell(distance, 'max'),
+        *(_cell(found, between) for found in figures),
         '\n'.join(ends),
         ('yes' if rested else 'NO') if stopped else '',
         result.expected,
@@ -130,8 +132,8 @@ def row(result: Result) -> tuple[str, ...]:
     )
 
 
-def _cell(figures: Mapping[str, float] | None, name: str) -> str:
-    return f'{figures[name]:.2f}' if figures else '–'
+def _cell(figures: Mapping[str, float] | None, between: str) -> str:
+    return between.join(f'{figure:.2f}' for figure in figures.values()) if figures else '–'
 
 
 def _counted(texts: Iterable[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 import itertools
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from diagnostic_msgs.msg import DiagnosticArray
 import psutil
@@ -38,6 +39,7 @@ class Scene:
         relay: the same for frames.
         robot: as the robot file says.
         policy: that was launched.
+        bags: folder of the recorder, where the graph has one.
         trouble: what an injector found that should not be so; emptied before each repetition.
         black_box: values that the monitor reports of its files.
     """
@@ -48,6 +50,7 @@ class Scene:
     relay: Relay
     robot: RobotConfig
     policy: str
+    bags: Path
     trouble: list[str] = field(default_factory=list)
     black_box: dict[str, str] = field(default_factory=dict)
 
@@ -69,6 +72,10 @@ class Scene:
     def black_box_counts(self) -> tuple[int, int]:
         """Return how many files were written, and how many attempts failed."""
         return int(self.black_box.get('written', 0)), int(self.black_box.get('failed', 0))
+
+    def recorded(self) -> int:
+        """Return how many bytes the recorder has written."""
+        return sum(file.stat().st_size for file in self.bags.glob('*/*.mcap'))
 
     def gate_class(self) -> str:
         """Return how the system schedules the gate."""
@@ -99,7 +106,9 @@ def scene(graph: catalogue.Graph, subject: Subject, policy: str, folder: Path) -
     }
     parameters = {'monitor': {'black_box_folder': str((folder / 'black_box').resolve())}}
     name = f'{next(_NUMBERS):02}_{graph.name.lower()}'
-    with own_domain() as domain_id:
+    with own_domain() as domain_id, TemporaryDirectory(prefix='bags_', dir=folder) as bags:
+        if graph is catalogue.Graph.RECORDED:
+            arguments['record'] = str(Path(bags).resolve())
         nodes = Graph(domain_id, folder / f'{name}_graph.log', arguments, parameters)
         base = Graph(domain_id, folder / f'{name}_base.log', {}, launch_file=str(BASE))
         with (
@@ -109,7 +118,7 @@ def scene(graph: catalogue.Graph, subject: Subject, policy: str, folder: Path) -
             closing(LiveGraph(nodes, domain_id)) as live,
             closing(Intruder(live.node.context, subject.robot, sim_time)) as intruder,
         ):
-            found = Scene(live, base, intruder, relay, subject.robot, policy)
+            found = Scene(live, base, intruder, relay, subject.robot, policy, Path(bags))
             live.node.create_subscription(
                 DiagnosticArray, '/diagnostics', found.on_diagnostics, 10
             )
