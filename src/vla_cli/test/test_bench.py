@@ -1,5 +1,6 @@
 """The benchmark's rows, its command, and the parts that need no graph."""
 
+from dataclasses import replace
 import json
 from pathlib import Path
 import subprocess
@@ -12,7 +13,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from vla_cli.bench import child, command, learning, parts
+from vla_cli.bench import child, command, graphs, learning, parts
 from vla_cli.bench.command import bench
 from vla_cli.bench.driving import reaction
 from vla_cli.bench.load import class_of, CLASSES, put_into
@@ -21,11 +22,14 @@ from vla_cli.bench.report import Row, show, write
 from vla_cli.bench.turning import turn
 from vla_cli.graph import Graph, GraphError
 from vla_cli.live import live_graph
+from vla_core.admission import Admitted
 from vla_core.errors import ConfigError, VlaError
-from vla_core.types import Status
+from vla_core.manifest import IncludedLanguage, load_manifest
+from vla_core.types import CameraSlot, Status
 from vla_interfaces.msg import Decision
 from vla_ros.conversion import to_time
 from vla_ros.domains import own_domain
+from vla_ros.files import checkpoint_path
 
 
 class Recorded:
@@ -77,6 +81,15 @@ def test_limit_is_kept_or_not_by_figure_and_by_note():
     assert row.verdicts() == kept
     assert [row.words().count(word) for word in ('NOT KEPT', 'not known')] == [2, 2]
     assert row.line().startswith('a, ms: n 2, p50 1.5, ')
+
+
+@pytest.mark.parametrize(('ratio', 'kept'), [(0.1, True), (0.243, False), (None, None)])
+def test_ratio_to_another_way_is_a_promise_kept_or_not(ratio, kept):
+    against = {} if ratio is None else {'seed_way': ratio}
+    row = Row('a', 'ms', [1.0], against, limits={'ratio to seed_way': 0.1})
+    assert row.verdicts() == {'ratio to seed_way': kept}
+    said = {True: 'kept', False: 'NOT KEPT', None: 'not known'}[kept]
+    assert f'promised ratio to seed_way <= 0.1: {said}' in row.words()
 
 
 def test_paused_samples_are_printed_apart_and_in_no_figure(tmp_path: Path, capsys):
@@ -149,6 +162,54 @@ def test_part_is_measured_as_often_as_asked(measure, count, name):
     assert row.name == name
     assert len(row.samples) == count
     assert min(row.samples) > 0.0
+
+
+def test_preprocessing_takes_turns_with_the_seeds_way(monkeypatch):
+    calls = []
+
+    def timed(work, count):
+        calls.append((work, count))
+        ours = work is calls[0][0]
+        return [1.0 if ours else 4.0 if len(calls) == 2 else 2.0] * count
+
+    monkeypatch.setattr(parts, 'timed', timed)
+    row = parts.preprocess(25)
+    assert [work for work, _ in calls] == [calls[0][0], calls[1][0]] * 10
+    assert [count for _, count in calls[::2]] == [3] * 5 + [2] * 5
+    assert len(row.samples) == 25
+    assert row.against == {'seed_way': 0.5}
+    assert row.notes == {'ratio to seed_way, turns': '0.250 to 0.500'}
+
+
+def test_only_the_shipped_policy_has_a_limit_of_its_own(monkeypatch):
+    monkeypatch.setattr(parts, '_bounds', lambda *_: {})
+    monkeypatch.setattr(parts, 'timed', lambda work, count: [4.1] * count)
+    row = parts.inference('demo', 5)
+    assert row.verdicts() == {'p50': False}
+    assert 'promised p50 <= 4: NOT KEPT' in row.words()
+    assert parts.inference(str(checkpoint_path('demo')), 5).verdicts() == {}
+    assert parts.inference('hold', 5).verdicts() == {}
+
+
+@pytest.mark.parametrize(
+    ('language', 'size', 'limits'),
+    [
+        (IncludedLanguage('encoder.onnx', 64, 'tokenizer.json'), 224, {'p50': 45.0}),
+        (IncludedLanguage('encoder.onnx', 64, 'tokenizer.json'), 96, {'p50': 20.0, 'p99': 60.0}),
+        (None, 224, {'p50': 20.0, 'p99': 60.0}),
+    ],
+)
+def test_full_size_is_promised_less(monkeypatch, tmp_path, language, size, limits):
+    shipped = load_manifest(checkpoint_path('demo'))
+    spec = replace(shipped.spec, cameras=(CameraSlot('front', size, size, 'stretch'),))
+    manifest = replace(shipped, spec=spec, language=language or shipped.language)
+    monkeypatch.setattr(graphs, 'admit', lambda folder: Admitted(manifest))
+    assert graphs.promises(str(tmp_path)) == limits
+
+
+@pytest.mark.parametrize('policy', ['demo', 'hold'])
+def test_compact_and_built_in_policies_are_promised_what_the_shipped_one_is(policy):
+    assert graphs.promises(policy) == {'p50': 20.0, 'p99': 60.0}
 
 
 def test_chunks_of_the_monitor_are_no_row_with_its_decisions():

@@ -99,11 +99,27 @@ def test_promise_that_was_kept_and_is_not_any_more_is_worse(file, old, new, wors
     assert judged(file, *rows).worse == worse
 
 
+def test_ratio_that_was_kept_and_is_not_any_more_is_worse(file):
+    limits = {'ratio to seed_way': 0.1}
+    rows = [Row('row', 'ms', [1.0], {'seed_way': ratio}, limits=limits) for ratio in (0.1, 0.2)]
+    assert judged(file, *rows).worse == ('ratio to seed_way <= 0.1',)
+
+
+def test_promise_that_is_new_is_said_and_both_are_held_to_it(file, capsys):
+    old = file('old', many(3.9))
+    good, bad = (
+        file(name, many(value, limits={'p50': 4.0}))
+        for name, value in (('good', 4.0), ('bad', 4.1))
+    )
+    assert judged(file, many(3.9), many(4.1, limits={'p50': 4.0})).worse == ('p50 <= 4',)
+    assert [compare(old, new, 0.2, Console(width=110)) for new in (good, bad)] == [0, 1]
+    assert "row, promised: {} -> {'p50': 4.0}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('other', 'said'),
     [
         (many(1.0, unit='s'), 'unit ms and s'),
-        (many(1.0, limits={'max': 2.0}), 'limits'),
         (many(1.0, more_is_better=True), 'more is better'),
     ],
 )
@@ -169,6 +185,8 @@ def test_row_that_was_asked_for_and_is_gone_is_worse(file, capsys, row, asked, s
         '{"machine": {}, "settings": {}, "results": [{"name": "a"}]}',
         '{"machine": {}, "settings": {}, "results": [{"name": "a", "unit": "ms", "n": 9, '
         '"limits": {}, "p50": "fast", "p99": 1.0}]}',
+        '{"machine": {}, "settings": {}, "results": [{"name": "a", "unit": "ms", "n": 9, '
+        '"limits": {}, "against": 3, "p50": 1.0, "p99": 1.0}]}',
         '{"machine": {}, "settings": {}, "results": [{"name": "a", "unit": "ms", "n": 9, '
         '"limits": {}, "p50": NaN, "p99": 1.0}]}',
         '\xff',

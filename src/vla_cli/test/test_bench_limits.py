@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 from vla_cli.bench import child, gemm, hop, limits, parts
+from vla_cli.bench.report import Row
 from vla_cli.bench.work import operations, work_of
 from vla_core.errors import VlaError
 from vla_core.policy import create_policy
@@ -42,7 +43,8 @@ def test_product_whose_work_is_not_known_is_refused(kind):
 def test_work_of_a_graph_is_that_of_its_definition(tmp_path):
     onnx = pytest.importorskip('onnx')
     helper, generator = onnx.helper, np.random.default_rng(0)
-    channels, wide, tall, kernel, width = 6, 10, 8, 3, 5
+    # onnxruntime fills channels up to whole vectors: 16 are.
+    channels, wide, tall, kernel, width = 16, 10, 8, 3, 5
 
     def weight(name, *shape):
         array = generator.random(shape, np.float32)
@@ -72,7 +74,15 @@ def test_work_of_a_graph_is_that_of_its_definition(tmp_path):
     once = pixels * channels * 3 * kernel**2 + pixels * channels * width + width * 2
     for batch in (1, 3):
         feeds = {'x': np.zeros((batch, 3, tall, wide), np.float32)}
-        assert work_of(path, feeds) == 2 * batch * once
+        found = work_of(path, feeds)
+        assert found.operations == 2 * batch * once
+        # Convolution and Relu are one node; Flatten moves nothing; where numbers lie in blocks of
+        # channels, one more node puts them in order.
+        numbers = channels * 3 * kernel**2 + width * channels * pixels + width * 2
+        assert found.weights == 4 * numbers
+        inside = 2 * channels * pixels
+        moved = 4 * batch * (3 * tall * wide + inside + 2 * width + 2)
+        assert found.activations in (moved, moved + 4 * batch * inside)
 
 
 def test_work_of_the_demos_policy_is_what_its_onnx_says():
@@ -110,7 +120,10 @@ def test_work_of_the_demos_policy_is_what_its_onnx_says():
             turned = any(one.name == 'transA' and one.i for one in node.attribute)
             expected += 2 * prod(out) * first[-2 if turned else -1]
     assert len(products) > 20
-    assert found == expected
+    assert found.operations == expected
+    # Stored as float16, read as float32.
+    assert found.weights == pytest.approx(2 * path.stat().st_size, rel=0.05)
+    assert found.activations > feeds['image'].nbytes
 
 
 def test_inference_says_its_share_of_the_limit(monkeypatch):
@@ -122,6 +135,19 @@ def test_inference_says_its_share_of_the_limit(monkeypatch):
     median = float(np.median(row.samples))
     assert row.notes['share of the limit'] == pytest.approx(work / median / limit, abs=1e-3)
     assert 'share of the limit' not in parts.inference('hold', 5).notes
+
+
+@pytest.mark.parametrize(('copied', 'larger'), [(40.0, 'products'), (0.1, 'memory')])
+def test_inference_says_which_bound_is_the_larger_one(monkeypatch, copied, larger):
+    monkeypatch.setattr(gemm, 'throughput', lambda threads, count: [50.0] * count)
+    monkeypatch.setattr(parts, 'copy_row', lambda count: Row('', '', [0.5 * copied, copied]))
+    notes = parts.inference('demo', 5).notes
+    moved = notes['weights of a frame, MB'] + notes['activations of a frame, MB']
+    assert notes['limit of a copy, GB/s'] == copied
+    assert notes['bound by memory, ms'] == pytest.approx(moved / copied, rel=0.01)
+    work = notes['work of a frame, MFLOP']
+    assert notes['bound by products, ms'] == pytest.approx(work / 50.0, rel=0.01)
+    assert notes['larger bound'] == larger
 
 
 def test_products_are_timed_on_the_threads_asked_for(monkeypatch):

@@ -54,10 +54,23 @@ def test_rows_have_as_many_samples_as_asked_and_say_what_the_limit_is(paths, mon
         assert len(row.samples) == 3
         assert min(row.samples) > 0
         assert row.against['seed_way'] > 0
+        assert ' to ' in row.notes['ratio to seed_way, turns']
+    assert pipeline.limits == {'ratio to seed_way': 0.2}
+    assert step.limits == {'ratio to seed_way': 0.666}
     assert pipeline.notes['limit'] in ('read', 'randomise')
     assert 'times as much' in pipeline.notes['CPU time']
     assert 'network' in step.notes['ours']
     assert 'network' not in pipeline.notes['ours']
+
+
+def test_ratio_is_that_of_turns_side_by_side(monkeypatch):
+    monkeypatch.setattr(feeding, '_ROUNDS', 3)
+    ours, theirs = np.zeros((7, 4)), np.zeros((7, 4))
+    ours[:, 0] = [1, 1, 9, 2, 2, 2, 4]
+    theirs[:, 1] = 10
+    against, notes = feeding._against({'seed_way': theirs}, ours)
+    assert against == {'seed_way': pytest.approx(0.2)}
+    assert notes == {'ratio to seed_way, turns': '0.100 to 0.400'}
 
 
 def test_ways_take_turns():

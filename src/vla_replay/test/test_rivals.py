@@ -33,6 +33,13 @@ def test_ratio_is_that_of_turns_side_by_side():
     assert (seed.name, seed.against) == ('replayed_camera_seed_way', {})
 
 
+@pytest.mark.parametrize(('seed_way', 'kept'), [(100.0, True), (99.0, False), (None, None)])
+def test_tenth_of_the_seeds_way_is_promised(seed_way, kept):
+    turns = {'ours': [[10.0]] * 3} | ({'seed_way': [[seed_way]] * 3} if seed_way else {})
+    ours = rows(turns)[0]
+    assert ours.verdicts() == {'p50': True, 'p99': True, 'ratio to seed_way': kept}
+
+
 def test_only_the_first_command_from_a_frame_counts_after_the_warm_up():
     found = Latencies()
     found.command(1_000_000, 9_000_000)

@@ -13,7 +13,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from vla_cli.bench.report import PEER
+from vla_cli.bench.report import kept, PEER
 from vla_core.errors import VlaError
 
 #: Share by which a figure may be worse: beside other work the same rows differ by as much.
@@ -47,8 +47,8 @@ class Change:
         unit: of its figures.
         counts: samples, old and new.
         ratios: figure -> new / old; None: one of them is not known, or the old one is 0.
-        worse: figures that are worse by more than the margin, and promises that were kept and
-            are not any more.
+        worse: figures that are worse by more than the margin, and promises of the new file that
+            were kept and are not any more.
         unjudged: figures of too few samples.
     """
 
@@ -75,6 +75,7 @@ def read(path: Path) -> Recorded:
             isinstance(machine, dict)
             and isinstance(settings, dict)
             and all(isinstance(row['limits'], dict) for row in results)
+            and all(isinstance(row.get('against', {}), dict) for row in results)
             and all(isinstance(row['unit'], str) for row in results)
             and all(type(row['n']) is int for row in results)
             and all(_number_or_none(row[name]) for row in results for name in FEWEST)
@@ -94,7 +95,7 @@ def changes(old: Recorded, new: Recorded, margin: float) -> list[Change]:
     """Compare the rows that are in both, in the order of the new ones.
 
     Raises:
-        CompareError: if a row has another unit, other limits or another direction.
+        CompareError: if a row has another unit or another direction.
     """
     return [
         _change(old.rows[name], row, margin) for name, row in new.rows.items() if name in old.rows
@@ -109,7 +110,7 @@ def gone(old: Recorded, new: Recorded) -> list[str]:
 
 
 def differences(old: Recorded, new: Recorded) -> list[str]:
-    """Return in words what was different when they were measured."""
+    """Return in words what was different when they were measured, and what was promised."""
     facts = [
         f'{name}: {old.machine.get(name)} -> {new.machine.get(name)}'
         for name in _FACTS
@@ -118,7 +119,11 @@ def differences(old: Recorded, new: Recorded) -> list[str]:
     policies = [recorded.settings.get('POLICY') for recorded in (old, new)]
     if policies[0] != policies[1]:
         facts.append(f'POLICY: {policies[0]} -> {policies[1]}')
-    return facts
+    return facts + [
+        f'{name}, promised: {old.rows[name]["limits"]} -> {row["limits"]}'
+        for name, row in new.rows.items()
+        if name in old.rows and old.rows[name]['limits'] != row['limits']
+    ]
 
 
 def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> int:
@@ -172,9 +177,8 @@ def _asked(row: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 
 def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Change:
     name = new['name']
-    for key in ('unit', 'limits'):
-        if old[key] != new[key]:
-            raise CompareError(f'{name}: {key} {old[key]} and {new[key]}: expected the same')
+    if old['unit'] != new['unit']:
+        raise CompareError(f'{name}: unit {old["unit"]} and {new["unit"]}: expected the same')
     rate = bool(new.get('more_is_better', False))
     if bool(old.get('more_is_better', False)) != rate:
         raise CompareError(f'{name}: more is better in one file only: expected the same')
@@ -192,7 +196,7 @@ def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Ch
     worse += [
         f'{limited} <= {limit:g}'
         for limited, limit in new['limits'].items()
-        if _kept(old, limited, limit) is True and _kept(new, limited, limit) is False
+        if kept(old, limited, limit) is True and kept(new, limited, limit) is False
     ]
     unjudged = tuple(figure for figure in FEWEST if figure not in judged)
     return Change(name, new['unit'], counts, ratios, tuple(worse), unjudged)
@@ -201,12 +205,6 @@ def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Ch
 def _worse(old: float, new: float, rate: bool, margin: float) -> bool:
     """Say whether a figure is worse; whatever was 0 and is more now is."""
     return old > new * (1.0 + margin) if rate else new > old * (1.0 + margin)
-
-
-def _kept(row: Mapping[str, Any], name: str, limit: float) -> bool | None:
-    """Say whether a promise about a figure or a note is kept; None: not known."""
-    value = {**row.get('notes', {}), **row}.get(name)
-    return value <= limit if isinstance(value, _MEASURED) else None
 
 
 def _ratio(old: float | None, new: float | None) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -23,6 +24,9 @@ _NUMBERS = ('n', 'p50', 'p99', 'p99.9', 'max')
 #: The setting that says that a peer's node was measured too, and part of the names of its rows.
 PEER = 'peer'
 
+#: Begin of the name of a limit on a ratio, before the other way's.
+RATIO = 'ratio to '
+
 
 @dataclass(frozen=True)
 class Row:
@@ -34,7 +38,8 @@ class Row:
         samples: every single measurement, none left out but those in `paused`.
         against: another way of doing the same -> ours divided by that one, at p50.
         notes: circumstances without which the figures mean little.
-        limits: figure or note -> what is promised of it (docs/reference/figures.md).
+        limits: figure, note or `ratio to` another way -> what is promised of it
+            (docs/reference/figures.md).
         paused: measurements while the whole machine stood still; counted and printed apart.
         scheduling: class of the process that was measured; this one by default.
         load: load average when the row was complete.
@@ -77,22 +82,17 @@ class Row:
 
     def verdicts(self) -> dict[str, bool | None]:
         """Return for every limit whether it was kept; None: not known."""
-        known = {**self.notes, **self.figures()}
-        found = ((name, known.get(name), limit) for name, limit in self.limits.items())
-        return {
-            name: value <= limit if isinstance(value, int | float) else None
-            for name, value, limit in found
-        }
+        figures = self.figures()
+        return {name: kept(figures, name, limit) for name, limit in self.limits.items()}
 
     def words(self) -> str:
         """Return everything that does not fit into the table."""
         verdicts = {True: 'kept', False: 'NOT KEPT', None: 'not known'}
-        kept = self.verdicts()
         promised = [
-            f'promised {name} <= {limit:g}: {verdicts[kept[name]]}'
-            for name, limit in self.limits.items()
+            f'promised {name} <= {self.limits[name]:g}: {verdicts[verdict]}'
+            for name, verdict in self.verdicts().items()
         ]
-        against = [f'ratio to {name} {round(ratio, 3)}' for name, ratio in self.against.items()]
+        against = [f'{RATIO}{name} {round(ratio, 3)}' for name, ratio in self.against.items()]
         paused = []
         if self.paused:
             listed = ', '.join(str(_short(value)) for value in self.paused)
@@ -107,6 +107,42 @@ class Row:
         figures = self.figures()
         numbers = ', '.join(f'{name} {figures[name]}' for name in _NUMBERS)
         return f'{self.name}, {self.unit}: {numbers}; {self.words()}'
+
+
+def kept(row: Mapping[str, Any], name: str, limit: float) -> bool | None:
+    """Say whether a promise about a figure, a note or a ratio is kept; None: not known.
+
+    Args:
+        row: as `Row.figures` gives it.
+        name: of what is limited.
+        limit: that it may reach.
+    """
+    ratios = {RATIO + other: ratio for other, ratio in row.get('against', {}).items()}
+    value = {**row.get('notes', {}), **ratios, **row}.get(name)
+    return value <= limit if isinstance(value, int | float) else None
+
+
+def in_turns(
+    turns: Mapping[str, Sequence[Sequence[float]]],
+) -> tuple[dict[str, float], dict[str, object]]:
+    """Compare `ours` with each other way, turn by turn.
+
+    Args:
+        turns: way -> the samples of each of its turns; `ours` is among them.
+
+    Returns:
+        Other way -> median of the turns' ratios of medians; and notes that name the smallest and
+        the largest.
+    """
+    medians = {name: np.array([np.median(one) for one in found]) for name, found in turns.items()}
+    against: dict[str, float] = {}
+    notes: dict[str, object] = {}
+    for name in turns:
+        if name != 'ours':
+            ratios = medians['ours'] / medians[name]
+            against[name] = float(np.median(ratios))
+            notes[f'{RATIO}{name}, turns'] = f'{ratios.min():.3f} to {ratios.max():.3f}'
+    return against, notes
 
 
 def machine() -> dict[str, object]:
