@@ -39,8 +39,8 @@ _ROUNDS = 4
 _WARM_UP = 3
 _WORDS = 10
 _STAGES = ('read', 'randomise', 'network')
-#: Of the seed's time that ours may take: a fifth; two thirds, rounded down.
-_INPUT_SHARE, _STEP_SHARE = 0.2, 0.666
+#: Of the seed's time that ours may take: a fifth; two thirds.
+_INPUT_SHARE, _STEP_SHARE = 1 / 5, 1 / 1.5
 
 
 class Row(NamedTuple):
