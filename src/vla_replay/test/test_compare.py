@@ -134,6 +134,25 @@ def test_a_live_drive_may_have_skipped_frames_but_not_its_replay(golden: Trace):
     assert list(failures(live, replace(golden, chunks=half))) == ['frames without a pair']
 
 
+def test_zeros_of_before_the_first_text_of_a_live_drive_are_left_out(golden: Trace):
+    status = golden.chunks.status.copy()
+    status[:5] = Status.DONE
+    live = replace(golden, decisions=None, chunks=replace(golden.chunks, status=status))
+    columns = ('frame', 'text', 'status', 'data')
+    rest = {name: getattr(golden.chunks, name)[5:] for name in columns}
+    found = replace(golden, chunks=replace(golden.chunks, **rest))
+    assert failures(live, found) == {}
+    idle = np.where(np.arange(COUNT) < 5, Status.IDLE, golden.chunks.status).astype(np.uint8)
+    waiting = replace(golden, chunks=replace(golden.chunks, status=idle))
+    assert failures(live, waiting) == {}
+    status[3] = Status.RUNNING
+    assert list(failures(live, found)) == ['frames without a pair']
+    assert list(failures(live, waiting)) == ['frames without a pair']
+    nothing = {name: column[:0] for name, column in rest.items()}
+    found = replace(golden, chunks=replace(golden.chunks, **nothing))
+    assert list(failures(live, found)) == ['frames without a pair']
+
+
 def test_another_instruction_or_status_is_no_pair(golden: Trace):
     text = golden.chunks.text.copy()
     text[9] = 2

@@ -169,7 +169,15 @@ def test_goals_of_two_robots_are_not_told_to_one(told: Path):
             msg = Instruction(id=1, text='turn left', source=Source.ACTION, policy_run=7)
             writer.write(name, BEGIN, serialize_message(msg))
     with BagReader(told.with_name('two')) as reader:
-        assert texts_beside(reader, BEGIN, None) == []
+        assert texts_beside(reader, set(), BEGIN, None) == []
+
+
+def test_nothing_is_told_before_the_robot_moves(told: Path):
+    with BagReader(told) as reader:
+        texts = texts_beside(reader, {'/other'}, BEGIN, None)
+        assert [(one.stamp_ns - BEGIN) // MS for one in texts] == [200, 600]
+        (text, _) = texts_beside(reader, {'/other', '/command'}, BEGIN + 400 * MS, None)
+        assert (text.stamp_ns - BEGIN) // MS == 900
 
 
 def test_ctrl_c_in_a_loop_tells_how_late_it_was(

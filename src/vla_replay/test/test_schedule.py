@@ -232,6 +232,26 @@ def test_what_was_followed_when_the_recording_began_holds(source, status, holds)
     )
 
 
+@pytest.mark.parametrize(
+    ('newest', 'holds'),
+    [
+        ([], True),
+        ([(7, Fate.DONE)], False),
+        ([(8, Fate.REFUSED)], False),
+        ([(0, Fate.MALFORMED)], True),
+        ([(6, Fate.REPLACED)], True),
+    ],
+)
+def test_what_was_over_when_the_recording_began_is_not_told_again(newest, holds):
+    latched = [(6, Fate.RUNNING), (7, Fate.RUNNING), *newest]
+    records = [
+        record(0, number, f'text {number}', status=status, taken=-30_000)
+        for number, status in latched
+    ]
+    found = told(*records, record(600, 9, 'turn right'))
+    assert found == [*([(0, 'text 7')] if holds else []), (30, 'turn right')]
+
+
 def test_a_part_begins_with_the_newest_text_of_either_kind():
     messages = (text(100, 'turn left'), record(300, 2, 'turn right'), record(1500, 3, 'go'))
     assert told(*messages, start=1.0) == [(0, 'turn right'), (25, 'go')]

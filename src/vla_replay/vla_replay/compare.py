@@ -109,7 +109,8 @@ def _chunks(golden: Chunks, found: Chunks, tolerance: Tolerance, live: bool) -> 
         raise BagError(f'policy has (axes, units, steps) {there}: expected {here}')
     if live:
         # A busy policy skips frames; in lock-step it answers all of them.
-        found = _only(found, golden.frame)
+        golden = _told(golden, found)
+        found = _where(found, np.isin(found.frame, golden.frame))
     left, right, lonely = matched(golden, found)
     total = len(np.union1d(golden.frame, found.frame))
     share = len(lonely) / total if total else 1.0
@@ -137,8 +138,14 @@ def _chunks(golden: Chunks, found: Chunks, tolerance: Tolerance, live: bool) -> 
     return checks
 
 
-def _only(chunks: Chunks, frames: np.ndarray) -> Chunks:
-    keep = np.isin(chunks.frame, frames)
+def _told(golden: Chunks, found: Chunks) -> Chunks:
+    """Leave out zeros of before the first text, which an earlier one left behind."""
+    told = found.frame[found.status != Status.IDLE]
+    first = told.min(initial=np.iinfo(np.int64).max)
+    return _where(golden, (golden.frame >= first) | (golden.status == Status.RUNNING))
+
+
+def _where(chunks: Chunks, keep: np.ndarray) -> Chunks:
     columns = {name: getattr(chunks, name)[keep] for name in ('frame', 'text', 'status', 'data')}
     return replace(chunks, **columns)
 

@@ -21,7 +21,7 @@ def unheard_texts(bag: BagReader, records: Topic) -> Iterator[Message]:
     """Yield as messages of `command` what the policy was told otherwise, when it took it in.
 
     That is every goal, also the "stop" of one that was cancelled, and the text that was being
-    followed when the recording began, which the latched record tells.
+    followed when the recording began, which the latched records tell.
 
     Args:
         bag: the recording.
@@ -31,20 +31,38 @@ def unheard_texts(bag: BagReader, records: Topic) -> Iterator[Message]:
         BagError: if a record is malformed.
     """
     known: set[tuple[int, int]] = set()
+    followed: tuple[tuple[int, int], Message] | None = None
     for message in bag.messages({records.name}):
-        try:
-            record = deserialize_message(message.data, Instruction)
-        except Exception as error:  # rclpy's C code raises what it likes
-            size = len(message.data)
-            raise BagError(f'{records.name}: message of {size} bytes: {error}') from None
+        record = _record(message)
         key = (record.policy_run, record.id)
-        if not record.id or key in known:
+        if not record.id:
             continue
-        known.add(key)
+        text = Message(records.name, message.stamp_ns, serialize_message(String(data=record.text)))
         if to_ns(record.header.stamp) < bag.start_ns:
-            told = record.status == Fate.RUNNING
-        else:
-            told = record.source == Source.ACTION
-        if told:
-            data = serialize_message(String(data=record.text))
-            yield Message(records.name, message.stamp_ns, data)
+            if record.status == Fate.RUNNING:
+                followed = followed if key in known else (key, text)
+            elif record.status == Fate.REFUSED or (followed and followed[0] == key):
+                followed = None
+            known.add(key)
+            continue
+        if followed is not None:
+            yield followed[1]
+            followed = None
+        if key not in known and record.source == Source.ACTION:
+            yield text
+        known.add(key)
+    if followed is not None:
+        yield followed[1]
+
+
+def _record(message: Message) -> Instruction:
+    """Return a record.
+
+    Raises:
+        BagError: if it is malformed.
+    """
+    try:
+        return deserialize_message(message.data, Instruction)
+    except Exception as error:  # rclpy's C code raises what it likes
+        size = len(message.data)
+        raise BagError(f'{message.topic}: message of {size} bytes: {error}') from None

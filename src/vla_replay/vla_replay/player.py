@@ -118,7 +118,7 @@ def _play(
     if options.instruction:
         names -= {name for name in names if name.endswith('/command')}
     elif not options.topics:
-        texts = texts_beside(bag, begin, end)
+        texts = texts_beside(bag, names, begin, end)
     senders = {text.topic: told for text in texts} | dict(publishers)
     renewals = dict.fromkeys(senders, _as_it_is) | renewals
     rounds = None if options.loop else 1
@@ -149,13 +149,17 @@ def _play(
         late.add(time.monotonic() - began - due.at)
 
 
-def texts_beside(bag: BagReader, begin_ns: int, end_ns: int | None) -> list[Message]:
+def texts_beside(
+    bag: BagReader, names: set[str], begin_ns: int, end_ns: int | None
+) -> list[Message]:
     """Return what a robot was told on no topic of texts, and the newest text before a part.
 
     Nothing of the first where several policies kept records: it is not clear who was told.
 
     Args:
         bag: the recording.
+        names: of the topics that are played: nothing is told before their first message, for a
+            recorder hears what is latched up to a second before a robot's odometry.
         begin_ns: beginning of the part.
         end_ns: its end; None: of the recording.
 
@@ -170,7 +174,10 @@ def texts_beside(bag: BagReader, begin_ns: int, end_ns: int | None) -> list[Mess
     earlier = sorted((one for one in earlier if one.stamp_ns < begin_ns), key=_stamp)
     last = math.inf if end_ns is None else end_ns
     during = [one for one in unheard if begin_ns <= one.stamp_ns < last]
-    return [*(replace(one, stamp_ns=begin_ns) for one in earlier[-1:]), *during]
+    moving = {name for name in names if not bag.topics[name].latched}
+    first_ns = next((one.stamp_ns for one in bag.messages(moving, begin_ns, end_ns)), begin_ns)
+    told = (*earlier[-1:], *during)
+    return [replace(one, stamp_ns=max(one.stamp_ns, first_ns)) for one in told]
 
 
 def _stamp(message: Message) -> int:
