@@ -18,6 +18,7 @@ from vla_core.gate.config import GROSS, ORDER_SPAN, STAMP_AHEAD, Timing
 from vla_core.gate.debounce import CLEAR_AFTER, Debounce
 from vla_core.gate.limits import approach, clamp, holds, Limits, ZERO
 from vla_core.gate.messages import (
+    Beat,
     Event,
     EventKind,
     Inputs,
@@ -30,7 +31,7 @@ from vla_core.gate.messages import (
     Stop,
     StopLevel,
 )
-from vla_core.gate.signals import Signals
+from vla_core.gate.signals import MOST_BEATS, Signals
 from vla_core.gate.stream import PolicyStream
 from vla_core.player import ROUNDING
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS, Representation, Status
@@ -453,3 +454,29 @@ def test_odom_says_what_was_expected_of_it(world):
     said = r'0\.250 s old: expected finite numbers, and a stamp at most 0\.05 s ahead'
     with pytest.raises(ObservationError, match=said):
         signals.check_odom(Odom((math.inf, *ZERO[1:]), 9.75), 10.0)
+
+
+@pytest.mark.parametrize('name', ['state_age', 'unchanged_age'])
+@pytest.mark.parametrize('age', [math.nan, math.inf, -0.1])
+def test_heartbeat_says_what_was_expected_of_it(world, name, age):
+    beat = Beat('camera', 10.0, 'front', **{name: age})
+    said = f'^heartbeat of camera: {name} {age}: expected finite, >= 0$'
+    with pytest.raises(ObservationError, match=said):
+        Signals(world.robot, Timing()).beat(beat)
+
+
+def test_heartbeat_of_one_node_too_many_says_so(world):
+    signals = Signals(world.robot, Timing())
+    for number in range(MOST_BEATS):
+        signals.beat(Beat('camera', 10.0, f's{number}'))
+    said = f"^heartbeat of camera '{'x' * 40}': expected at most {MOST_BEATS} nodes$"
+    with pytest.raises(ObservationError, match=said):
+        signals.beat(Beat('camera', 10.0, 'x' * 41))
+
+
+@pytest.mark.parametrize('speed', [0.0, 0.3])
+def test_after_a_gap_in_odom_the_robot_has_not_been_moving(world, speed):
+    signals = Signals(world.robot, Timing())
+    for at in (10.0, 20.0):
+        signals.odom(Odom((speed, *ZERO[1:]), at), at)
+        assert signals.moving_span(at) == 0.0
