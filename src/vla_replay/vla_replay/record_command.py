@@ -13,6 +13,7 @@ from vla_core.errors import ConfigError
 from vla_replay.bag_options import Record
 from vla_replay.recorder_node import RecorderNode
 from vla_ros.running import run
+from vla_ros.transport import udp_holds_frames
 
 SAVE = 'recorder/save'
 
@@ -29,7 +30,8 @@ def record(options: Record) -> int:
     overrides = [Parameter(name, value=value) for name, value in parameters(options).items()]
     namespace = valid_namespace(options.namespace)
     return run(
-        lambda: RecorderNode(namespace=namespace, parameter_overrides=overrides), frames=True
+        lambda: RecorderNode(namespace=namespace, parameter_overrides=overrides),
+        frames=not udp_holds_frames(),
     )
 
 

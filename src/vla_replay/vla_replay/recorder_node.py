@@ -25,6 +25,7 @@ from vla_replay.watching import Watching
 from vla_ros.clock import STEADY
 from vla_ros.parameters import declare
 from vla_ros.running import run
+from vla_ros.transport import udp_holds_frames
 
 #: s between two looks at the graph, and two reports.
 PERIOD = 1.0
@@ -95,7 +96,8 @@ class RecorderNode(Node):
 
 def main() -> None:
     """Run the node until a signal."""
-    sys.exit(run(RecorderNode, frames=True))
+    # Killed with a lock of shared memory in its hand it would hold up the camera and the base.
+    sys.exit(run(RecorderNode, frames=not udp_holds_frames()))
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ from ament_index_python.packages import get_package_share_path
 import pytest
 
 from vla_ros import transport
-from vla_ros.transport import discovery_range, keep_off_shared_memory
+from vla_ros.transport import discovery_range, keep_off_shared_memory, udp_holds_frames
 
 SHIPPED = get_package_share_path('vla_bringup') / 'config'
 PROFILE, REACH = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'ROS_AUTOMATIC_DISCOVERY_RANGE'
@@ -79,3 +79,13 @@ def test_dead_process_is_forgotten_after_three_seconds(profile: str) -> None:
     """Its publishers count as writers of cmd_vel and as e-stop buttons until then."""
     (lease,) = ET.parse(SHIPPED / profile).iterfind('.//{*}leaseDuration/{*}sec')
     assert lease.text == '3'
+
+
+@pytest.mark.parametrize(
+    ('granted', 'holds'), [('212992\n', False), ('1843200\n', True), ('', False), ('x', False)]
+)
+def test_frames_go_by_udp_where_a_socket_holds_two(tmp_path: Path, granted: str, holds: bool):
+    file = tmp_path / 'rmem_max'
+    file.write_text(granted)
+    assert udp_holds_frames(file) is holds
+    assert not udp_holds_frames(tmp_path / 'none')

@@ -15,6 +15,8 @@ from rclpy.utilities import get_rmw_implementation_identifier
 _RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 # The second is the name of the first since Fast DDS 3 (Kilted and later).
 _PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+#: The largest buffer that the kernel grants a socket, bytes; and two raw frames of 640×480.
+_GRANTED, _TWO_FRAMES = Path('/proc/sys/net/core/rmem_max'), 2 * 640 * 480 * 3
 _UDP = {'SUBNET': 'fastdds_udp.xml', 'LOCALHOST': 'fastdds_udp_local.xml'}
 
 
@@ -35,6 +37,14 @@ def keep_off_shared_memory(environment: MutableMapping[str, str] = os.environ) -
         # With LOCALHOST rmw_fastrtps adds shared memory to whatever a profile says; the profile
         # itself says the same of discovery.
         environment[_RANGE] = 'SYSTEM_DEFAULT'
+
+
+def udp_holds_frames(granted: Path = _GRANTED) -> bool:
+    """Say whether whole camera frames get through UDP here: a socket holds two of them."""
+    try:
+        return int(granted.read_text()) >= _TWO_FRAMES
+    except (OSError, ValueError):
+        return False
 
 
 def discovery_range(environment: MutableMapping[str, str] = os.environ) -> str:
