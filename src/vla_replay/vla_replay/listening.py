@@ -120,10 +120,8 @@ class Listening:
         topics = [topic]
         if self._choice.jpeg(topic.name, topic.type):
             twin = f'{topic.name}/compressed'
-            hash_, definition = (
-                self._types.type_hash(COMPRESSED),
-                self._types.definition(COMPRESSED),
-            )
+            hash_ = self._types.type_hash(COMPRESSED)
+            definition = self._types.definition(COMPRESSED)
             # Another type under that name, before or after, must not end up in the same topic.
             kind, _ = self._known.setdefault(twin, (COMPRESSED, hash_))
             if kind == COMPRESSED:
