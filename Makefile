@@ -10,7 +10,7 @@ export EPISODES SEED FINAL TORCH TORCH_INDEX
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-optimise build run test test-long evaluate bench coverage mutants policy lint clean
+.PHONY: help setup setup-train setup-optimise setup-edge build run test test-long evaluate bench coverage mutants policy lint clean
 .NOTPARALLEL:
 
 BOOTSTRAP = command -v "$(PYTHON)" > /dev/null || { echo 'setup: no $(PYTHON) in PATH; install Python 3.11 to 3.14 or name one: make setup PYTHON=/usr/bin/python3.11' >&2; exit 1; }; "$(PYTHON)" requirements/bootstrap.py
@@ -30,6 +30,9 @@ setup-train: ## add torch (TORCH=cpu|cuda, TORCH_INDEX=URL with CPU builds) and 
 setup-optimise: ## add OpenVINO, in which an optimised policy may run (0.1 GB to download)
 	@$(BOOTSTRAP) optimise
 
+setup-edge: ## add ExecuTorch, into which `vla-learn optimise --target edge` exports (0.4 GB on disk; adds torch)
+	@$(BOOTSTRAP) edge
+
 build: setup ## build src/ into install/ with colcon
 	@$(BOOTSTRAP) build
 
@@ -48,8 +51,8 @@ evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a 
 bench: build ## measure this machine, write build/bench.json (ONLY="NAME NAME=N ...", LONG=1: hours)
 	@$(ENV) exec vla bench $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long)
 
-coverage: build ## branch coverage of the gate
-	@$(ENV) exec python -m pytest -q src/vla_core/test --cov=vla_core.gate --cov-branch --cov-report=term-missing:skip-covered
+coverage: build ## branch coverage of the gate; fails below 95 %
+	@$(ENV) exec python -m pytest -q src/vla_core/test --cov=vla_core.gate --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 mutants: build ## change the gate's code in small ways and see which change no test notices (MUTANTS="PATTERN ..."; hours)
 	@$(BOOTSTRAP) mutants

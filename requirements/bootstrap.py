@@ -1,4 +1,4 @@
-"""Make the workspace usable: `setup`, add `train`, `optimise` or `mutants`, `build`.
+"""Make the workspace usable: `setup`, add `train`, `optimise`, `edge` or `mutants`, `build`.
 
 Run through the Makefile. It uses nothing but the standard library, because it runs before anything
 is installed. Every refusal is one line: what is wrong, what was found, what to do.
@@ -33,6 +33,7 @@ def main() -> int:
         'setup': packages.setup,
         'train': packages.train,
         'optimise': packages.optimise,
+        'edge': packages.edge,
         'mutants': packages.mutants,
         'build': building.build,
     }

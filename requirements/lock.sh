@@ -21,3 +21,4 @@ lock train 3.11 --universal $(for name in \
 lock mutants 3.11 --universal --generate-hashes
 lock train-alone 3.11 --universal --generate-hashes --no-deps
 lock optimise 3.11 --universal --generate-hashes --no-deps
+lock edge 3.11 --universal --generate-hashes --no-deps

@@ -82,25 +82,31 @@ def train() -> None:
 def optimise() -> None:
     """Add the runtimes that an optimised policy may run in to .venv; needs no torch."""
     setup()
-    lock = REQUIREMENTS / 'optimise.txt'
-    stamp = stamp_of(lock)
-    if read_stamp('optimise') == stamp:
-        say('optimise: up to date')
-        return
-    install('optimise', ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
-    write_stamp('optimise', stamp)
-    say('optimise: done')
+    install_alone('optimise')
+
+
+def edge() -> None:
+    """Add ExecuTorch to .venv: torch exports for it."""
+    train()
+    install_alone('edge')
 
 
 def mutants() -> None:
     """Add what changes the gate's code in small ways to .venv."""
     setup()
-    lock = REQUIREMENTS / 'mutants.txt'
+    install_alone('mutants')
+
+
+def install_alone(step: str) -> None:
+    """Install the complete lock of this name, unless that was done."""
+    lock = REQUIREMENTS / f'{step}.txt'
     stamp = stamp_of(lock)
-    if read_stamp('mutants') == stamp:
+    if read_stamp(step) == stamp:
+        say(f'{step}: up to date')
         return
-    install('mutants', ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
-    write_stamp('mutants', stamp)
+    install(step, ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
+    write_stamp(step, stamp)
+    say(f'{step}: done')
 
 
 def install_cpu_torch(requirement: str) -> None:

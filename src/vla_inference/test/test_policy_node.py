@@ -31,6 +31,13 @@ OK = TransitionCallbackReturn.SUCCESS
 NAN = ActionRejected('actions are not finite')
 
 
+class OutOfMemoryError(RuntimeError):
+    """Stands for torch.cuda's, which is a RuntimeError too; the robot has no torch."""
+
+
+NO_MEMORY = OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
+
+
 class Stage:
     """The node, and a probe that plays camera, base, person and gate."""
 
@@ -238,15 +245,20 @@ def test_refused_text_gives_zeros(stage):
     assert not any(chunk.data)
 
 
-def test_nan_output_is_counted_and_never_sent(stage, fake):
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [(NAN, 'not finite'), (NO_MEMORY, 'CUDA out of memory')],
+    ids=['nan', 'no memory on the GPU'],
+)
+def test_failed_inference_is_counted_and_nothing_of_it_is_sent(stage, fake, error, said):
     stage.say('go')
     stage.record(Instruction.STATUS_RUNNING)
-    fake.next = [NAN] * 10_000
+    fake.next = [error] * 10_000
     for _ in range(3):
         chunk = stage.frame()
         assert not any(chunk.data)
     beat = stage.beat(lambda b: b.consecutive_errors >= 3, 'errors in a row')
-    assert 'not finite' in beat.detail
+    assert said in beat.detail
     fake.next.clear()
     assert any(stage.chunk(lambda c: any(c.data), 'motion').data)
     assert all(math.isfinite(number) for chunk in stage.chunks for number in chunk.data)

@@ -94,7 +94,7 @@ def errors(name, small, subject, probe, expected, folder):
     return axis_errors(expected, found.actions, subject.manifest.spec)
 
 
-@pytest.mark.parametrize('name', ['torchscript', 'onnx_fp32', 'openvino_fp32'])
+@pytest.mark.parametrize('name', ['torchscript', 'onnx_fp32', 'openvino_fp32', 'executorch'])
 def test_variant_in_float_computes_the_same(name, small, subject, probe, expected, tmp_path):
     found = errors(name, small, subject, probe, expected, tmp_path)
     assert max(axis.max for axis in found.values()) <= 1e-5

@@ -245,7 +245,7 @@ FAULTS = (
     ),
     Fault(
         'recorder-freeze',
-        'the recorder hangs (SIGSTOP)',
+        'the recorder hangs (SIGSTOP): a reader of every topic takes nothing',
         _always(GOES_ON),
         Graph.RECORDED,
         span=2.0,
