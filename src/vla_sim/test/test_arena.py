@@ -133,7 +133,7 @@ def test_refusals_name_what_was_wrong(arena):
 def _in_new_process(program, **environment):
     return subprocess.run(
         [sys.executable, '-c', program],
-        env={**os.environ, **environment},
+        env={name: value for name, value in (os.environ | environment).items() if value},
         capture_output=True,
         text=True,
         check=False,
@@ -150,14 +150,23 @@ arena.advance(0.1)
 print(arena.sim_time)
 print(hashlib.sha256(arena.render().tobytes()).hexdigest())
 """
+THREADS = """
+import pathlib
+names = [file.read_text() for file in pathlib.Path('/proc/self/task').glob('*/comm')]
+print(sum(name.startswith('llvmpipe') for name in names))
+"""
 
 
-def test_pixels_are_the_same_in_every_process(arena):
+@pytest.mark.parametrize('threads', [0, 2])
+def test_pixels_are_the_same_in_every_process_and_with_any_threads(arena, threads):
     arena.reset(sample_layout(5))
     arena.advance(0.1)
-    result = _in_new_process(PROGRAM)
+    chosen = f'from vla_sim.graphics import draw_with\ndraw_with({threads})\n'
+    result = _in_new_process(chosen + PROGRAM + THREADS, LP_NUM_THREADS=None)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split()[-1] == hashlib.sha256(arena.render().tobytes()).hexdigest()
+    *_, pixels, drawing = result.stdout.split()
+    assert int(drawing) == threads
+    assert pixels == hashlib.sha256(arena.render().tobytes()).hexdigest()
 
 
 def test_without_a_display_library_physics_works_and_rendering_names_the_remedy():

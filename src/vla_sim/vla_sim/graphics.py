@@ -37,10 +37,16 @@ def _error(cause: Exception) -> SimulationError:
     )
 
 
+def draw_with(threads: int) -> None:
+    """Let Mesa's software renderer draw with so many threads, unless the user has set it.
+
+    It counts before the first `renderer` of a process. The pixels are the same. Without threads of
+    its own a picture takes a sixth less CPU time; with two it is ready a third earlier.
+    """
+    os.environ.setdefault('LP_NUM_THREADS', str(threads))
+
+
 choose_backend()
-# Mesa's software renderer: without threads of its own a picture takes a sixth less CPU, and the
-# other nodes keep their core.
-os.environ.setdefault('LP_NUM_THREADS', '0')
 try:
     import mujoco  # reads MUJOCO_GL
 except (AttributeError, OSError, RuntimeError) as error:
@@ -50,9 +56,12 @@ except (AttributeError, OSError, RuntimeError) as error:
 def renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
     """Make an off-screen renderer without shadows and reflections.
 
+    Mesa draws without threads of its own, unless `draw_with` or the user has said otherwise.
+
     Raises:
         SimulationError: No OpenGL library, or the chosen backend does not work here.
     """
+    draw_with(0)
     try:
         result = mujoco.Renderer(model, height, width)
     except Exception as error:  # MuJoCo, PyOpenGL and glfw share no exception type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -25,6 +26,7 @@ from vla_ros.running import events_executor, run
 from vla_sim import messages
 from vla_sim.arena import Arena
 from vla_sim.config import SimConfig
+from vla_sim.graphics import draw_with
 from vla_sim.layout import sample_layout
 from vla_sim.live import LiveSimulation
 from vla_sim.urdf import robot_description
@@ -112,4 +114,6 @@ class SimNode(Node):
 
 def main() -> None:
     """Run the simulated robot until a signal."""
+    # A frame goes from node to node: while it is drawn, the second core has little else to do.
+    draw_with(min(2, os.cpu_count() or 1))
     sys.exit(run(SimNode, frames=True, make_executor=events_executor))
