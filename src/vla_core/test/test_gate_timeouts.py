@@ -249,6 +249,12 @@ def test_a_persons_velocity_that_was_overtaken_is_ignored(driving):
     assert driving.step(Human((-0.2, 0, 0, 0, 0, 0), driving.now + 0.02)).wanted[0] == -0.2
 
 
+def test_of_two_velocities_of_one_moment_the_later_heard_counts(driving):
+    at = driving.now + 0.02
+    first, second = (Human((speed, 0, 0, 0, 0, 0), at) for speed in (0.2, -0.2))
+    assert driving.step(first, second).wanted[0] == -0.2
+
+
 @pytest.mark.parametrize(('offset', 'over'), JUST)
 @pytest.mark.parametrize('zeros', [False, True])
 def test_manual_ends_after_500_ms_of_silence_or_zeros(driving, offset, over, zeros):

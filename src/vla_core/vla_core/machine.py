@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 import platform
 
+#: Fields of /proc/cpuinfo that tell models of one name apart: x86's, then ARM's.
+_MODEL = ('cpu family', 'model', 'stepping', 'CPU implementer', 'CPU part', 'CPU revision')
+
 
 def describe() -> dict[str, object]:
     """Return processor, cores, memory and software of this machine."""
@@ -18,9 +21,14 @@ def describe() -> dict[str, object]:
 
 
 def kind() -> tuple[str, int]:
-    """Return processor and cores: machines alike in these are taken to be equally fast."""
+    """Return processor and cores: machines alike in these are taken to be equally fast.
+
+    A virtual machine often says no more than "AMD EPYC Processor", an ARM board nothing at all, so
+    the numbers of the processor's model are part of its name here.
+    """
     machine = describe()
-    return str(machine['processor']), int(str(machine['cores']))
+    numbers = '/'.join(filter(None, (_field('/proc/cpuinfo', name) for name in _MODEL)))
+    return f'{machine["processor"]} {numbers}'.strip(), int(str(machine['cores']))
 
 
 def _field(file: str, name: str, separator: str = ':') -> str:

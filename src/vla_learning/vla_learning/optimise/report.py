@@ -8,7 +8,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from rich.table import Table
 
 from vla_core.parity import LARGEST_RMS
@@ -161,7 +163,6 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
         x, y = relative(row), max(worst_share(row), _FLOOR)
         colour = '#0b7285' if row['variant'] in best else '#9aa5b1'
         panel.plot(x, y, 'o', color=colour)
-        panel.annotate(row['variant'], (x, y), (5, 3), textcoords='offset points', fontsize=8)
     edge = sorted(
         (relative(row), max(worst_share(row), _FLOOR)) for row in rows if row['variant'] in best
     )
@@ -174,5 +175,33 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
     panel.set_yscale('log')
     panel.set_xlabel('time of a frame in those of eager, p50, instruction cached')
     panel.set_ylabel('rms error / deviation, worst axis')
+    panel.xaxis.set_major_formatter('{x:g}')
+    panel.xaxis.set_minor_formatter('{x:g}')
     panel.spines[['top', 'right']].set_visible(False)
+    figure.draw_without_rendering()  # Only now is it known where a point lies on the page.
+    _label(panel, rows)
     return figure
+
+
+def _label(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write each variant's name beside its point, on the first side where nothing else is."""
+    points = [(relative(row), max(worst_share(row), _FLOOR)) for row in rows]
+    middles = [panel.transData.transform(point) for point in points]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in middles]
+    for row, point in zip(rows, points, strict=True):
+        for dx, dy, side in ((7, 0, 'left'), (-7, 0, 'right'), (4, 10, 'left'), (4, -10, 'left')):
+            text = panel.annotate(
+                row['variant'],
+                *(point, (dx, dy)),
+                textcoords='offset points',
+                ha=side,
+                va='center',
+                fontsize=8,
+            )
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            text.remove()
+        else:
+            panel.add_artist(text)
+        taken.append(box)
