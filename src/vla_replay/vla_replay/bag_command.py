@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from vla_replay.bag import tools
 from vla_replay.bag.reader import BagReader
-from vla_replay.bag_options import Info, Merge, Repair, Trim
+from vla_replay.bag_options import AuditBag, Info, Merge, Repair, Trim
 from vla_replay.conversion.dataset import to_dataset
 from vla_replay.conversion.film import to_video
 from vla_replay.options import ToDataset, ToVideo
 
 
-def carry_out(what: Info | Trim | Merge | Repair | ToDataset | ToVideo) -> int:
+def carry_out(what: Info | AuditBag | Trim | Merge | Repair | ToDataset | ToVideo) -> int:
     """Do it; return the exit status.
 
     Raises:
         BagError: if a bag cannot be read or written.
+        ConfigError: if a robot file is wrong.
     """
     if isinstance(what, Info):
         with BagReader(what.bag) as bag:
             print(tools.describe(bag))
+    elif isinstance(what, AuditBag):
+        from vla_replay.auditing import audit_bag, describe
+
+        found = audit_bag(what)
+        print(describe(found, what.robot))
+        return 0 if found.kept else 1
     elif isinstance(what, Trim):
         topics = what.topics or None
         count = tools.trim(what.bag, what.output, what.start, what.end, topics)

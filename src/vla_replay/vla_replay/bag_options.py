@@ -79,6 +79,22 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class AuditBag:
+    """Hold every command of a drive against the robot's limits; exit status 1 if one broke them.
+
+    Reads what the gate said of each step, so it tells the steps at which another chunk began, and
+    the stops that command zero at once on purpose.
+    """
+
+    bag: tyro.conf.Positional[Path]
+    """folder, .mcap or .db3"""
+    robot: str = 'sim'
+    """robot file whose limits count: a name from config/robots, or a path"""
+    topic: str = '/safety/decision'
+    """of the decisions"""
+
+
+@dataclass(frozen=True)
 class Repair:
     """Save every message of a damaged MCAP bag that can be read, into another bag."""
 

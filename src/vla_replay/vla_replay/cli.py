@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from vla_replay.bag_options import Info, Merge, Record, Repair, Trim
+from vla_replay.bag_options import AuditBag, Info, Merge, Record, Repair, Trim
 from vla_replay.options import Bless, Check, Collect, Drive, Play, ToDataset, ToVideo
 
 
@@ -50,6 +50,7 @@ def record(options: tyro.conf.OmitArgPrefixes[Record]) -> int:
 def bag(
     what: Annotated[
         Annotated[Info, tyro.conf.subcommand('info', prefix_name=False)]
+        | Annotated[AuditBag, tyro.conf.subcommand('audit', prefix_name=False)]
         | Annotated[Trim, tyro.conf.subcommand('trim', prefix_name=False)]
         | Annotated[Merge, tyro.conf.subcommand('merge', prefix_name=False)]
         | Annotated[Repair, tyro.conf.subcommand('repair', prefix_name=False)]

@@ -16,12 +16,13 @@ import sys
 
 import numpy as np
 
+from vla_core.commanded import beyond
 from vla_core.errors import VlaError
 from vla_core.execution import PERIOD
 from vla_core.gate.causes import State
 from vla_core.gate.config import Timing
 from vla_core.gate.core import Gate
-from vla_core.gate.limits import approach, Limits, Vector, ZERO
+from vla_core.gate.limits import Limits, Vector, ZERO
 from vla_core.gate.messages import Beat, Chunk, Inputs, Odom, Result
 from vla_core.preprocess import resize
 from vla_core.robot import load_robot, RobotConfig
@@ -45,8 +46,6 @@ _READY_TICKS = 250
 _EPISODE_TICKS = 3000
 #: Axes of the robot that are judged, and their names.
 _AXES = {0: 'linear', 5: 'angular'}
-#: m/s, rad/s; a sum of floats is no breach.
-_ROUNDING = 1e-9
 #: Share of the first action's jerk that is promised (docs/reference/figures.md).
 _PROMISED = 1 / 3
 
@@ -188,12 +187,6 @@ def _received(chunk: ActionChunk, now: float) -> Chunk:
     return Chunk(chunk, now, chunk.stamp_ns * 1e-9, chunk.observation_stamp_ns * 1e-9)
 
 
-def _beyond(before: Vector, after: Vector, limits: Limits) -> bool:
-    """Say whether a step of one period is larger than acceleration and deceleration allow."""
-    allowed = approach(before, after, limits, PERIOD)
-    return any(abs(a - b) > _ROUNDING for a, b in zip(allowed, after, strict=True))
-
-
 def measure(policy: str, commands: int) -> list[dict[str, object]]:
     """Drive until there are so many commands; return rows of the benchmark.
 
@@ -211,9 +204,10 @@ def measure(policy: str, commands: int) -> list[dict[str, object]]:
         for ours, other in rig.episode(number):
             before, last = last, ours
             published.append((ours.published, other.published))
-            breaches.append(float(_beyond(before.published, ours.published, limits)))
+            step = before.published, ours.published, limits, PERIOD
+            breaches.append(float(beyond(*step)))
             boundaries += ours.sequence != before.sequence
-            if _beyond(before.wanted, ours.wanted, limits):
+            if beyond(before.wanted, ours.wanted, limits, PERIOD):
                 stops += ours.wanted == ZERO
                 asked += ours.wanted != ZERO
             if len(published) == commands:

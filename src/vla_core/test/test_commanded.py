@@ -1,0 +1,115 @@
+"""Commands held against the robot's limits: the gate's own pass, spoiled ones are found."""
+
+from dataclasses import replace
+import math
+
+from hypothesis import given, HealthCheck, settings
+from hypothesis import strategies as st
+import pytest
+
+from vla_core.commanded import audit, beyond, Commanded, SMOOTH
+from vla_core.gate.causes import Cause, State
+from vla_core.gate.limits import Limits, ZERO
+from vla_core.gate.messages import Estop, Stop, StopLevel
+
+PERIOD = 0.02
+ACTIVE = Commanded(1, PERIOD, State.ACTIVE, Cause.NONE, (1, 1), ZERO)
+
+
+def steps_of(world):
+    return [
+        Commanded(
+            result.tick,
+            result.dt,
+            result.state,
+            result.cause,
+            (result.policy_run, result.sequence),
+            result.published,
+        )
+        for result in world.results
+    ]
+
+
+@pytest.fixture
+def limits(world):
+    return Limits.of(world.robot)
+
+
+@pytest.fixture
+def driven(make_world):
+    """A drive that turns around, is held, stopped and stopped at once."""
+    world = make_world().armed()
+    world.velocity = (-0.3, 0.9)
+    world.go(2.0)
+    world.step(Stop(StopLevel.HOLD))
+    world.go(1.0)
+    world.velocity = (0.5, -0.4)
+    world.go(1.0)
+    world.step(Estop(True, 'latched'))
+    world.go(0.5)
+    return world
+
+
+def test_what_the_gate_commands_passes_and_its_emergency_stop_is_told_apart(driven, limits):
+    found = audit(steps_of(driven), limits)
+    assert found.kept
+    assert found.commands == len(driven.results)
+    assert found.seconds == pytest.approx(PERIOD * (len(driven.results) - 1))
+    assert found.boundaries > 200
+    assert found.stops == {Cause.ESTOP_INPUT: 1}
+    assert found.gaps == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_spoiled_command_is_found(good, data):
+    steps, limits = good
+    moving = [
+        n for n, step in enumerate(steps) if step.state is State.ACTIVE and n + 1 < len(steps)
+    ]
+    index = data.draw(st.sampled_from(moving))
+    jump = data.draw(st.floats(0.05, 10.0) | st.sampled_from([math.nan, math.inf]))
+    step = steps[index]
+    spoiled = (step.published[0] + jump, *step.published[1:])
+    found = audit([*steps[:index], replace(step, published=spoiled), *steps[index + 1 :]], limits)
+    assert not found.kept
+    assert found.too_fast + found.too_sudden >= 1
+
+
+@pytest.fixture
+def good(driving, limits):
+    return steps_of(driving), limits
+
+
+@pytest.mark.parametrize('state', [state for state in State if state not in SMOOTH])
+def test_motion_where_nothing_may_move_is_found(limits, state):
+    crawl = (1e-6, 0.0, 0.0, 0.0, 0.0, 0.0)
+    found = audit([ACTIVE, replace(ACTIVE, number=2, state=state, published=crawl)], limits)
+    assert (found.not_zero, found.kept) == (1, False)
+
+
+@pytest.mark.parametrize('state', SMOOTH)
+@pytest.mark.parametrize(('chunk', 'at_boundary'), [((1, 1), 0), ((1, 2), 1), ((2, 1), 1)])
+def test_zero_at_once_is_a_breach_where_the_gate_has_to_brake(limits, state, chunk, at_boundary):
+    speed = (0.2, 0.0, 0.0, 0.0, 0.0, 0.0)
+    first = replace(ACTIVE, published=speed)
+    second = Commanded(2, PERIOD, state, Cause.NONE, chunk, ZERO)
+    found = audit([first, second], limits)
+    assert (found.too_sudden, found.at_boundaries) == (1, at_boundary)
+
+
+def test_a_gap_says_nothing_of_the_change(limits):
+    later = replace(ACTIVE, number=9, published=(0.2, 0.0, 0.0, 0.0, 0.0, 0.0))
+    found = audit([ACTIVE, later], limits)
+    assert (found.gaps, found.too_sudden, found.kept) == (2, 0, True)
+
+
+def test_nothing_was_kept_where_nothing_was_commanded(limits):
+    assert not audit([], limits).kept
+
+
+def test_a_step_may_be_as_large_as_its_time_allows(limits):
+    speed = limits.accel[0] * PERIOD
+    after = (speed, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert not beyond(ZERO, after, limits, PERIOD)
+    assert beyond(ZERO, after, limits, PERIOD * 0.99)

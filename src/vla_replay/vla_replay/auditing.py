@@ -1,0 +1,65 @@
+"""`vla bag audit`: did the commands of a recorded drive keep to the robot's limits?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rclpy.serialization import deserialize_message
+
+from vla_core.commanded import Audit, audit, Commanded
+from vla_core.gate.causes import Cause, State
+from vla_core.gate.limits import Limits
+from vla_core.robot import load_robot
+from vla_interfaces.msg import Decision
+from vla_replay.bag.reader import BagReader
+from vla_replay.bag.types import require_installed
+from vla_replay.bag_options import AuditBag
+from vla_replay.errors import BagError
+from vla_ros.conversion import twist_from_msg
+from vla_ros.files import robot_path
+
+_DECISION = 'vla_interfaces/msg/Decision'
+
+
+def audit_bag(options: AuditBag) -> Audit:
+    """Hold every decision of a bag against the robot file.
+
+    Raises:
+        BagError: if the bag cannot be read, has no decisions, or one that is none of this gate's.
+        ConfigError: if there is no such robot file, or it is wrong.
+    """
+    limits = Limits.of(load_robot(robot_path(options.robot)))
+    with BagReader(options.bag) as bag:
+        require_installed(bag.topic(options.topic, _DECISION))
+        return audit(_steps(bag, options.topic), limits)
+
+
+def _steps(bag: BagReader, topic: str) -> Iterator[Commanded]:
+    for message in bag.messages({topic}):
+        try:
+            msg = deserialize_message(message.data, Decision)
+            state, cause = State(msg.state), Cause(msg.cause)
+        except Exception as error:  # rclpy's C code raises what it likes
+            raise BagError(f'{bag.path}: {topic}: {error}') from None
+        # In lock-step a tick may be told twice; its command is the same.
+        if not msg.repeated:
+            chunk = msg.policy_run, msg.sequence
+            published = twist_from_msg(msg.published)
+            yield Commanded(msg.tick, msg.dt, state, cause, chunk, published)
+
+
+def describe(found: Audit, robot: str) -> str:
+    """Return what a person wants to know of it."""
+    lines = [
+        f'{found.commands} commands in {found.seconds:.0f} s, {found.boundaries} ends of chunks',
+        f'beyond a speed limit of {robot}, or not finite: {found.too_fast}',
+        f'beyond acceleration × dt: {found.too_sudden}, of them at ends of chunks: '
+        f'{found.at_boundaries}',
+        f'other than zero where nothing may move: {found.not_zero}',
+    ]
+    if found.stops:
+        causes = ', '.join(f'{cause.name} {count}' for cause, count in found.stops.most_common())
+        lines.append(f'zero at once, on purpose: {causes}')
+    if found.gaps > 1:
+        lines.append(f'without the step before in the bag: {found.gaps}')
+    return '\n'.join(lines)
