@@ -86,8 +86,11 @@ def optimise() -> None:
 
 
 def edge() -> None:
-    """Add ExecuTorch to .venv: torch exports for it."""
-    train()
+    """Add ExecuTorch to .venv, and torch, which exports for it, where there is none."""
+    if read_stamp('train'):
+        setup()
+    else:
+        train()
     install_alone('edge')
 
 

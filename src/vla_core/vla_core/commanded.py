@@ -23,7 +23,7 @@ class Commanded:
         dt: s since the step before.
         state: of the gate.
         cause: of the state.
-        chunk: run and sequence of the chunk that is played.
+        chunk: run and sequence of the chunk that is played; None: none moves the robot.
         published: six velocities, m/s and rad/s.
     """
 
@@ -31,24 +31,24 @@ class Commanded:
     dt: float
     state: State
     cause: Cause
-    chunk: tuple[int, int]
+    chunk: tuple[int, int] | None
     published: Vector
 
 
 @dataclass
 class Audit:
-    """What was found.
+    """What was found, by the gate's own word on how long its steps took.
 
     Attributes:
         commands: that were looked at.
         seconds: that they cover.
-        boundaries: steps at which another chunk began to be played.
+        boundaries: steps of a policy's drive at which another chunk began to be played.
         too_fast: commands that are not finite, or beyond a speed limit.
         too_sudden: commands beyond acceleration or deceleration × dt from the one before.
         at_boundaries: of these, how many at a boundary of chunks.
         not_zero: commands other than zero in a state that commands zero.
         stops: cause -> how often zero was commanded at once to a robot that moved, on purpose.
-        gaps: steps whose predecessor is not there, so that nothing can be said of the change.
+        gaps: steps whose predecessor is not there, so that the change is not judged.
     """
 
     commands: int = 0
@@ -63,18 +63,19 @@ class Audit:
 
     @property
     def kept(self) -> bool:
-        """Whether there was a command, and none was against the limits."""
-        return self.commands > 0 and not (self.too_fast or self.too_sudden or self.not_zero)
+        """Whether changes could be judged, and no command was against the limits."""
+        judged = self.commands > self.gaps
+        return judged and not (self.too_fast or self.too_sudden or self.not_zero)
 
 
 def beyond(before: Vector, after: Vector, limits: Limits, dt: float) -> bool:
     """Say whether a change is larger than acceleration and deceleration allow in `dt` s.
 
     Args:
-        before: six velocities, finite.
-        after: six velocities, finite.
+        before: six velocities.
+        after: six velocities; of what is not finite nothing is said.
         limits: of the robot.
-        dt: s, >= 0.
+        dt: s, finite, >= 0.
     """
     allowed = approach(before, after, limits, dt)
     return any(abs(a - b) > ROUNDING for a, b in zip(allowed, after, strict=True))
@@ -86,10 +87,7 @@ def audit(steps: Iterable[Commanded], limits: Limits) -> Audit:
     before: Commanded | None = None
     for step in steps:
         found.commands += 1
-        if not holds(step.published, limits):
-            found.too_fast += 1
-            before = None
-            continue
+        found.too_fast += not holds(step.published, limits)
         found.not_zero += step.state not in SMOOTH and step.published != ZERO
         if before is None or step.number != before.number + 1:
             found.gaps += 1
@@ -101,7 +99,8 @@ def audit(steps: Iterable[Commanded], limits: Limits) -> Audit:
 
 def _change(found: Audit, before: Commanded, step: Commanded, limits: Limits) -> None:
     found.seconds += step.dt
-    boundary = step.chunk != before.chunk
+    driven = step.state in (State.ARMING, State.ACTIVE) and step.chunk is not None
+    boundary = driven and step.chunk != before.chunk
     found.boundaries += boundary
     if not beyond(before.published, step.published, limits, step.dt):
         return

@@ -1,5 +1,6 @@
 """`vla bag audit`: a live drive keeps the limits, and what breaks them is found."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,14 @@ def spoiled(drive: Path, folder: Path, **changes: object) -> str:
             (one.stamp_ns, deserialize_message(one.data, Decision))
             for one in bag.messages({TOPIC})
         ]
-    msg = [msg for _, msg in told if msg.state == SafetyState.STATE_ACTIVE][-2]
+    # One whose step before is there: of others no change is judged.
+    pairs = itertools.pairwise(msg for _, msg in told)
+    driving = [
+        msg
+        for before, msg in pairs
+        if msg.tick == before.tick + 1 and msg.state == SafetyState.STATE_ACTIVE
+    ]
+    msg = driving[-1]
     for name, value in changes.items():
         if name == 'forward':
             msg.published.linear.x = value
@@ -87,8 +95,29 @@ def test_what_cannot_be_judged_is_named(
     assert expected in capsys.readouterr().err
 
 
-def test_a_decision_of_another_gate_is_named(
-    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        ({'state': 99}, '99 is not a valid State'),
+        ({'dt': float('nan'), 'forward': -0.2}, 'dt nan: expected finite, >= 0'),
+        ({'dt': -1.0}, 'dt -1.0: expected finite, >= 0'),
+    ],
+)
+def test_a_decision_that_no_gate_makes_is_named(
+    drive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    expected: str,
 ) -> None:
-    assert main(['bag', 'audit', spoiled(drive, tmp_path / 'spoiled', state=99)]) == 1
-    assert '99 is not a valid State' in capsys.readouterr().err
+    assert main(['bag', 'audit', spoiled(drive, tmp_path / 'spoiled', **changes)]) == 1
+    assert expected in capsys.readouterr().err
+
+
+def test_a_bag_without_a_decision_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with BagWriter(tmp_path / 'empty') as writer:
+        writer.add_topic(TOPIC, TYPE)
+    assert main(['bag', 'audit', str(tmp_path / 'empty')]) == 1
+    assert f'no decision on {TOPIC}' in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import math
 
 from rclpy.serialization import deserialize_message
 
@@ -25,13 +26,16 @@ def audit_bag(options: AuditBag) -> Audit:
     """Hold every decision of a bag against the robot file.
 
     Raises:
-        BagError: if the bag cannot be read, has no decisions, or one that is none of this gate's.
+        BagError: if the bag cannot be read, has no decision, or one that is none of this gate's.
         ConfigError: if there is no such robot file, or it is wrong.
     """
     limits = Limits.of(load_robot(robot_path(options.robot)))
     with BagReader(options.bag) as bag:
         require_installed(bag.topic(options.topic, _DECISION))
-        return audit(_steps(bag, options.topic), limits)
+        found = audit(_steps(bag, options.topic), limits)
+    if not found.commands:
+        raise BagError(f'{options.bag}: no decision on {options.topic}')
+    return found
 
 
 def _steps(bag: BagReader, topic: str) -> Iterator[Commanded]:
@@ -39,11 +43,14 @@ def _steps(bag: BagReader, topic: str) -> Iterator[Commanded]:
         try:
             msg = deserialize_message(message.data, Decision)
             state, cause = State(msg.state), Cause(msg.cause)
+            if not 0.0 <= msg.dt < math.inf:
+                raise ValueError(f'dt {msg.dt}: expected finite, >= 0')
         except Exception as error:  # rclpy's C code raises what it likes
             raise BagError(f'{bag.path}: {topic}: {error}') from None
-        # In lock-step a tick may be told twice; its command is the same.
+        # In lock-step a tick may be told twice: no time passes, so that the command is the same,
+        # or zero at once, which the next tick repeats.
         if not msg.repeated:
-            chunk = msg.policy_run, msg.sequence
+            chunk = (msg.policy_run, msg.sequence) if msg.step_index >= 0 else None
             published = twist_from_msg(msg.published)
             yield Commanded(msg.tick, msg.dt, state, cause, chunk, published)
 
@@ -61,5 +68,5 @@ def describe(found: Audit, robot: str) -> str:
         causes = ', '.join(f'{cause.name} {count}' for cause, count in found.stops.most_common())
         lines.append(f'zero at once, on purpose: {causes}')
     if found.gaps > 1:
-        lines.append(f'without the step before in the bag: {found.gaps}')
+        lines.append(f'not judged, for the step before is not in the bag: {found.gaps}')
     return '\n'.join(lines)

@@ -165,7 +165,8 @@ def test_pixels_are_the_same_in_every_process_and_with_any_threads(arena, thread
     result = _in_new_process(chosen + PROGRAM + THREADS, LP_NUM_THREADS=None)
     assert result.returncode == 0, result.stderr
     *_, pixels, drawing = result.stdout.split()
-    assert int(drawing) == threads
+    if os.environ.get('MUJOCO_GL') == 'osmesa':  # A GPU draws without them.
+        assert int(drawing) == threads
     assert pixels == hashlib.sha256(arena.render().tobytes()).hexdigest()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, Image
@@ -13,7 +11,6 @@ from vla_ros import qos
 from vla_ros.lockstep import LockstepClock, TICK
 from vla_sim import messages
 from vla_sim.arena import Arena
-from vla_sim.graphics import draw_with
 from vla_sim.layout import Layout
 
 #: The camera runs at 25 Hz.
@@ -35,8 +32,6 @@ class LockstepDriver(LockstepClock):
             domain_id: of the graph; None: that of the environment.
         """
         super().__init__('sim', {'camera/color/image_raw': 1}, domain_id)
-        # Everybody waits for the picture: while it is drawn, the second core has nothing to do.
-        draw_with(min(2, os.cpu_count() or 1))
         self.arena = arena
         node = self.node
         self._odometry = node.create_publisher(Odometry, 'odom', qos.EVERY)

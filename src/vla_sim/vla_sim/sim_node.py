@@ -115,5 +115,5 @@ class SimNode(Node):
 def main() -> None:
     """Run the simulated robot until a signal."""
     # A frame goes from node to node: while it is drawn, the second core has little else to do.
-    draw_with(min(2, os.cpu_count() or 1))
+    draw_with(2 if len(os.sched_getaffinity(0)) > 1 else 0)
     sys.exit(run(SimNode, frames=True, make_executor=events_executor))

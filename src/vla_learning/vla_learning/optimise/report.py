@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
 from rich.table import Table
 
@@ -176,6 +177,7 @@ def _pareto(rows: Sequence[Mapping[str, Any]]) -> Figure:
     panel.set_xlabel('time of a frame in those of eager, p50, instruction cached')
     panel.set_ylabel('rms error / deviation, worst axis')
     panel.xaxis.set_major_formatter('{x:g}')
+    panel.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     panel.xaxis.set_minor_formatter('{x:g}')
     panel.spines[['top', 'right']].set_visible(False)
     figure.draw_without_rendering()  # Only now is it known where a point lies on the page.
@@ -189,19 +191,13 @@ def _label(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     middles = [panel.transData.transform(point) for point in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in middles]
     for row, point in zip(rows, points, strict=True):
+        text = panel.annotate(
+            row['variant'], point, (0, 0), textcoords='offset points', va='center', fontsize=8
+        )
         for dx, dy, side in ((7, 0, 'left'), (-7, 0, 'right'), (4, 10, 'left'), (4, -10, 'left')):
-            text = panel.annotate(
-                row['variant'],
-                *(point, (dx, dy)),
-                textcoords='offset points',
-                ha=side,
-                va='center',
-                fontsize=8,
-            )
+            text.set_position((dx, dy))
+            text.set_ha(side)
             box = text.get_window_extent()
             if not any(box.overlaps(other) for other in taken):
                 break
-            text.remove()
-        else:
-            panel.add_artist(text)
         taken.append(box)
