@@ -8,7 +8,8 @@ import pytest
 from vla_core.errors import ObservationError
 from vla_core.gate.causes import Cause, first, Severity, State
 from vla_core.gate.config import Timing
-from vla_core.gate.messages import Beat, Human, Odom, Request, Stop, StopLevel
+from vla_core.gate.limits import ZERO
+from vla_core.gate.messages import Beat, Human, Inputs, Odom, Request, Stop, StopLevel
 from vla_core.gate.operators import answer
 from vla_core.gate.pace import HYSTERESIS, Pace
 from vla_core.gate.signals import is_moving, Signals
@@ -98,6 +99,24 @@ def test_heartbeat_is_judged_by_the_spans_of_the_clock(
 ):
     signals = Signals(make_world().robot, timing())
     signals.beat(Beat('policy', 0.0, busy=busy, state_age=state_age))
+    assert signals.heartbeat_cause(wall) is cause
+
+
+@pytest.mark.parametrize(
+    ('timing', 'wall', 'cause'),
+    [
+        (STEADY, 7.0, Cause.HEARTBEAT_LOST),
+        # Its first beat may take as long as any other one.
+        (LOCKSTEP, 7.0, Cause.NONE),
+        (LOCKSTEP, 11.9, Cause.NONE),
+        (LOCKSTEP, 12.1, Cause.HEARTBEAT_LOST),
+    ],
+)
+def test_policy_that_was_never_heard_is_lost_at_once_but_in_lockstep(
+    make_world, timing, wall, cause
+):
+    signals = Signals(make_world().robot, timing())
+    signals.level(7.0, Inputs(7.0), ZERO)
     assert signals.heartbeat_cause(wall) is cause
 
 
