@@ -121,9 +121,6 @@ def ids(case: Case) -> str:
 def domain() -> Iterator[int]:
     with own_domain() as domain:
         yield domain
-        # A node that is refused lies in a cycle with its error: before the domain is another
-        # test's, it must not be found there any more, half made and under a good one's name.
-        gc.collect()
 
 
 def start(node: str, values: dict[str, Any], folder: Path, domain: int) -> str:
@@ -149,6 +146,10 @@ def start(node: str, values: dict[str, Any], folder: Path, domain: int) -> str:
 def test_a_bad_file_is_refused_with_parameter_value_and_what_is_allowed(case, tmp_path, domain):
     node, values, says = case
     reason = start(node, values, tmp_path, domain)
+    # A node that is refused lies in a cycle with its error. The next one must not find it, half
+    # made and under a good one's name; and two participants of one process can wait for each other
+    # for ever where one ends while the other announces itself (Fast DDS 2.14).
+    gc.collect()
     for part in says:
         assert part in reason
 
