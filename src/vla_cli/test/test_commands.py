@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -125,6 +126,16 @@ def test_say_ends_when_nobody_follows_its_text_any_more(robot, capsys, leave, re
     said = capsys.readouterr()
     assert reason in said.err
     assert said.out.endswith('stopping\nstill\n')
+
+
+def test_say_ends_where_word_of_the_next_run_comes_before_the_answer(robot, capsys) -> None:
+    def start_anew() -> None:
+        robot.run = 2
+        time.sleep(0.3)  # Meanwhile it beats.
+
+    robot.on_goal = start_anew
+    assert main(['say', 'go to the red ball']) == 1
+    assert 'the policy has started anew' in capsys.readouterr().err
 
 
 def test_goal_that_is_accepted_when_say_has_given_up_is_cancelled(

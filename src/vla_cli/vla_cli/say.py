@@ -57,9 +57,11 @@ class _Goal:
         sent = None
         try:
             connection.find(self._gate_known, SERVICES['arm'], 'gate')
-            connection.find(self._client.server_is_ready, ACTION, 'policy')
+            connection.find(self._policy_known, ACTION, 'policy')
             # Ctrl-C may come at once, and then "stop" must have somebody to hear it.
             self._word.wait()
+            # By whom it is accepted, if anyone: the answer may come after word of the next run.
+            self._accepted_by = self._run
             sent = self._client.send_goal_async(
                 FollowInstruction.Goal(text=text, deadline=deadline), self._on_feedback
             )
@@ -70,7 +72,6 @@ class _Goal:
             if not goal.accepted:
                 print('the policy did not accept the goal', file=sys.stderr)
                 return 1
-            self._accepted_by = self._run
             result = goal.get_result_async()
             lost = self._wait(result)
             return self._give_up(lost, None) if lost else self._report(result.result().result)
@@ -80,6 +81,9 @@ class _Goal:
     def close(self) -> None:
         """Give back what keeps the node's participant alive: `destroy_node` knows no actions."""
         self._client.destroy()
+
+    def _policy_known(self) -> bool:
+        return self._client.server_is_ready() and self._run is not None
 
     def _gate_known(self) -> bool:
         return self._gate is not None and self._stillness.heard()
@@ -100,8 +104,6 @@ class _Goal:
         """Say why nobody follows the goal any more; empty: somebody does."""
         if not self._client.server_is_ready():
             return 'the policy is gone'
-        if self._accepted_by is None:
-            self._accepted_by = self._run
         if self._run != self._accepted_by:
             return 'the policy has started anew and knows nothing of the text'
         return ''
