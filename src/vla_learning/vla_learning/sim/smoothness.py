@@ -204,8 +204,7 @@ def measure(policy: str, commands: int) -> list[dict[str, object]]:
         for ours, other in rig.episode(number):
             before, last = last, ours
             published.append((ours.published, other.published))
-            step = before.published, ours.published, limits, PERIOD
-            breaches.append(float(beyond(*step)))
+            breaches.append(float(beyond(before.published, ours.published, limits, PERIOD)))
             boundaries += ours.sequence != before.sequence
             if beyond(before.wanted, ours.wanted, limits, PERIOD):
                 stops += ours.wanted == ZERO
