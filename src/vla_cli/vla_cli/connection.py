@@ -19,6 +19,7 @@ from rclpy.validate_namespace import validate_namespace
 from std_srvs.srv import Trigger
 
 from vla_core.errors import ConfigError, VlaError
+from vla_ros.in_turn import in_turn_executor
 
 # How long a graph that is running may take to be discovered, s.
 DISCOVERY = 4.0
@@ -133,7 +134,7 @@ def connect(namespace: str) -> Iterator[Connection]:
         start_parameter_services=False,
         parameter_overrides=[Parameter('start_type_description_service', value=False)],
     )
-    executor = SingleThreadedExecutor(context=context)
+    executor = in_turn_executor(context)
     executor.add_node(node)
     connection = Connection(node, executor)
     previous = signal.signal(signal.SIGINT, lambda *_: connection.interrupt())

@@ -11,7 +11,6 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import psutil
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -21,6 +20,7 @@ from vla_interfaces.msg import Decision, Heartbeat, Instruction, SafetyState
 from vla_interfaces.srv import ResetSimulation
 from vla_ros import qos
 from vla_ros.domains import own_domain
+from vla_ros.in_turn import in_turn_executor
 
 #: s of wall time for anything that a graph is waited for.
 PATIENCE = 60.0
@@ -61,7 +61,7 @@ class LiveGraph:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, args=[], domain_id=domain_id)
         self.node = node = rclpy.create_node('watcher', namespace=namespace, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = in_turn_executor(self._context)
         self._executor.add_node(node)
         for kind, topic, callback, profile in (
             (Decision, 'safety/decision', self.decisions.append, _DEPTH),

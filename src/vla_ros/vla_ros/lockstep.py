@@ -14,7 +14,6 @@ from typing import Any
 from builtin_interfaces.msg import Time
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
@@ -24,6 +23,7 @@ from vla_core.errors import VlaError
 from vla_interfaces.msg import Decision, Instruction
 from vla_ros import qos
 from vla_ros.conversion import to_ns, to_time
+from vla_ros.in_turn import in_turn_executor
 
 TICK = 0.02
 TICK_NS = 20_000_000
@@ -83,7 +83,7 @@ class LockstepClock:
         rclpy.init(context=self._context, domain_id=domain_id)
         # Nothing here may wait for the clock that it publishes itself.
         self.node = node = Node(name, context=self._context, use_global_arguments=False)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = in_turn_executor(self._context)
         self._executor.add_node(node)
         self._clock = node.create_publisher(Clock, '/clock', qos.EVERY)
         self._texts = node.create_publisher(String, 'command', qos.COMMAND)

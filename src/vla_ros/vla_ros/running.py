@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_core.errors import VlaError
+from vla_ros.in_turn import in_turn_executor
 from vla_ros.memory import keep_freed_memory
 from vla_ros.transport import keep_off_shared_memory
 
@@ -60,7 +61,7 @@ def run(
     args: list[str] | None = None,
     *,
     frames: bool = False,
-    make_executor: Callable[[], Executor] = SingleThreadedExecutor,
+    make_executor: Callable[[], Executor] = in_turn_executor,
 ) -> int:
     """Spin the node until SIGINT or SIGTERM; return the exit status.
 
@@ -82,12 +83,12 @@ def run(
     else:
         keep_off_shared_memory()
     node: Node | None = None
+    executor: Executor | None = None
     ending = _Ending()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         ending.made = True
-        # Held until the end: a node that closes may need it, and knows it by a weak reference.
         executor = make_executor()
         _spin(node, executor, ending)
         return 0
@@ -102,6 +103,9 @@ def run(
             close = getattr(node, 'close', None)
             if close is not None:
                 close()
+            # Not before: a node that closes may need it.
+            if executor is not None:
+                executor.shutdown()
             node.destroy_node()
         rclpy.try_shutdown()
 

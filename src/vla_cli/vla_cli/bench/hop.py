@@ -26,6 +26,7 @@ from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_interfaces.msg import ActionChunk
 from vla_ros import qos
 from vla_ros.domains import own_domain
+from vla_ros.in_turn import in_turn_executor
 from vla_ros.transport import keep_off_shared_memory
 
 KINDS = ('chunk', 'picture')
@@ -109,7 +110,7 @@ def _join(
     message_type, message, profile = _message(kind)
     publisher = node.create_publisher(message_type, says, profile)
     node.create_subscription(message_type, hears, partial(take, publisher), profile)
-    executor = SingleThreadedExecutor()
+    executor = in_turn_executor()
     executor.add_node(node)
     return executor, publisher, message
 

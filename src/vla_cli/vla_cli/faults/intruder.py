@@ -11,7 +11,6 @@ from typing import Any
 from nav_msgs.msg import Odometry
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool
 
@@ -22,6 +21,7 @@ from vla_ros import qos
 from vla_ros.clock import STEADY
 from vla_ros.conversion import to_ns, to_time
 from vla_ros.heartbeat import PERIOD as BEAT_PERIOD
+from vla_ros.in_turn import in_turn_executor
 
 CLOCK_PERIOD = 0.01
 CHUNK_PERIOD = 0.033
@@ -62,7 +62,7 @@ class Intruder:
         node.create_subscription(Odometry, 'faults/odom', self._on_odometry, qos.VELOCITY)
         node.create_timer(CLOCK_PERIOD, self._tick, clock=STEADY)
         self.policy = FalsePolicy(node, robot.max_observation_age)
-        self._executor = SingleThreadedExecutor(context=context)
+        self._executor = in_turn_executor(context)
         self._executor.add_node(node)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, name='intruder', daemon=True)

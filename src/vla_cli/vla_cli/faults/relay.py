@@ -15,12 +15,12 @@ import time
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
 from vla_cli.faults.spoiling import Maker, pass_on, Spoiler
 from vla_cli.graph import GraphError
 from vla_ros import qos
+from vla_ros.in_turn import in_turn_executor
 
 #: s between two looks for an order.
 _LOOK = 0.01
@@ -108,7 +108,7 @@ def main(orders: Connection, domain_id: int) -> None:
     known: dict[str, Callable[..., Any]] = {
         order.__name__: order for order in (camera.spoil, camera.frame_rate)
     }
-    executor = SingleThreadedExecutor(context=context)
+    executor = in_turn_executor(context)
     executor.add_node(node)
     try:
         while True:

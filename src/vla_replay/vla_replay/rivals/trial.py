@@ -21,7 +21,6 @@ from typing import Any
 from geometry_msgs.msg import Twist
 import numpy as np
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -36,6 +35,7 @@ from vla_replay.rivals import peer
 from vla_replay.rivals.feed import Feed
 from vla_ros.conversion import to_ns
 from vla_ros.domains import own_domain
+from vla_ros.in_turn import in_turn_executor
 
 CAMERA, TEXT = 'camera/color/image_raw', 'turn left'
 #: s after which the text is said again: ours ends by itself after 10 s, the peer's after 5.
@@ -183,7 +183,7 @@ def _alone(
             context=context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO
         )
         node = rclpy.create_node('watcher', context=context)
-        executor = SingleThreadedExecutor(context=context)
+        executor = in_turn_executor(context)
         executor.add_node(node)
 
         def spin(seconds: float) -> None:
