@@ -10,7 +10,6 @@ from action_msgs.msg import GoalStatus
 from nav_msgs.msg import Odometry
 import pytest
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -25,6 +24,7 @@ from vla_interfaces.action import FollowInstruction
 from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction
 from vla_ros import qos
 from vla_ros.heartbeat import RUN
+from vla_ros.in_turn import in_turn_executor
 
 ROBOT = str(Path(__file__).parents[3] / 'config' / 'robots' / 'sim.yaml')
 OK = TransitionCallbackReturn.SUCCESS
@@ -61,7 +61,7 @@ class Stage:
         self.odom = probe.create_publisher(Odometry, 'odom', qos.ODOM)
         self.camera = probe.create_publisher(Image, 'vla/image/front', qos.SENSOR)
         self.action = ActionClient(probe, FollowInstruction, 'vla/follow_instruction')
-        self.executor = SingleThreadedExecutor(context=context)
+        self.executor = in_turn_executor(context)
         self.executor.add_node(self.node)
         self.executor.add_node(probe)
 

@@ -17,7 +17,6 @@ from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
@@ -29,6 +28,7 @@ from vla_inference.policy_node import PolicyNode
 from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction
 from vla_ros import qos
 from vla_ros.conversion import to_time
+from vla_ros.in_turn import in_turn_executor
 
 ROBOT = str(Path(__file__).parents[3] / 'config' / 'robots' / 'sim.yaml')
 WIDTH, HEIGHT = 192, 96
@@ -63,7 +63,7 @@ class Stage:
                 ('vla/image/front', Image, qos.SENSOR),
             )
         }
-        self._executor = SingleThreadedExecutor(context=context)
+        self._executor = in_turn_executor(context)
         self._executor.add_node(self.node)
         self._executor.add_node(probe)
 

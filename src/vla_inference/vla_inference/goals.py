@@ -54,7 +54,10 @@ class Goals:
         """Let the results of goals that have just ended leave, then withdraw the action."""
         if self._node.executor is not None:
             for _ in range(_LAST_SPINS):
-                self._node.executor.spin_once(timeout_sec=0.0)
+                try:
+                    self._node.executor.spin_once(timeout_sec=0.0)
+                except Exception as error:  # of whatever else was served
+                    self._node.get_logger().error(f'{type(error).__name__}: {error}')
         self._server.destroy()
 
     def _now(self) -> float:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
 
@@ -15,11 +14,12 @@ from vla_ros import qos
 from vla_ros.domains import process_domain
 from vla_ros.guard import guarded
 from vla_ros.heartbeat import Activity, HeartbeatPublisher, Vitals
+from vla_ros.in_turn import in_turn_executor
 
 FRAGILE = """
 import sys
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from vla_ros.in_turn import in_turn_executor
 from vla_ros.running import events_executor, run
 
 class Fragile(Node):
@@ -33,7 +33,7 @@ class Fragile(Node):
     def failed(self, error):
         print(error, flush=True)
 
-executor = events_executor if sys.argv[1] == 'events' else SingleThreadedExecutor
+executor = events_executor if sys.argv[1] == 'events' else in_turn_executor
 sys.exit(run(Fragile, args=[], make_executor=executor))
 """
 PROGRAM = """
@@ -94,7 +94,7 @@ def test_raising_callback_is_counted_and_the_node_lives(context):
 
     node.create_subscription(String, 'text', guarded(node, fragile, errors.append), 10)
     publisher = node.create_publisher(String, 'text', 10)
-    executor = SingleThreadedExecutor(context=context)
+    executor = in_turn_executor(context)
     executor.add_node(node)
     assert _spin(executor, lambda: publisher.get_subscription_count() == 1)
     for text in ('one', 'two'):
@@ -111,7 +111,7 @@ def test_heartbeat_carries_the_vitals(context):
     HeartbeatPublisher(
         node, 'camera', lambda: Vitals(Activity.BUSY, 0.5, 3, 2, 1, detail='x' * 999), 'front'
     )
-    executor = SingleThreadedExecutor(context=context)
+    executor = in_turn_executor(context)
     executor.add_node(node)
     assert _spin(executor, lambda: len(beats) >= 3)
     beat = beats[0]

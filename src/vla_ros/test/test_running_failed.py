@@ -12,11 +12,11 @@ from vla_ros.domains import process_domain
 #: The third and fourth beat fail; what is heard and what `failed` gets is printed.
 PROGRAM = """
 import sys
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from vla_interfaces.msg import Heartbeat
 from vla_ros import qos
 from vla_ros.heartbeat import HeartbeatPublisher, Vitals
+from vla_ros.in_turn import in_turn_executor
 from vla_ros.running import events_executor, run
 
 class Example(Node):
@@ -37,7 +37,7 @@ class Example(Node):
         self.errors += 1
         print(error, flush=True)
 
-executor = events_executor if sys.argv[1] == 'events' else SingleThreadedExecutor
+executor = events_executor if sys.argv[1] == 'events' else in_turn_executor
 sys.exit(run(Example, args=[], make_executor=executor))
 """
 

@@ -99,15 +99,23 @@ def run(
         return 2
     finally:
         ending.made = True
-        if node is not None:
-            close = getattr(node, 'close', None)
-            if close is not None:
-                close()
-            # Not before: a node that closes may need it.
-            if executor is not None:
-                executor.shutdown()
-            node.destroy_node()
-        rclpy.try_shutdown()
+        try:
+            if node is not None:
+                _end(node, executor)
+        finally:
+            rclpy.try_shutdown()
+
+
+def _end(node: Node, executor: Executor | None) -> None:
+    close = getattr(node, 'close', None)
+    try:
+        if close is not None:
+            close()
+    finally:
+        # Not before: a node that closes may need it.
+        if executor is not None:
+            executor.shutdown()
+        node.destroy_node()
 
 
 def _spin(node: Node, executor: Executor, ending: _Ending) -> None:

@@ -11,7 +11,6 @@ from nav_msgs.msg import Odometry
 import pytest
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import LaserScan
@@ -22,6 +21,7 @@ from vla_interfaces.msg import ActionChunk, Decision, Heartbeat, SafetyEvent, Sa
 from vla_ros import qos
 from vla_ros.clock import STEADY
 from vla_ros.domains import process_domain
+from vla_ros.in_turn import in_turn_executor
 from vla_safety.gate_node import GateNode
 
 DOMAIN = process_domain()
@@ -67,7 +67,7 @@ class Rig:
         self.node.create_timer(0.05, self._live, clock=STEADY)
         self._values = {'robot': robot} | parameters
         self.gate: GateNode | None = None
-        self.executor = SingleThreadedExecutor(context=context)
+        self.executor = in_turn_executor(context)
         self.executor.add_node(self.node)
         if start:
             self.start()

@@ -89,7 +89,11 @@ class Intruder:
 
     def _spin(self) -> None:
         while not self._ended.is_set():
-            self._executor.spin_once(timeout_sec=_SPIN)
+            # What the main thread takes away while it is served is no reason to fall silent.
+            try:
+                self._executor.spin_once(timeout_sec=_SPIN)
+            except Exception as error:
+                self.node.get_logger().error(f'{type(error).__name__}: {error}')
 
     def _on_odometry(self, msg: Odometry) -> None:
         self.track.append((to_ns(msg.header.stamp), msg.twist.twist.linear.x))
