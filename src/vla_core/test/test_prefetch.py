@@ -27,6 +27,22 @@ def test_the_next_inference_begins_by_the_latency_that_was_measured():
     assert chosen(prefetch, range(800, 1500, 40)) == [800, 1080, 1360]
 
 
+def test_a_frame_that_would_have_to_wait_is_left_out_and_the_next_one_is_not():
+    prefetch = Prefetch(0.0)
+    assert prefetch.wants(0)
+    assert not prefetch.wants(40 * MS, busy=True)
+    assert prefetch.wants(80 * MS)
+
+
+def test_a_frame_that_was_left_out_replaces_no_chunk():
+    prefetch = Prefetch(0.4)
+    prefetch.record(0.3)
+    assert prefetch.wants(0)
+    assert not prefetch.wants(80 * MS, busy=True)
+    # Had it been taken, this one would come too soon after it.
+    assert prefetch.wants(120 * MS)
+
+
 def test_before_a_chunk_was_sent_no_latency_is_assumed():
     assert Prefetch(0.4).latency == 0.0
 

@@ -41,13 +41,21 @@ class Prefetch:
         """Choose the next frame, whatever it is: there is no chunk to play, or not for long."""
         self._chosen_ns = None
 
-    def wants(self, stamp_ns: int) -> bool:
+    def wants(self, stamp_ns: int, busy: bool = False) -> bool:
         """Say whether the frame of this stamp is to be inferred.
 
         It is if the next frame, which comes after the same pause as this one, would be too late.
+        None is while another one is inferred: it would only grow old in waiting, where the next
+        one is fresh, and the pause is time for whoever shares the processor.
+
+        Args:
+            stamp_ns: of the frame.
+            busy: whether the policy has something to do.
         """
         pause = 0.0 if self._newest_ns is None else (stamp_ns - self._newest_ns) * 1e-9
         self._newest_ns = stamp_ns
+        if busy:
+            return False
         if self._chosen_ns is not None:
             played = (stamp_ns - self._chosen_ns) * 1e-9
             # A stamp that goes back says nothing about the age of the chunk.

@@ -31,12 +31,13 @@ class HandWorker:
         self.runner = runner
         self.jobs = []
         self.incidents = []
+        self.doing = Activity.WAITING
 
     def submit(self, item, lane=''):
         self.jobs.append(item)
 
     def activity(self):
-        return Activity.WAITING, 0.0
+        return self.doing, 0.0
 
     def supervise(self):
         return self.incidents.pop(0) if self.incidents else None
@@ -473,6 +474,19 @@ def infer_for_two_seconds(flight, latency):
 
 def test_every_frame_is_inferred_by_default(flight):
     assert len(infer_for_two_seconds(flight, 0.01)) == 49
+
+
+@pytest.mark.parametrize(('lockstep', 'inferred'), [(False, 1), (True, 2)])
+def test_no_frame_waits_for_another_but_in_lock_step(fake, lockstep, inferred):
+    flight = Flight(fake, lockstep)
+    flight.say('go')
+    flight.frame()
+    sent = len(flight.chunks)
+    flight.worker.doing = Activity.BUSY
+    flight.frame(after=0.04, work=False)
+    flight.worker.doing = Activity.WAITING
+    flight.frame(after=0.04)
+    assert len(flight.chunks) == sent + inferred
 
 
 @pytest.mark.parametrize(('latency', 'apart'), [(0.0, 0.4), (0.1, 0.28), (0.3, 0.08)])

@@ -280,11 +280,15 @@ class Pilot:
         if self._session.pending_id:
             return
         if self._session.status is Status.RUNNING:
-            if self._prefetch.wants(frames.stamp_ns):
+            if self._prefetch.wants(frames.stamp_ns, self._busy()):
                 self._worker.submit(Infer(self._session.instruction_id, observation), 'frame')
         else:
             self._succeeded(None)
             self._send(frames.stamp_ns, None)
+
+    def _busy(self) -> bool:
+        # In lock-step every frame is answered, and nothing may depend on when a thread ran.
+        return not self._time.lockstep and self._worker.activity()[0] is Activity.BUSY
 
     def _observe(self, frames: Frames, spec: PolicySpec) -> Observation:
         age = self._now() - self._odometry_at
