@@ -112,6 +112,16 @@ class Inbox:
         """Return a stamp on the gate's time line."""
         return self._clock.now() - self._clock.stamp_age(to_ns(stamp))
 
+    def _measured(self, stamp: Any) -> float:
+        """Return when something was measured, on the gate's time line.
+
+        Raises:
+            ObservationError: if it has no time: simulated time alone begins at 0.
+        """
+        if not (to_ns(stamp) or self._clock.lockstep):
+            raise ObservationError('stamp 0: expected the ROS time of the measurement')
+        return self._at(stamp)
+
     def _beat(self, msg: Heartbeat) -> None:
         if msg.node == 'gate':
             return
@@ -167,13 +177,13 @@ class Inbox:
         self._deliver(Human(twist_from_msg(msg), min(at, now)), Urgency.NEXT)
 
     def _odom(self, msg: Odometry) -> None:
-        odom = Odom(
-            twist_from_msg(msg.twist.twist),
-            self._at(msg.header.stamp),
-            pose_from_msg(msg.pose.pose),
-            msg.header.frame_id,
-        )
-        self._deliver(odom, Urgency.NEXT)
+        try:
+            at = self._measured(msg.header.stamp)
+        except ObservationError as error:
+            self._deliver(Rejected('odom', str(error)), Urgency.NEXT)
+            return
+        twist, pose = twist_from_msg(msg.twist.twist), pose_from_msg(msg.pose.pose)
+        self._deliver(Odom(twist, at, pose, msg.header.frame_id), Urgency.NEXT)
 
     def _scan(self, msg: LaserScan) -> None:
         rays = Rays(
@@ -186,11 +196,12 @@ class Inbox:
             np.asarray(msg.ranges, dtype=np.float32),
         )
         try:
+            at = self._measured(msg.header.stamp)
             points, signature = measure(rays, self._scanner, self._reach, self._nearest)
         except ObservationError as error:
             self._deliver(Rejected('scan', str(error)), Urgency.SOON)
             return
-        self._deliver(Scan(points, self._at(msg.header.stamp), signature), Urgency.SOON)
+        self._deliver(Scan(points, at, signature), Urgency.SOON)
 
     def _estop(self, subscription: str) -> Callable[[Bool], None]:
         def hear(msg: Bool) -> None:

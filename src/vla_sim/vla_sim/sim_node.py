@@ -57,7 +57,7 @@ class SimNode(Node):
         )
         self._live.start()
         self.create_subscription(
-            Twist, 'cmd_vel', guarded(self, self._on_cmd_vel, self._count), qos.VELOCITY
+            Twist, 'cmd_vel', guarded(self, self._on_cmd_vel, self.failed), qos.VELOCITY
         )
         self.create_service(ResetSimulation, 'sim/reset', self._on_reset)
         self._heartbeat = HeartbeatPublisher(self, 'sim', self._vitals)
@@ -66,6 +66,10 @@ class SimNode(Node):
     def close(self) -> None:
         """End the simulation's thread while publishing is still possible."""
         self._live.stop()
+
+    def failed(self, _: Exception) -> None:
+        """Count an error of a callback, or one that no callback's guard has seen."""
+        self._errors += 1
 
     def stamp(self) -> int:
         """Return ROS time, ns."""
@@ -98,9 +102,6 @@ class SimNode(Node):
         names = ', '.join(item.name for item in layout.objects)
         response.success, response.message = True, f'layout {layout.seed}: {names}'
         return response
-
-    def _count(self, _: Exception) -> None:
-        self._errors += 1
 
     def _vitals(self) -> Vitals:
         self._live.check()
