@@ -419,6 +419,28 @@ def test_process_that_measures_and_fails_is_reported(monkeypatch):
         learning.feeding(3)
 
 
+def test_variants_of_the_checkpoint_that_was_asked_for(monkeypatch):
+    def timed(arguments: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        module, folder, frames = arguments[-3:]
+        assert (module, frames) == ('vla_learning.optimise.side_by_side', '20')
+        assert (Path(folder) / 'manifest.yaml').is_file()
+        rows = [
+            {'name': 'variant_eager', 'unit': 'ms', 'samples': [2.0], 'against': {'eager': 1.0}},
+            {'name': 'variant_x', 'unit': 'ms', 'samples': [], 'notes': {'missing': 'no x'}},
+        ]
+        return subprocess.CompletedProcess(arguments, 0, json.dumps(rows), '')
+
+    monkeypatch.setattr(learning.importlib.util, 'find_spec', lambda name: True)
+    monkeypatch.setattr(child.subprocess, 'run', timed)
+    (one,) = (one for one in measurements() if one.name == 'variants')
+    eager, absent = one.run(command.Setting('demo', Path()), 20)
+    assert (eager.name, eager.against) == ('variant_eager', {'eager': 1.0})
+    assert (absent.figures()['n'], absent.figures()['p50']) == (0, None)
+    assert 'missing no x' in absent.words()
+    with pytest.raises(ConfigError, match="'scripted'"):
+        list(one.run(command.Setting('scripted', Path()), 20))
+
+
 def test_smoothness_is_measured_with_the_policy_and_number_that_were_asked_for(monkeypatch):
     def driven(arguments: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert arguments[-3:] == ['vla_learning.sim.smoothness', 'demo', '7']

@@ -76,7 +76,7 @@ def driven(minutes: float, growth: float = 0.0, descriptors=20, threads=9) -> li
         Sample(
             1000.0 + second,
             100.0 + growth * second / 3600.0 + random.normal(0.0, 0.2),
-            descriptors if second % 2 else 20,
+            descriptors if second >= 30 * minutes else 20,
             threads,
         )
         for second in range(int(60 * minutes))
@@ -109,6 +109,15 @@ def test_descriptors_that_leak_are_found():
     (row,) = rows({'gate': driven(60, descriptors=21)}, 900.0, {}, 'other')
     assert row.notes['descriptors'] == '20 to 21'
     assert not row.verdicts()['descriptors, change']
+
+
+def test_thread_that_is_renewed_is_none_too_many():
+    samples = driven(60)
+    twice = [Sample(one.at, one.rss, one.descriptors, 10) for one in samples[2000::50]]
+    samples[2000::50] = twice
+    (row,) = rows({'gate': samples}, 900.0, {}, 'other')
+    assert row.notes['threads'] == '9 to 10'
+    assert row.verdicts()['threads, change']
 
 
 def test_slope_of_a_few_minutes_is_unknown_and_no_promise_is_kept():

@@ -25,7 +25,14 @@ from vla_inference.encoder import open_session  # noqa: E402
 from vla_learning.bootstrap import Estimate  # noqa: E402
 from vla_learning.checkpoint import save  # noqa: E402
 from vla_learning.model import ModelConfig, Policy  # noqa: E402
-from vla_learning.optimise import full_size, gemm, quantise, report, sampling  # noqa: E402
+from vla_learning.optimise import (  # noqa: E402
+    full_size,
+    gemm,
+    quantise,
+    report,
+    sampling,
+    side_by_side,
+)
 from vla_learning.optimise.artefact import asked, publish  # noqa: E402
 from vla_learning.optimise.command import candidates, Optimise, optimise  # noqa: E402
 from vla_learning.optimise.fidelity import (  # noqa: E402
@@ -360,6 +367,27 @@ def test_both_run_as_often_as_was_asked():
     assert (latency.frames, latency.p50, latency.p99, latency.against) == (20, 0.5, 0.5, 2.0)
     assert one.calls[1:] == [('cached', 2)] * 10
     assert other.calls[1:] == [('padded', 2)] * 10
+
+
+def test_variants_side_by_side_name_what_is_absent(small, monkeypatch):
+    absent = util.find_spec
+
+    def find_spec(name, *arguments):
+        return None if name == 'openvino' else absent(name, *arguments)
+
+    monkeypatch.setattr(util, 'find_spec', find_spec)
+    rows = list(side_by_side.measure(small, 10, ('onnx_fp32', 'openvino_fp32')))
+    eager, onnx_fp32, openvino = rows
+    assert [row['name'] for row in rows] == [
+        *('variant_eager', 'variant_onnx_fp32', 'variant_openvino_fp32')
+    ]
+    assert [len(row['samples']) for row in rows] == [10, 10, 0]
+    assert min(eager['samples'] + onnx_fp32['samples']) > 0.0
+    # Eager against itself, in turns.
+    assert 0.2 < eager['against']['eager'] < 5.0
+    assert openvino['notes'] == {'missing': 'openvino is not installed'}
+    with pytest.raises(ConfigError, match='frames 9: expected at least 10'):
+        next(side_by_side.measure(small, 9))
 
 
 def test_front_is_what_nothing_beats():

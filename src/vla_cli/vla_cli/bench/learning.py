@@ -8,6 +8,7 @@ import json
 from vla_cli.bench.child import printed
 from vla_cli.bench.report import Row
 from vla_core.errors import VlaError
+from vla_ros.files import checkpoint_path
 
 
 class Missing(VlaError):
@@ -21,12 +22,7 @@ def feeding(batches: int) -> list[Row]:
         Missing: if there is no torch to do it with.
         VlaError: if the process that measures fails.
     """
-    missing = [name for name in ('torch', 'torchvision') if not importlib.util.find_spec(name)]
-    if missing:
-        raise Missing(
-            f'input_pipeline, training_step: left out, for {missing[0]} is missing '
-            '(make setup-train)'
-        )
+    _require('input_pipeline, training_step', 'torch', 'torchvision')
     return rows_of('vla_learning.cli', 'bench', '--batches', str(batches))
 
 
@@ -37,6 +33,25 @@ def smoothness(policy: str, commands: int) -> list[Row]:
         VlaError: if the process that measures fails.
     """
     return rows_of('vla_learning.sim.smoothness', policy, str(commands))
+
+
+def variants(policy: str, frames: int) -> list[Row]:
+    """Time every way of running a checkpoint, in turns with eager.
+
+    Raises:
+        Missing: if there is no torch or onnx to make them with.
+        ConfigError: if there is no such checkpoint.
+        VlaError: if the process that measures fails.
+    """
+    _require('variants', 'torch', 'onnx')
+    module = 'vla_learning.optimise.side_by_side'
+    return rows_of(module, str(checkpoint_path(policy)), str(frames))
+
+
+def _require(what: str, *modules: str) -> None:
+    missing = [name for name in modules if not importlib.util.find_spec(name)]
+    if missing:
+        raise Missing(f'{what}: left out, for {missing[0]} is missing (make setup-train)')
 
 
 def rows_of(module: str, *arguments: str) -> list[Row]:

@@ -179,6 +179,13 @@ MEASUREMENTS = (
         300,
         lambda setting, count: learning.feeding(count),
     ),
+    Measurement(
+        'variants',
+        'frames of each',
+        0,
+        200,
+        lambda setting, count: learning.variants(setting.policy, count),
+    ),
 )
 
 

@@ -88,10 +88,10 @@ def rows(
     result = []
     for name, every in samples.items():
         kept = [one for one in every if one.at - every[0].at >= warm_up]
-        rss = np.array([one.rss for one in kept])
-        growth = _growth(np.array([one.at for one in kept]), rss)
-        descriptors = [one.descriptors for one in kept]
-        threads = [one.threads for one in kept]
+        at, rss = (np.array([getattr(one, name) for one in kept]) for name in ('at', 'rss'))
+        growth = _growth(at, rss)
+        descriptors = np.array([one.descriptors for one in kept])
+        threads = np.array([one.threads for one in kept])
         result.append(
             Row(
                 f'soak_rss_{name}',
@@ -100,9 +100,9 @@ def rows(
                 notes={
                     **growth,
                     'descriptors': f'{min(descriptors)} to {max(descriptors)}',
-                    'descriptors, change': max(descriptors) - min(descriptors),
+                    'descriptors, change': _change(at, descriptors),
                     'threads': f'{min(threads)} to {max(threads)}',
-                    'threads, change': max(threads) - min(threads),
+                    'threads, change': _change(at, threads),
                     **notes,
                 },
                 limits={
@@ -127,6 +127,16 @@ def _growth(at: np.ndarray, rss: np.ndarray) -> dict[str, object]:
         'slope, upper 95 % bound, MB/h': round(line.upper, 2),
         'minutes in the slope': len(minutes),
     }
+
+
+def _change(at: np.ndarray, counts: np.ndarray) -> float:
+    """Return by how much the minutes' medians differ.
+
+    A timer's thread that is being renewed is there twice, or not at all, for a moment.
+    """
+    minute = (at - at[0]) // _SPAN
+    medians = [float(np.median(counts[minute == one])) for one in np.unique(minute)]
+    return max(medians) - min(medians)
 
 
 def _look(name: str, process: psutil.Process) -> Sample:

@@ -143,23 +143,27 @@ def in_turns(
         modes: how the one runs and how the other does, see `runner_process`.
         frames: of each, per mode.
     """
-    part = max(1, frames // ROUNDS)
     found = []
     for mode, against in modes:
-        one.run(mode, _WARM_UP)
-        other.run(against, _WARM_UP)
-        seconds: tuple[list[float], list[float]] = [], []
-        for _ in range(ROUNDS):
-            seconds[0].extend(one.run(mode, part))
-            seconds[1].extend(other.run(against, part))
-        mine = np.array(seconds[0])
-        found.append(
-            Latency(
-                *(len(mine), float(np.median(mine)), float(np.quantile(mine, 0.99))),
-                float(np.median(seconds[1])),
-            )
-        )
+        mine, theirs = seconds_in_turns(one, other, mode, against, frames)
+        p50, p99 = np.quantile(mine, (0.5, 0.99)).tolist()
+        found.append(Latency(len(mine), p50, p99, float(np.median(theirs))))
     return found
+
+
+def seconds_in_turns(
+    one: Process, other: Process, mode: str, against: str, frames: int
+) -> tuple[list[float], list[float]]:
+    """Return what every frame took `one` in `mode`, and `other` in `against`."""
+    part = max(1, frames // ROUNDS)
+    one.run(mode, _WARM_UP)
+    other.run(against, _WARM_UP)
+    mine: list[float] = []
+    theirs: list[float] = []
+    for _ in range(ROUNDS):
+        mine.extend(one.run(mode, part))
+        theirs.extend(other.run(against, part))
+    return mine, theirs
 
 
 def cached_in_turns(one: Process, other: Process, frames: int) -> Latency:
