@@ -101,6 +101,7 @@ def test_raising_callback_is_counted_and_the_node_lives(context):
         publisher.publish(String(data=text))
     assert _spin(executor, lambda: len(errors) == 2)
     assert heard == ['one', 'two']
+    executor.shutdown()
     node.destroy_node()
 
 
@@ -118,6 +119,7 @@ def test_heartbeat_carries_the_vitals(context):
     assert (beat.node, beat.slot, beat.state, beat.progress) == ('camera', 'front', 2, 3)
     assert len(beat.detail) == 200
     assert len({beat.policy_run for beat in beats}) == 1
+    executor.shutdown()
     node.destroy_node()
 
 

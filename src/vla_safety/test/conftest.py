@@ -192,6 +192,7 @@ class Rig:
         raise AssertionError('the robot never drove')
 
     def close(self) -> None:
+        self.executor.shutdown()
         for node in (self.gate, self.node):
             if node is not None:
                 node.destroy_node()
