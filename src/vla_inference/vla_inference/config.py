@@ -105,7 +105,8 @@ class PolicyConfig:
     replan_after: float = parameter(
         doc='age of the frame behind a chunk at which the next chunk replaces it; frames are '
         'inferred early enough for that, by the latency that was measured, and the others are '
-        'not; 0.0: every frame is; above 0.0 refused in lock-step, where every frame is answered',
+        'not; 0.0: every one that finds the policy free is; above 0.0 refused in lock-step, where '
+        'every frame is answered',
         default=0.0,
         unit='s',
         low=0.0,
