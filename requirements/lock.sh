@@ -11,7 +11,7 @@ lock() {  # NAME PYTHON OPTION...
 }
 
 lock wheels 3.11 --universal --generate-hashes
-lock apt 3.12 --generate-hashes
+lock apt 3.12 --universal --generate-hashes
 # No hashes for torch, whose builds differ by index; its CUDA packages are pinned by its own metadata.
 lock train 3.11 --universal $(for name in \
     cuda-bindings cuda-pathfinder cuda-toolkit triton \

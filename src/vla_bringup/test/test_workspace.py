@@ -291,6 +291,13 @@ def test_extra_changes_nothing_that_setup_installed(extra, common):
     assert {name: added[name] for name in shared} == {name: setup[name] for name in shared}
 
 
+def test_ros_from_apt_gets_the_numpy_that_it_was_compiled_for():
+    lines = (BOOTSTRAP.parent / 'apt.txt').read_text().splitlines()
+    found = sorted(line.rstrip(' \\') for line in lines if line.startswith('numpy=='))
+    assert found[0] == "numpy==1.26.4 ; python_full_version < '3.13'"  # Jazzy, Kilted
+    assert re.fullmatch(r"numpy==2\.\S+ ; python_full_version >= '3\.13'", found[1])  # Lyrical
+
+
 def test_workflow_runs_every_python_that_setup_accepts(bootstrap):
     entry = bootstrap('bootstrap')
     accepted = [f'3.{minor}' for minor in range(entry.OLDEST[1], entry.NEWEST[1] + 1)]
