@@ -14,6 +14,9 @@ import pytest
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 os.environ.setdefault('GOMP_SPINCOUNT', '0')
 
+# Every field of a message must have its type: an int in place of a float is sent as garbage.
+os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+
 settings.register_profile('untimed', deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('untimed')
 

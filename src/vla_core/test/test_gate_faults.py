@@ -345,6 +345,28 @@ def test_unexpected_exception_latches_and_steps_go_on(driving, monkeypatch):
     assert driving.step(request=Request.RESET).state is State.STOPPED
 
 
+def test_press_in_a_step_that_fails_stays_pressed(driving, monkeypatch):
+    def broken(*_):
+        raise KeyError('bug')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driving.gate._hearing, 'receive', broken)
+        driving.step(Estop(True, 'latched'))
+    driving.go(2.0)
+    refused = driving.step(request=Request.RESET)
+    assert (refused.state, refused.reply.accepted) == (State.ESTOP, False)
+    assert 'ESTOP_INPUT' in refused.reply.text
+    driving.step(Estop(False, 'latched'))
+    driving.go(1.1)
+    assert driving.step(request=Request.RESET).reply.accepted
+
+
+def test_errors_are_counted_for_the_heartbeat(driving):
+    before = driving.gate.errors_total
+    driving.step(Rejected('odom', 'nan'), Rejected('human', 'nan'), InternalError('bug'))
+    assert driving.gate.errors_total == before + 3
+
+
 def test_exception_while_a_cause_is_explained_latches(driving, monkeypatch):
     def broken(*_):
         raise KeyError('bug')

@@ -111,6 +111,16 @@ def test_breach_is_excused_once_the_robot_rests(steps, expected):
     assert found is expected
 
 
+# -- reasons -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('cause', Cause)
+def test_numbers_of_a_reason_are_floats_as_the_message_has_them(driving, cause):
+    now = driving.now
+    reason = driving.gate._hearing.explain(cause, now, now, now)
+    assert (type(reason.value), type(reason.limit)) == (float, float)
+
+
 # -- pace --------------------------------------------------------------------------------------
 
 

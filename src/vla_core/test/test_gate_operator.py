@@ -170,6 +170,47 @@ def test_stick_that_is_held_at_the_start_moves_nothing(world):
     assert set(push(world, 6.0)) == {State.INIT, State.STOPPED}
 
 
+def test_nobody_arms_while_the_stick_is_held(driving):
+    push(driving, 1.0)
+    push(driving, 3.0, Request.DISARM)
+    result = driving.step(Human(STICK, driving.now + 0.02), request=Request.ARM)
+    assert not result.reply.accepted
+    assert 'cmd_vel_human is held' in result.reply.text
+    assert set(push(driving, 2.0)) == {State.STOPPED}
+    driving.go(1.6)
+    assert driving.step(request=Request.ARM).reply.accepted
+
+
+def test_robot_that_arms_itself_waits_until_the_stick_is_let_go(make_world):
+    world = make_world(self_arm=True, simulated=True)
+    assert set(push(world, 8.0)) == {State.INIT, State.STOPPED}
+    world.until(State.ACTIVE)
+
+
+@pytest.mark.parametrize('broken', [Human((math.nan, *ZERO[1:]), 0.0), Rejected('human', 'width')])
+def test_broken_message_lets_no_stick_go(driving, broken):
+    driving.step(request=Request.TRIGGER_ESTOP)
+    push(driving, 3.0)
+    push(driving, 0.5, Request.RESET)
+    driving.step(broken)
+    assert set(push(driving, 2.0)) == {State.STOPPED}
+    driving.step(broken)
+    driving.go(0.4)
+    assert any('cmd_vel_human is held' in text for text in driving.results[-1].warnings)
+    driving.go(0.12)
+    assert not any('cmd_vel_human is held' in text for text in driving.results[-1].warnings)
+    assert push(driving, 0.1)[-1] is State.MANUAL
+
+
+def test_zero_after_a_broken_message_lets_go(driving):
+    driving.step(request=Request.TRIGGER_ESTOP)
+    push(driving, 3.0)
+    push(driving, 0.5, Request.RESET)
+    driving.step(Rejected('human', 'width'))
+    driving.step(Human(ZERO, driving.now + 0.02))
+    assert push(driving, 0.1)[-1] is State.MANUAL
+
+
 def test_person_who_let_go_drives_on_as_soon_as_the_robot_stands(driving):
     push(driving, 1.0)
     driving.until(State.CONTROLLED_STOP)

@@ -103,7 +103,11 @@ class GateNode(Node):
         return answer
 
     def _vitals(self) -> Vitals:
-        return Vitals(state=Activity.WAITING, state_age=time.monotonic() - self._started)
+        return Vitals(
+            state=Activity.WAITING,
+            state_age=time.monotonic() - self._started,
+            errors_total=self._gate.errors_total,
+        )
 
 
 def main() -> None:

@@ -114,14 +114,16 @@ class Stepper:
         wall = time.monotonic()
         # Between two ticks no simulated time passes, though the next /clock may be here.
         now = max(0.0, self._tick_at) if self._clock.lockstep else wall
+        # Asked before anything is taken: should they raise, no message is lost.
+        writers, estop_publishers = self._outbox.writers(), self._estop_publishers()
         messages = self._take(now, repeated)
         self._stepped_at = wall
         inputs = Inputs(
             wall=wall,
             messages=messages,
             request=request,
-            writers=self._outbox.writers(),
-            estop_publishers=self._estop_publishers(),
+            writers=writers,
+            estop_publishers=estop_publishers,
         )
         result = self._gate.step(now, inputs)
         tick = round(now / PERIOD) if self._clock.lockstep else result.tick

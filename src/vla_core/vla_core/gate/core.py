@@ -15,6 +15,7 @@ from vla_core.gate.config import (
     GREEN_SPAN,
     HOLD_BUDGET,
     HOLD_WINDOW,
+    HUMAN_TIMEOUT,
     LONGEST_HOLD,
     REQUEST_SPAN,
     Timing,
@@ -22,11 +23,14 @@ from vla_core.gate.config import (
 from vla_core.gate.drive import Drive
 from vla_core.gate.hearing import Hearing, LONGEST_TEXT
 from vla_core.gate.limits import holds, Limits, ZERO
-from vla_core.gate.messages import Event, EventKind, Inputs, Reply, Request, Result
+from vla_core.gate.messages import Estop, Event, EventKind, Inputs, Reply, Request, Result
 from vla_core.gate.operators import answer
 from vla_core.gate.reasons import NO_REASON, Reason
 from vla_core.gate.states import Facts, transition
 from vla_core.robot import RobotConfig
+
+#: What keeps a stopped robot where it is, although nobody stops it any more.
+HELD = f'cmd_vel_human is held, or broken: expected zeros, or {HUMAN_TIMEOUT} s of silence, first'
 
 
 class Gate:
@@ -59,6 +63,11 @@ class Gate:
         """Present state."""
         return self._state
 
+    @property
+    def errors_total(self) -> int:
+        """Inputs that were rejected, and exceptions, since the start."""
+        return self._hearing.errors_total
+
     def step(self, now: float, inputs: Inputs) -> Result:
         """Decide what is published now.
 
@@ -73,7 +82,7 @@ class Gate:
         try:
             return self._step(now, inputs)
         except Exception as error:
-            return self._crashed(now, error)
+            return self._crashed(now, inputs, error)
 
     def _step(self, now: float, inputs: Inputs) -> Result:
         if not math.isfinite(now):
@@ -99,8 +108,12 @@ class Gate:
         blockers = self._blockers(causes, now, inputs.wall)
         return self._decide(now, inputs.wall, dt, causes, blockers, reply)
 
-    def _crashed(self, now: float, error: Exception) -> Result:
+    def _crashed(self, now: float, inputs: Inputs, error: Exception) -> Result:
         self._drive.published = ZERO
+        # A button says once that it is pressed.
+        for message in inputs.messages if isinstance(inputs, Inputs) else ():
+            if isinstance(message, Estop):
+                self._hearing.signals.estop(message)
         at = now if math.isfinite(now) else self._now
         self._hearing.internal_error(f'{type(error).__name__}: {error}', self._state, at)
         if self._state not in (State.ESTOP, State.FAULT):
@@ -128,6 +141,8 @@ class Gate:
             return hearing.initial_blockers(now)
         if self._state is State.STOPPED:
             blockers, span = hearing.arming_blockers(causes, now, wall), GREEN_SPAN
+            if not self._let_go:
+                blockers = (*blockers, HELD)
         elif self._state is State.ESTOP:
             blockers, span = hearing.rest_blockers(causes, now), CLEAR_SPAN
         else:
@@ -173,17 +188,18 @@ class Gate:
             self._enter(state, cause, now)
 
     def _wants_to_drive(self, now: float) -> bool:
-        """Say whether a person moves the robot, and does so anew where it was stopped."""
-        moves = self._hearing.signals.human_moves(now)
+        """Say whether a person moves the robot, and has let go since it was stopped."""
+        signals = self._hearing.signals
+        rests = signals.human_rests(now)
         if self._state in (State.INIT, State.ESTOP):
-            self._let_go = not moves
-        elif not moves:
+            self._let_go = rests
+        elif rests:
             self._let_go = True
-        return moves and (self._let_go or self._state is not State.STOPPED)
+        return self._let_go and signals.human_moves(now)
 
     def _enter(self, state: State, cause: Cause, now: float) -> None:
         if state is State.CONTROLLED_STOP:
-            self._let_go = not self._hearing.signals.human_moves(now)
+            self._let_go = self._hearing.signals.human_rests(now)
         if state is State.ARMING:
             # Whoever arms has decided that the robot may follow what is obeyed at present.
             self._hearing.stream.stop.end()
@@ -292,9 +308,8 @@ class Gate:
 
     def _warn(self, wall: float) -> None:
         warnings = self._hearing.warnings(wall)
-        held = self._hearing.signals.human_moves(self._now) and not self._let_go
-        if held and self._state is State.STOPPED:
-            warnings = (*warnings, 'cmd_vel_human is held: expected zeros or silence first')
+        if self._state is State.STOPPED and not self._let_go:
+            warnings = (*warnings, HELD)
         for warning in warnings:
             if warning not in self._warnings:
                 self._event(EventKind.WARNING, warning)

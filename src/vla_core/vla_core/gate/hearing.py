@@ -137,7 +137,7 @@ class Hearing:
             self.chunks_rejected += 1
             self.stream.void()
         elif name == 'human':
-            self.signals.void_human()
+            self.signals.void_human(now)
         elif name == 'odom':
             self.signals.void_odom()
         elif name == 'scan':

@@ -194,7 +194,9 @@ _JUDGES: dict[Cause, Callable[[Moment], Reason]] = {
     Cause.CAMERA_FROZEN: lambda moment: Reason(
         'camera unchanged', moment.signals.unchanged_age(moment.wall), FREEZE_TIMEOUT, 's'
     ),
-    Cause.HOLD_BUDGET: lambda _: Reason('holds in a minute', HOLD_BUDGET + 1.0, HOLD_BUDGET),
+    Cause.HOLD_BUDGET: lambda _: Reason(
+        'holds in a minute', HOLD_BUDGET + 1.0, float(HOLD_BUDGET)
+    ),
     Cause.HUMAN_LOST: lambda moment: Reason(
         'cmd_vel_human silent',
         moment.signals.human_silence(moment.now),
@@ -209,10 +211,10 @@ _JUDGES: dict[Cause, Callable[[Moment], Reason]] = {
         'scan unchanged', moment.around.unchanged_age(moment.now), FREEZE_TIMEOUT, 's'
     ),
     Cause.ERRORS_IN_ROW: lambda moment: Reason(
-        'errors in a row', moment.errors_in_row, ERRORS_TO_LATCH
+        'errors in a row', float(moment.errors_in_row), float(ERRORS_TO_LATCH)
     ),
     Cause.SECOND_WRITER: lambda moment: Reason(
-        'publishers of cmd_vel', moment.signals.writers, 1.0
+        'publishers of cmd_vel', float(moment.signals.writers), 1.0
     ),
     Cause.STOP_TIMEOUT: lambda moment: Reason(
         'controlled stop', moment.now - moment.since, STOP_LIMIT, 's'

@@ -57,6 +57,7 @@ class Signals:
         self._human: Vector = ZERO
         self._human_at = -math.inf
         self._human_moved = -math.inf
+        self._human_void_at = -math.inf
 
     def level(self, now: float, inputs: Inputs, published: Vector) -> None:
         """Take the levels that come with every step, before its messages.
@@ -162,6 +163,7 @@ class Signals:
         if human.at < self._human_at:  # A newer one was heard before.
             return
         self._human_at = human.at
+        self._human_void_at = -math.inf
         # Axes that the robot does not have are no wish to move it.
         self._human = tuple(
             value if axis else 0.0
@@ -170,9 +172,10 @@ class Signals:
         if any(self._human):
             self._human_moved = human.at
 
-    def void_human(self) -> None:
+    def void_human(self, now: float) -> None:
         """Take the person's velocity as zero: an invalid one came, "keep last" is no answer."""
         self._human = ZERO
+        self._human_void_at = now
 
     def estop(self, estop: Estop) -> None:
         """Hear the e-stop input; true on either subscription wins."""
@@ -320,6 +323,10 @@ class Signals:
     def human_moves(self, now: float) -> bool:
         """Say whether a person wants to move the robot now."""
         return any(self.human_velocity(now))
+
+    def human_rests(self, now: float) -> bool:
+        """Say whether the person has let go: zeros or silence; a broken message is neither."""
+        return not self.human_moves(now) and not now - self._human_void_at < HUMAN_TIMEOUT
 
     def human_silence(self, now: float) -> float:
         """Return s since the person wanted to move the robot."""
