@@ -78,11 +78,11 @@ def test_figure_of_few_samples_is_not_judged(file, few, figure, fewest):
     assert figure in judged(file, many(1.0, count=counts['old']), many(9.0, count=fewest)).worse
 
 
-def test_row_that_gives_no_figure_any_more_is_shown_and_not_judged(file):
+def test_row_that_gives_no_figure_any_more_is_worse(file):
     change = judged(file, many(1.0), Row('row', 'ms', []))
     assert change.counts == (1000, 0)
     assert change.ratios['p50'] is None
-    assert change.worse == ()
+    assert change.worse == ('no sample any more',)
     assert change.unjudged == ('p50', 'p99')
 
 
@@ -96,6 +96,19 @@ def test_row_that_gives_no_figure_any_more_is_shown_and_not_judged(file):
 )
 def test_promise_that_was_kept_and_is_not_any_more_is_worse(file, old, new, worse):
     rows = [Row('row', 'ms', [1.0, last], limits={'max': 2.0}) for last in (old, new)]
+    assert judged(file, *rows).worse == worse
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'count', 'worse'),
+    [
+        (19.79, 20.07, 1500, ()),
+        (19.0, 20.5, 1500, ('p50 <= 20',)),
+        (19.0, 20.5, 4, ()),
+    ],
+)
+def test_promise_that_is_broken_by_a_hair_or_by_few_samples_is_noise(file, old, new, count, worse):
+    rows = [Row('row', 'ms', [value] * count, limits={'p50': 20.0}) for value in (old, new)]
     assert judged(file, *rows).worse == worse
 
 

@@ -20,7 +20,16 @@ import yaml
 
 from vla_cli.faults import policy, running, spoiling
 from vla_cli.faults.catalogue import chosen, FAULTS, NAMES
-from vla_cli.faults.expectation import Expected, GOES_ON, Kind, LIMITED, stops, UNHARMED
+from vla_cli.faults.expectation import (
+    Expected,
+    GOES_ON,
+    GROSS,
+    Kind,
+    limited,
+    stops,
+    TOO_FAST,
+    UNHARMED,
+)
 from vla_cli.faults.injectors import INJECTORS
 from vla_cli.faults.judging import judge, Record, Sample
 from vla_cli.faults.report import Result, row, show, summary, write
@@ -173,7 +182,29 @@ def test_hold_that_ends_by_itself_is_no_stop(limits):
     )
 
 
-@pytest.mark.parametrize('expected', [GOES_ON, LIMITED, UNHARMED, HEARTBEAT])
+def test_robot_that_is_asked_for_too_much_does_what_it_can(limits):
+    faster = samples((29, 0.01, State.ACTIVE, Cause.NONE))
+    assert complaints(faster, limited(TOO_FAST), limits) == ''
+    for idle in (samples((30, 0.0, State.ACTIVE, Cause.NONE)), samples((30, -0.01, *DRIVING[2:]))):
+        assert 'at the end: expected (0.6' in complaints(idle, limited(TOO_FAST), limits)
+
+
+def test_robot_speeds_up_no_faster_than_its_file_says_and_brakes_at_once(robot):
+    limits = replace(Limits.of(robot), accel=(0.5,) * 6, decel=(1.0,) * 6)
+    slow = samples((3, 0.0, *DRIVING[2:]), (5, -0.02, *DRIVING[2:]), (5, 0.01, *DRIVING[2:]))
+    fast = samples((3, 0.0, *DRIVING[2:]), (5, 0.011, *DRIVING[2:]))
+    assert complaints(slow, UNHARMED, limits) == ''
+    assert 'acceleration within (0.5' in complaints(fast, UNHARMED, limits)
+
+
+def test_movement_in_estop_is_found_behind_a_decision_that_was_lost(limits):
+    lost = samples((2, 0.0, *DRIVING[2:]), (3, 0.0, State.ESTOP, Cause.ESTOP_INPUT))
+    lost[3] = replace(lost[3], velocity=(0.2, *ZERO[1:]))
+    button = stops(0.0, Cause.ESTOP_INPUT, latched=True, brakes=False)
+    assert 'in ESTOP: expected zero' in complaints([*lost[:2], lost[3]], button, limits)
+
+
+@pytest.mark.parametrize('expected', [GOES_ON, limited(TOO_FAST), UNHARMED, HEARTBEAT])
 def test_no_reaction_excuses_a_command_beyond_the_limits(expected, limits):
     record = samples(DRIVING, BRAKING, STANDING)
     fast, torn, sideways, lost = (
@@ -550,7 +581,7 @@ def test_next_chunk_is_one_that_the_gate_plays(robot):
     [
         spoiling.with_nan,
         spoiling.due_in_an_hour,
-        spoiling.asking_for(linear_x=spoiling.GROSS),
+        spoiling.asking_for(GROSS),
     ],
 )
 def test_lie_is_one_that_the_gate_rejects(lie, robot):
@@ -559,7 +590,7 @@ def test_lie_is_one_that_the_gate_rejects(lie, robot):
 
 
 def test_too_fast_a_chunk_is_well_formed(robot, limits):
-    msg = spoiling.asking_for(linear_x=spoiling.TOO_FAST)(chunk())
+    msg = spoiling.asking_for(TOO_FAST)(chunk())
     take(msg, robot)
     assert max(msg.data) > limits.speed[0]
 

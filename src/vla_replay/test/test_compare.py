@@ -17,6 +17,7 @@ from vla_core.gate.causes import Cause, State
 from vla_core.types import Status
 from vla_replay.compare import compare, Tolerance
 from vla_replay.errors import BagError
+from vla_replay.measuring_replay import differences
 from vla_replay.report import draw, show, write_json, write_junit
 from vla_replay.trace import Chunks, Decisions, load, save, Trace
 
@@ -272,3 +273,24 @@ def test_a_cut_or_changed_golden_file_is_refused(golden: Trace, tmp_path: Path):
     np.savez(path, **arrays)
     with pytest.raises(BagError, match='expected a golden file'):
         load(path)
+
+
+def test_measurement_of_a_replay_finds_what_is_not_alike(golden):
+    chunks = golden.chunks
+    assert differences(golden, golden, 'x') == {
+        'answers_compared_x': COUNT,
+        'largest_difference_x': 0.0,
+        'largest_share_unlike_x': 0.0,
+    }
+    elsewhere = replace(golden, chunks=replace(chunks, frame=chunks.frame + 1))
+    assert differences(golden, elsewhere, 'x')['largest_difference_x'] == np.inf
+    assert differences(golden, with_data(golden, (0, 0, 1), np.nan), 'x') == {
+        'answers_compared_x': COUNT,
+        'largest_difference_x': np.inf,
+        'largest_share_unlike_x': 0.0,
+    }
+    done = replace(golden, chunks=replace(chunks, status=np.full(COUNT, Status.DONE, np.uint8)))
+    assert differences(golden, done, 'x')['largest_share_unlike_x'] == 1.0
+    states = replace(golden.decisions, state=np.full(TICKS, State.HOLD, np.uint8))
+    stopped = replace(golden, decisions=states)
+    assert differences(golden, stopped, 'x')['largest_share_unlike_x'] == 1.0

@@ -46,10 +46,12 @@ def test_only_the_first_command_from_a_frame_counts_after_the_warm_up():
     assert found.heard
     assert found.samples == {}
     found.since = time.monotonic() - 1.0
-    found.command(1_000_000, 9_000_000)
-    found.command(1_000_000, 12_000_000)
+    # The command of before is repeated: it is older than it was when it came first.
+    found.command(1_000_000, 39_000_000)
+    found.command(2_000_000, 10_000_000)
+    found.command(2_000_000, 12_000_000)
     found.command(0, 12_000_000)
-    assert found.samples == {1_000_000: 8.0}
+    assert found.samples == {2_000_000: 8.0}
 
 
 def test_feed_stamps_numbers_and_repeats_its_pictures():

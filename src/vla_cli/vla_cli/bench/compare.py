@@ -18,6 +18,8 @@ from vla_core.errors import VlaError
 
 #: Share by which a figure may be worse: beside other work the same rows differ by as much.
 MARGIN = 0.2
+#: Share by which one must be worse for a promise to count as broken by it.
+HAIR = 0.05
 #: Samples from which on a figure is judged: below, it is that of a few single measurements.
 FEWEST = {'p50': 5, 'p99': 300}
 #: Facts of the machine without which two files tell of two machines.
@@ -47,8 +49,8 @@ class Change:
         unit: of its figures.
         counts: samples, old and new.
         ratios: figure -> new / old; None: one of them is not known, or the old one is 0.
-        worse: figures that are worse by more than the margin, and promises of the new file that
-            were kept and are not any more.
+        worse: figures that are worse by more than the margin, promises of the new file that were
+            kept and are not any more, and that there are no samples where there were some.
         unjudged: figures of too few samples.
     """
 
@@ -196,10 +198,30 @@ def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Ch
     worse += [
         f'{limited} <= {limit:g}'
         for limited, limit in new['limits'].items()
-        if kept(old, limited, limit) is True and kept(new, limited, limit) is False
+        if _broken(old, new, limited, limit, limited in judged)
     ]
+    if old['n'] and not new['n']:
+        worse.append('no sample any more')
     unjudged = tuple(figure for figure in FEWEST if figure not in judged)
     return Change(name, new['unit'], counts, ratios, tuple(worse), unjudged)
+
+
+def _broken(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    limited: str,
+    limit: float,
+    judged: bool,
+) -> bool:
+    """Say whether a promise that was kept is not any more.
+
+    A percentile that crosses its limit by a hair, or of too few samples, is noise; what must not
+    happen at all, and whatever is no percentile, is judged strictly.
+    """
+    if kept(old, limited, limit) is not True or kept(new, limited, limit) is not False:
+        return False
+    strict = limited not in FEWEST or not limit
+    return strict or (judged and _worse(old[limited], new[limited], False, HAIR))
 
 
 def _worse(old: float, new: float, rate: bool, margin: float) -> bool:

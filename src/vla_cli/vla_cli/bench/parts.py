@@ -24,6 +24,7 @@ from vla_cli.bench.work import Work, work_of
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected
 from vla_core.gate.core import Gate
+from vla_core.gate.limits import approach, Limits, ZERO
 from vla_core.gate.messages import Chunk, Rejected
 from vla_core.graph_health import GraphHealth, MonitorConfig
 from vla_core.manifest import load_manifest
@@ -73,14 +74,15 @@ def gate_step(count: int) -> Row:
 def invalid_chunk_to_zero(count: int) -> Row:
     """Send invalid chunks to a gate in mid-drive, each among good ones, from message to command.
 
-    A violation is an invalid chunk in whose own step the target was not zero, or the robot not
-    slower than before.
+    A violation is an invalid chunk in whose own step the target was not zero, or the robot did
+    not brake towards it as hard as its file allows.
     """
-    gate = Gate(load_robot(robot_path('sim')))
+    robot = load_robot(robot_path('sim'))
+    gate, limits = Gate(robot), Limits.of(robot)
     chance = random.Random(count)
     samples: list[float] = []
     kinds: Counter[str] = Counter()
-    speed = 0.0
+    published = ZERO
     for step in itertools.count():
         now = step * PERIOD
         bad = step >= DRIVING and step % _BAD_EVERY == 0
@@ -91,10 +93,11 @@ def invalid_chunk_to_zero(count: int) -> Row:
             message = _received(_SPOILED[kind](chunk_to_msg(message.chunk)), now)
         result = gate.step(now, inputs(step, now, [message]))
         if bad:
-            samples.append(float(any(result.wanted) or not 0.0 <= result.published[0] < speed))
+            braked = approach(published, ZERO, limits, result.dt)
+            samples.append(float(any(result.wanted) or result.published != braked))
         if len(samples) == count:
             break
-        speed = result.published[0]
+        published = result.published
     notes = {'of these': ', '.join(f'{number} {kind}' for kind, number in kinds.items())}
     return Row('invalid_chunk_to_zero', 'violations', samples, notes=notes, limits={'max': 0.0})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import time
 
@@ -40,15 +40,23 @@ class Trial:
         speed: m/s before it.
         braking: what the robot did.
         pauses: s, of the machine, meanwhile.
-        moved: commands other than zero between standing still and arming.
+        moved: commands other than zero between standing still and arming; None: it never came to
+            that.
         tempted: whether the policy wanted to move the robot meanwhile.
     """
 
     speed: float
     braking: Braking
     pauses: list[float]
-    moved: int
-    tempted: bool
+    moved: int | None = None
+    tempted: bool = False
+
+    @property
+    def excused(self) -> bool:
+        """Whether pauses of the machine, and nothing else, made the answer late."""
+        lost = sum(self.pauses)
+        in_time = self.braking.start - lost <= REACTION
+        return lost > 0.0 and in_time and self.braking.zero - lost <= zero_limit(self.speed)
 
 
 def policy_faults(name: str, kind: str, policy: str, count: int, folder: Path) -> list[Row]:
@@ -67,18 +75,27 @@ def policy_faults(name: str, kind: str, policy: str, count: int, folder: Path) -
     arguments = {'robot': 'sim', 'policy': policy, 'policy_respawns': '-1'}
     trials: list[Trial] = []
     notes: dict[str, object] = {'policy': policy}
+    ended = ''
     with Pauses() as pauses, live_graph(folder / f'{name}.log', arguments) as live:
         live.until_active()
         scheduling = class_of(live.process('gate').pid)
         odometer = Odometer(live)
         try:
             while len(trials) < count:
-                trials.append(trial(live, odometer, pauses, kind))
+                found, still = broken(live, odometer, pauses, kind)
+                # Whatever comes of it: the answer to this fault counts.
+                trials.append(found)
+                trials[-1] = rested(live, found, still)
         except GraphError as error:
             if not trials:
                 raise
-            notes['ended early'] = str(error)
-    return rows(name, trials, notes, scheduling)
+            ended = str(error)
+    return rows(name, trials, count, notes | ({'ended early': ended} if ended else {}), scheduling)
+
+
+def zero_limit(speed: float) -> float:
+    """Return s from a fault to zero at which a promise is just kept; from m/s."""
+    return round(REACTION + speed / load_robot(robot_path('sim')).axes[0].max_decel, 3)
 
 
 class Odometer:
@@ -94,11 +111,11 @@ class Odometer:
         self.places.append((time.monotonic(), position.x, position.y))
 
 
-def trial(live: LiveGraph, odometer: Odometer, pauses: Pauses, kind: str) -> Trial:
-    """Drive, break the policy, watch the robot, and let the policy come back.
+def broken(live: LiveGraph, odometer: Odometer, pauses: Pauses, kind: str) -> tuple[Trial, float]:
+    """Drive, break the policy, watch the robot; return when it stood, too.
 
     Raises:
-        GraphError: if the robot does not drive, or the policy does not come back.
+        GraphError: if the robot does not drive.
     """
     speed = drive(live)
     policy = live.process('policy')
@@ -112,42 +129,61 @@ def trial(live: LiveGraph, odometer: Odometer, pauses: Pauses, kind: str) -> Tri
     end = time.monotonic()
     commands = [(at, twist.linear.x) for at, twist in live.twists]
     found = braking(commands, odometer.places, fault, speed, end)
+    still = fault + found.zero
+    return Trial(speed, found, pauses.between(fault, still)), still
+
+
+def rested(live: LiveGraph, found: Trial, still: float) -> Trial:
+    """Let the policy come back and want to move; see whether the robot does.
+
+    Raises:
+        GraphError: if the gate does not stop the robot, or the policy does not come back.
+    """
     live.until(lambda: live.decision.state == State.STOPPED, 'gate STOPPED')
     live.until(lambda: bool(live.state.ready_to_arm), 'the policy is back')
     live.say('move forward')
     live.spin(_TEMPTATION)
-    still = fault + found.zero
-    return Trial(
-        speed,
+    return replace(
         found,
-        pauses.between(fault, still),
-        sum(any(twist_from_msg(twist)) for at, twist in live.twists if at > still),
-        any(any(twist_from_msg(decision.wanted)) for decision in live.decisions[-10:]),
+        moved=sum(any(twist_from_msg(twist)) for at, twist in live.twists if at > still),
+        tempted=any(any(twist_from_msg(decision.wanted)) for decision in live.decisions[-10:]),
     )
 
 
-def rows(name: str, trials: list[Trial], notes: dict[str, object], scheduling: str) -> list[Row]:
-    """Return the rows of many trials; those in which the machine paused are told apart."""
-    decel = load_robot(robot_path('sim')).axes[0].max_decel
-    good = [one for one in trials if not one.pauses]
-    bad = [one for one in trials if one.pauses]
+def rows(
+    name: str, trials: list[Trial], count: int, notes: dict[str, object], scheduling: str
+) -> list[Row]:
+    """Return the rows of many trials; those that a pause of the machine explains are apart.
+
+    Args:
+        name: what the rows' names begin with.
+        trials: at least one.
+        count: of trials that were asked for.
+        notes: circumstances.
+        scheduling: class of the gate.
+    """
+    good = [one for one in trials if not one.excused]
+    bad = [one for one in trials if one.excused]
+    moved = [float(one.moved) for one in trials if one.moved is not None]
     fastest = max(one.speed for one in trials)
     notes = {
         **notes,
         'm/s before': round(fastest, 2),
         'robot went on': sum(not one.braking.complete for one in trials),
+        'faults missing': count - len(moved),
     }
+    complete = {'robot went on': 0, 'faults missing': 0}
     longest = max((pause for one in bad for pause in one.pauses), default=None)
     if longest is not None:
         notes['longest pause of the machine, s'] = round(longest, 2)
     reached = {'p99': REACTION, 'max': REACTION}
-    zero = round(REACTION + fastest / decel, 3)
+    zero = zero_limit(fastest)
     figures = (
-        ('to_deceleration', 's', lambda one: one.braking.start, reached),
+        ('to_deceleration', 's', lambda one: one.braking.start, reached | complete),
         ('to_zero', 's', lambda one: one.braking.zero, {'max': zero}),
         ('stop_distance', 'm', lambda one: one.braking.distance, {}),
     )
-    moved = {'wanted to move': f'{sum(one.tempted for one in trials)} of {len(trials)}'}
+    tempted = {'wanted to move': f'{sum(one.tempted for one in trials)} of {len(moved)}'}
     return [
         *(
             Row(
@@ -164,9 +200,9 @@ def rows(name: str, trials: list[Trial], notes: dict[str, object], scheduling: s
         Row(
             f'{name}_moved_unarmed',
             'commands',
-            [float(one.moved) for one in trials],
-            notes={**notes, **moved},
-            limits={'max': 0.0},
+            moved,
+            notes={**notes, **tempted},
+            limits={'max': 0.0, 'faults missing': 0},
             scheduling=scheduling,
         ),
     ]

@@ -97,6 +97,7 @@ class Victim:
         node.create_timer(_SCAN_PERIOD, self._scan, clock=STEADY)
         live.until(lambda: live.state.state != State.INIT, 'the gate has heard everything')
         self._pids = self._processes()
+        self._kept = 0
 
     def listen(self, seconds: float) -> None:
         """Hear what is said; what is no message for the nodes is none here either."""
@@ -154,10 +155,10 @@ class Victim:
             decisions: whether what is heard on safety/decision is the gate's alone.
         """
         live = self.live
-        count.commands += len(live.twists)
-        count.unbounded += sum(
-            not holds(twist_from_msg(twist), self._limits) for _, twist in live.twists
-        )
+        # The newest one stays from call to call, for who asks whether the robot moves.
+        new = live.twists[self._kept :]
+        count.commands += len(new)
+        count.unbounded += sum(not holds(twist_from_msg(twist), self._limits) for _, twist in new)
         if decisions:
             count.unarmed += sum(
                 decision.state not in MOVING and any(twist_from_msg(decision.published))
@@ -166,6 +167,7 @@ class Victim:
         last = live.twists[-1:]
         live.forget()
         live.twists += last
+        self._kept = len(last)
         # Malformed ones hold 1 MB each, by the thousand, and nobody asks for them here.
         live.records.clear()
         live.malformed.clear()

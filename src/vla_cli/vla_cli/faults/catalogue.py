@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 import enum
 
 from vla_cli.faults.expectation import (
+    BACK_AND_ROUND,
     BASE_TIMEOUT,
     Expected,
     GOES_ON,
     Kind,
-    LIMITED,
+    limited,
     MARGIN,
     stops,
+    TOO_FAST,
     UNHARMED,
 )
 from vla_core.errors import ConfigError
@@ -191,9 +193,11 @@ FAULTS = (
     Fault('chunk-gross', 'chunks ask for 1000 m/s', _errors()),
     Fault('chunk-future', 'chunks are due in one hour', _errors()),
     Fault('chunk-replay', 'one old chunk is sent again and again', _errors()),
-    Fault('chunk-over-range', 'chunks ask for 5 m/s', _always(LIMITED)),
+    Fault('chunk-over-range', 'chunks ask for 5 m/s', _always(limited(TOO_FAST))),
     Fault(
-        'chunk-jump', 'chunks ask for full speed back and a full turn at once', _always(LIMITED)
+        'chunk-jump',
+        'chunks ask for full speed back and a full turn at once',
+        _always(limited(BACK_AND_ROUND)),
     ),
     Fault('chunk-end', 'the plan ends, nothing follows, the heart beats on', _lapse, span=2.0),
     Fault('policy-kill', 'the policy is killed (SIGKILL)', _DEAD, kills='policy'),

@@ -14,6 +14,7 @@ import psutil
 from std_msgs.msg import Bool, String
 
 from vla_cli.faults import policy, spoiling
+from vla_cli.faults.expectation import BACK_AND_ROUND, GROSS, TOO_FAST
 from vla_cli.faults.intruder import Lie, Reading
 from vla_cli.faults.processes import frozen, killed, unable_to_write
 from vla_cli.faults.scene import Scene
@@ -233,19 +234,13 @@ INJECTORS: dict[str, Injector] = {
     'odom-drop': partial(_odometry, spoiler=spoiling.drop),
     'odom-nan': partial(_odometry, spoiler=spoiling.without_number),
     'chunk-nan': partial(_chunks, make=lambda newest: spoiling.with_nan),
-    'chunk-gross': partial(
-        _chunks, make=lambda newest: spoiling.asking_for(linear_x=spoiling.GROSS)
-    ),
+    'chunk-gross': partial(_chunks, make=lambda newest: spoiling.asking_for(GROSS)),
     'chunk-future': partial(_chunks, make=lambda newest: spoiling.due_in_an_hour),
     'chunk-replay': partial(_chunks, make=lambda newest: lambda chunk: newest),
-    'chunk-over-range': partial(
-        _chunks, make=lambda newest: spoiling.asking_for(linear_x=spoiling.TOO_FAST)
-    ),
+    'chunk-over-range': partial(_chunks, make=lambda newest: spoiling.asking_for(TOO_FAST)),
     'chunk-jump': partial(
         _chunks,
-        make=lambda newest: spoiling.asking_for(
-            linear_x=-spoiling.TOO_FAST, angular_z=spoiling.TOO_FAST
-        ),
+        make=lambda newest: spoiling.asking_for(BACK_AND_ROUND),
     ),
     'chunk-end': partial(_chunks, make=lambda newest: lambda chunk: None),
     'policy-kill': partial(_process, name='policy', break_=killed),

@@ -16,7 +16,7 @@ from vla_cli.faults import catalogue
 from vla_cli.faults.catalogue import Fault
 from vla_cli.faults.expectation import Expected, Kind
 from vla_cli.faults.injectors import INJECTORS
-from vla_cli.faults.judging import judge, Outcome, Record, Sample
+from vla_cli.faults.judging import judge, Outcome, reaches, Record, Sample
 from vla_cli.faults.report import Result
 from vla_cli.faults.robot_file import Subject
 from vla_cli.faults.scene import Scene, scene
@@ -24,6 +24,7 @@ from vla_cli.graph import GraphError
 from vla_cli.live import LiveGraph
 from vla_cli.reaction import SLOWER
 from vla_core.gate.causes import Cause, State
+from vla_core.gate.limits import clamp, Vector
 from vla_interfaces.msg import Decision
 from vla_ros.conversion import to_ns, twist_from_msg
 
@@ -36,7 +37,7 @@ _REST = 1.0
 #: s for a policy to answer, and how often it is told; a busy machine takes half a minute to start.
 _HEARING = 5.0
 _HEARINGS = 12
-#: s for a hold that ends by itself, and to be as fast as before.
+#: s for a hold that ends by itself, and to be as fast as before, or as asked.
 _REGAIN = 2.0
 #: s in which what was said before the fault arrives here.
 _DRAIN = 0.05
@@ -201,7 +202,10 @@ def _watch(scene: Scene, fault: Fault, expected: Expected, speed: float, broken:
     live = scene.live
     live.spin(fault.span)
     if expected.kind is Kind.GOES_ON:
-        _regain(live, speed)
+        _regain(live, lambda velocity: velocity[0] >= speed - SLOWER)
+    elif expected.kind is Kind.LIMITED:
+        allowed = clamp(expected.asked, scene.limits.speed)
+        _regain(live, lambda velocity: reaches(velocity, allowed))
     watched = len(live.decisions)
     # A graph that has ended has nothing more to say, and the last of its words were good.
     if expected.ends:
@@ -214,13 +218,12 @@ def _watch(scene: Scene, fault: Fault, expected: Expected, speed: float, broken:
     return watched
 
 
-def _regain(live: LiveGraph, speed: float) -> None:
-    """Let a hold that ends by itself come to its end; who judges sees whether it did."""
+def _regain(live: LiveGraph, drives: Callable[[Vector], bool]) -> None:
+    """Let a hold or a change of speed come to its end; who judges sees whether it did."""
 
     def regained() -> bool:
         decision = live.decision
-        fast = decision.published.linear.x >= speed - SLOWER
-        return bool(decision.state == State.ACTIVE and fast)
+        return decision.state == State.ACTIVE and drives(twist_from_msg(decision.published))
 
     with suppress(GraphError):
         live.until(regained, 'the robot drives on', _REGAIN)

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 
+from vla_core.gate.limits import Vector
+from vla_core.robot import AXES
 from vla_interfaces.msg import ActionChunk
 from vla_ros.conversion import to_ns, to_time
 
@@ -21,10 +23,6 @@ Spoiler = Callable[[Message], Sequence[Message]]
 #: Takes the data of the newest frame, gives a spoiler; another process may have to make it.
 Maker = Callable[[Any], Spoiler[Image]]
 
-#: m/s: beyond every robot's limit, and not yet nonsense to the gate.
-TOO_FAST = 5.0
-#: m/s: nonsense.
-GROSS = 1000.0
 _HOUR = 3600
 
 
@@ -126,9 +124,9 @@ def due_in_an_hour(chunk: ActionChunk) -> ActionChunk:
     return chunk
 
 
-def asking_for(**speeds: float) -> Callable[[ActionChunk], ActionChunk]:
-    """Return what asks for these speeds, m/s or rad/s, all along; `linear_x` is axis linear.x."""
-    wanted = {name.replace('_', '.'): speed for name, speed in speeds.items()}
+def asking_for(velocity: Vector) -> Callable[[ActionChunk], ActionChunk]:
+    """Return what asks for this velocity of the six axes all along."""
+    wanted = dict(zip(AXES, velocity, strict=True))
 
     def spoil(chunk: ActionChunk) -> ActionChunk:
         row = [wanted.get(name, 0.0) for name in chunk.names]

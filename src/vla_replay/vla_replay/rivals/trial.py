@@ -52,14 +52,18 @@ class Latencies:
     """What was measured of one contender, and when it last acted."""
 
     samples: dict[int, float] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
     since: float = 0.0
     heard: float = 0.0
 
     def command(self, stamp_ns: int, left_ns: int) -> None:
         """Note a command: the stamp of its frame, and when it left."""
         self.heard = time.monotonic()
-        if stamp_ns and self.since and self.heard > self.since:
-            self.samples.setdefault(stamp_ns, (left_ns - stamp_ns) * 1e-6)
+        # A gate repeats the stamp of a frame; the first time counts, also from before `since`.
+        new = stamp_ns not in self.seen
+        self.seen.add(stamp_ns)
+        if stamp_ns and new and self.since and self.heard > self.since:
+            self.samples[stamp_ns] = (left_ns - stamp_ns) * 1e-6
 
 
 def ours(pictures: Sequence[np.ndarray], frames: int, policy: str, log: Path) -> list[float]:
