@@ -94,6 +94,35 @@ class CameraSlot:
             )
 
 
+#: Unit of a position without one, the gripper's.
+POSITION = '1'
+
+
+def to_si(native: np.ndarray, scale: float, unit: str) -> np.ndarray:
+    """Convert one axis of a model's actions to SI, the only place where that happens.
+
+    A position without unit (the gripper) goes from 0 to its scale: -1 is open, +1 closed.
+
+    Args:
+        native: float [...] in [-1, 1].
+        scale: SI value of +1.
+        unit: of the axis.
+
+    Returns:
+        float64 [...].
+    """
+    values = np.asarray(native, np.float64)
+    result: np.ndarray = ((values + 1.0) / 2.0 if unit == POSITION else values) * scale
+    return result
+
+
+def from_si(values: np.ndarray, scale: float, unit: str) -> np.ndarray:
+    """Undo to_si, for what a network is taught; may be beyond ±1."""
+    share = np.asarray(values, np.float64) / scale
+    result: np.ndarray = 2.0 * share - 1.0 if unit == POSITION else share
+    return result
+
+
 @dataclass(frozen=True)
 class PolicySpec:
     """Contract of a policy (docs/how-to/own-policy.md).
@@ -109,7 +138,7 @@ class PolicySpec:
         representation: meaning of the actions.
         horizon: H steps of a chunk.
         step_dt: s between steps.
-        rate: Hz at which the policy wants frames.
+        rate: Hz of the frames it is made for; shown, throttles nothing (`replan_after` does).
         max_inference: s, longest healthy inference (docs/reference/safety.md).
         max_observation_age: s, after which its chunks must not be played.
         envelope: what its numbers were like in training; None: not known, nothing is compared.
@@ -165,9 +194,7 @@ class PolicySpec:
             self.envelope.check(self.action_names, self.state_names, slots)
 
     def to_si(self, actions: np.ndarray) -> np.ndarray:
-        """Convert the model's actions to SI, the only place where that happens.
-
-        A position without unit (the gripper) goes from 0 to its scale: -1 is open, +1 closed.
+        """Convert the model's actions to SI, axis by axis (see to_si).
 
         Args:
             actions: float [..., D] in [-1, 1].
@@ -175,10 +202,11 @@ class PolicySpec:
         Returns:
             float64 [..., D].
         """
-        positions = np.array([unit == '1' for unit in self.action_units])
-        native = np.asarray(actions, np.float64)
-        share = np.where(positions, (native + 1.0) / 2.0, native)
-        result: np.ndarray = share * np.array(self.action_scale)
+        result = np.empty(np.shape(actions))
+        for axis, (scale, unit) in enumerate(
+            zip(self.action_scale, self.action_units, strict=True)
+        ):
+            result[..., axis] = to_si(actions[..., axis], scale, unit)
         return result
 
 

@@ -9,6 +9,7 @@ pytest.importorskip('torch')
 
 from vla_learning.cli import COMMANDS, main
 
+BRIDGE = Path(__file__).parent / 'data' / 'bridge'
 HEAVY = {'torch', 'transformers', 'torchvision', 'onnxruntime', 'mujoco', 'tyro'}
 
 
@@ -45,10 +46,12 @@ def test_help_lists_the_commands_without_their_packages():
         ),
         (['train', '--run', 'x'], 'expected the file first'),
         (['inspect', 'missing'], 'missing'),
+        (['convert', str(BRIDGE), 'file/new', '--fps', '5'], 'file'),
     ],
 )
 def test_mistake_is_one_line_and_status_1(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
     assert main(arguments) == 1
     line = capsys.readouterr().err
     assert line.startswith('vla-learn: ')

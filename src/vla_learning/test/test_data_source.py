@@ -14,7 +14,8 @@ from PIL import Image
 import torch
 
 from vla_core.preprocess import resize
-from vla_core.types import CameraSlot
+from vla_core.types import CameraSlot, PolicySpec
+from vla_learning.data.episodes import unit_of
 from vla_learning.data.errors import DataError
 from vla_learning.data.formats import open_recording
 from vla_learning.data.source import open_source, Recorded, split_rows, View
@@ -142,6 +143,42 @@ def test_axes_go_to_their_place_and_others_are_not_taught(tmp_path):
     assert batch.actions[0, 0].tolist() == pytest.approx([-0.5, 0.0, -0.15])
     with pytest.raises(DataError, match='expected some of'):
         open_source(spec, View(SLOT, 2, axes=('gripper',)), 4)
+
+
+def write_records(folder, records):
+    Image.new('RGB', (32, 24)).save(folder / 'seen.png')
+    usual = {'image_path': 'seen.png', 'language_instruction': 'go', 'episode': 0}
+    path = folder / 'records.json'
+    path.write_text(json.dumps([usual | record for record in records]))
+    return Recorded(path, fps=10.0, validation_share=0.0)
+
+
+def test_robot_does_with_the_gripper_what_was_recorded(tmp_path):
+    recorded = [0.0, 0.25, 1.0]
+    spec = write_records(tmp_path, [{'action': {'linear.x': 0.1, 'gripper': g}} for g in recorded])
+    source = open_source(spec, View(SLOT, 1), 3, 'all')
+    native = source.batch(0).actions[:, 0].numpy()
+    units = tuple(unit_of(axis) for axis in source.axes)
+    assert units == ('m/s', '1')
+    robot = PolicySpec('any', (SLOT,), source.axes, units, source.action_scale, 1, 0.1, 10.0)
+    assert robot.to_si(native)[:, 1].tolist() == pytest.approx(recorded, abs=0.02)
+    assert native[:, 1].min() == pytest.approx(-1.0)
+
+
+def test_chunk_ends_where_another_instruction_begins(tmp_path):
+    said = ['left'] * 3 + ['right'] * 3
+    records = [{'action': {'angular.z': n}, 'language_instruction': s} for n, s in enumerate(said)]
+    batch = open_source(write_records(tmp_path, records), View(SLOT, 3), 6, 'all').batch(0)
+    valid = batch.valid[:, :, 0].tolist()
+    assert valid[1] == [True, True, False]
+    assert valid[2] == [True, False, False]
+    assert valid[3] == [True, True, True]
+
+
+def test_episode_in_pieces_is_refused(tmp_path):
+    records = [{'action': {'linear.x': 0.1}, 'episode': n % 2} for n in range(4)]
+    with pytest.raises(DataError, match='record 2: episode 0 comes again'):
+        open_source(write_records(tmp_path, records), View(SLOT, 1), 1, 'all')
 
 
 @pytest.mark.parametrize('cache', [True, False])

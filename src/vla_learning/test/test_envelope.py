@@ -93,13 +93,15 @@ def test_statistics_of_a_data_set_end_where_teaching_ends():
     assert tuple(found) == names
     native = np.zeros((5000, 7))
     columns = [SPEC.action_names.index(name) for name in names]
-    native[:, columns] = (rows / np.array(SPEC.action_scale)[columns]).clip(-1, 1)
+    native[:, columns] = (
+        rows / np.array(SPEC.action_scale)[columns] * (1, 1, 2) - (0, 0, 1)
+    ).clip(-1, 1)
     expected = SPEC.to_si(native)[:, columns]
     for one, column in zip(found.values(), expected.T, strict=True):
         assert (one.min, one.max) == pytest.approx((column.min(), column.max()), abs=1e-5)
         assert (one.q01, one.q99) == pytest.approx(np.quantile(column, (0.01, 0.99)), abs=1e-5)
         assert one.count == 5000
-    assert found['gripper'].std == pytest.approx(rows[:, 2].std() / 2, rel=1e-4)
+    assert found['gripper'].std == pytest.approx(rows[:, 2].std(), rel=1e-4)
 
 
 @pytest.fixture

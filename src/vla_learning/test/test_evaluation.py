@@ -4,16 +4,19 @@ import json
 import math
 from pathlib import Path
 import re
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 import pytest
 
 from vla_core.errors import ConfigError
+from vla_learning.evaluation import episodes
 from vla_learning.evaluation.blocks import BLOCK, plan, Settings
 from vla_learning.evaluation.episodes import Outcome
 from vla_learning.evaluation.report import draw, Results, wilson, write
 from vla_learning.evaluation.tasks import (
+    BLIND,
     DRIVEN,
     GO_TO,
     HELD_OUT_RELATIONS,
@@ -287,3 +290,22 @@ def test_picture_shows_the_paths(tmp_path: Path):
     draw(results([outcome(), outcome(number=1)]), tmp_path / 'evaluate.png')
     with Image.open(tmp_path / 'evaluate.png') as picture:
         assert len(picture.convert('RGB').getcolors(1 << 20)) > 10
+
+
+@pytest.mark.parametrize(
+    ('category', 'end', 'success'),
+    [
+        (GO_TO, 'DONE', True),
+        (GO_TO, 'RUNNING', False),
+        (SWAPPED, 'RUNNING', True),
+        (BLIND, 'RUNNING', True),
+        (SWAPPED, 'gate ESTOP', False),
+    ],
+)
+def test_who_is_not_to_end_there_need_not_say_that_it_is_done(category, end, success):
+    """A control counts who comes to rest at the object all the same: silence must not hide it."""
+    near = SimpleNamespace(gap=lambda index: 0.2, layout=SimpleNamespace(objects=range(3)))
+    witness = SimpleNamespace(at_rest=True, seconds=60.0, digest='', poses=[])
+    one = task(category, SEED, 0)
+    found = episodes._judge(SimpleNamespace(arena=near), one, witness, (0.0, 0.0, 0.0), end)
+    assert found.success is success

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip('scipy')
 
+from vla_core.types import CameraSlot, PolicySpec
 from vla_learning.answers import Answers, EvaluationError, join, load
 from vla_learning.metrics import axis_measures, measures, step_errors
 
@@ -134,7 +135,17 @@ def test_coverage_counts_visited_cells():
 
 
 def test_errors_per_axis_are_in_its_unit(answers):
-    found = axis_measures(answers, NAMES, (2.0, 1.0, 0.5))
+    spec = PolicySpec(
+        'any',
+        (CameraSlot('front', 32, 32, 'pad'),),
+        NAMES,
+        ('m/s', 'm/s', '1'),
+        (2.0, 1.0, 1.0),
+        2,
+        0.1,
+        10.0,
+    )
+    found = axis_measures(answers, spec)  # the third goes from 0 to 1 where the model has ±1
     assert list(found) == ['linear.x', 'angular.z']
     errors = np.array([[p - t for p, t in zip(*pair, strict=True)] for pair in pairs(answers)])
     for name, column, scale in (('linear.x', 0, 2.0), ('angular.z', 1, 0.5)):

@@ -162,6 +162,30 @@ def test_json_knows_no_nan():
     }
 
 
+@pytest.mark.parametrize(
+    ('options', 'purpose'),
+    [
+        ({}, 'choosing'),
+        ({'seed': 1_000_001}, 'judging'),
+        ({'data': DEMO}, ''),
+        ({'data': DEMO, 'episodes': 20, 'seed': 1}, 'flatter'),
+        ({'layouts': 10, 'seed': 999_950}, 'choosing'),
+    ],
+)
+def test_purpose_is_that_of_all_layouts_that_are_asked_about_and_driven(options, purpose):
+    found = offline._purpose(Evaluate(str(DEMO), Path('out'), **options))
+    assert purpose in found
+    assert bool(purpose) is bool(found)
+
+
+@pytest.mark.parametrize(
+    'options', [{'layouts': 10, 'seed': 999_951}, {'data': DEMO, 'episodes': 9, 'seed': 499_992}]
+)
+def test_layouts_of_two_purposes_are_refused(options):
+    with pytest.raises(ConfigError, match='expected all below 500000'):
+        offline._purpose(Evaluate(str(DEMO), Path('out'), **options))
+
+
 def test_purpose_of_layouts_is_said():
     assert 'flatter' in purpose_of(0, 49)
     assert 'choosing' in purpose_of(500_000, 500_049)

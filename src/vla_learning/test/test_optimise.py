@@ -153,6 +153,22 @@ def test_absent_gpu_is_named(name, monkeypatch):
     assert 'no CUDA device' in find(name).available()
 
 
+def test_figures_of_another_provider_are_none_of_tensorrts(monkeypatch):
+    from vla_learning.optimise import tensorrt
+
+    class Session:
+        def __init__(self, path, **options):
+            assert options['enable_fallback'] is False
+
+        def get_providers(self):
+            return ['CUDAExecutionProvider', 'CPUExecutionProvider']
+
+    monkeypatch.setattr(tensorrt.onnxruntime, 'InferenceSession', Session)
+    monkeypatch.setattr(tensorrt, 'OnnxPolicy', lambda folder, open_: open_(folder / 'x.onnx', 1))
+    with pytest.raises(CheckpointError, match=r'CUDAExecutionProvider.*expected TensorRT first'):
+        tensorrt.open(find('tensorrt_fp16'), Path('c'), Path('f'))
+
+
 def test_absent_tensorrt_is_named(monkeypatch):
     import onnxruntime
 
@@ -298,9 +314,10 @@ def test_nothing_is_measured_on_that_calibrated_whatever_is_drawn(monkeypatch, s
     assert not {s.group for s in measured.scenes} & {s.group for s in calibrating.scenes}
 
 
-def test_layouts_for_training_measure_nothing():
-    with pytest.raises(ConfigError, match='seed 0: expected at least 500000'):
-        sampling.from_simulator(native_spec('x'), 100, 0)
+@pytest.mark.parametrize('seed', [0, 499_999, 999_976, 1_000_001])
+def test_layouts_for_training_and_for_judging_releases_measure_nothing(seed):
+    with pytest.raises(ConfigError, match=f'seed {seed}: expected 500000 to 999975'):
+        sampling.from_simulator(native_spec('x'), 100, seed)
 
 
 def test_one_camera_gives_frames_to_measure_and_others_to_calibrate(monkeypatch):

@@ -150,6 +150,14 @@ def test_a_policy_that_holds_answers_zero_to_everything(scenes):
     assert len(asked.scenes) == 2
 
 
+def test_only_what_was_never_heard_before_is_timed(scenes, monkeypatch):
+    from vla_learning import asking
+
+    monkeypatch.setattr(asking, '_REMEMBERED', 1)
+    asked = ask_all(Listener(HoldPolicy(native_spec('hold'))), [*scenes, *scenes])
+    assert len(asked.encoding) == len({q.text for scene in scenes for q in scene.questions})
+
+
 def test_a_policy_without_ablation_cannot_be_blind():
     with pytest.raises(EvaluationError, match='hold cannot be made blind'):
         Listener(HoldPolicy(native_spec('hold')), blind=True)

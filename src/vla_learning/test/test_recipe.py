@@ -66,6 +66,12 @@ def test_what_the_simulator_cannot_teach_is_refused_before_anything_is_rendered(
     assert not list(tmp_path.iterdir())
 
 
+def test_checkpoints_that_nobody_would_write_are_refused():
+    train = replace(recipe.SMOKE.train, checkpoint_steps=500)
+    with pytest.raises(ConfigError, match=r'checkpoint_steps 500: .* --export-only'):
+        recipe.check(replace(recipe.SMOKE, train=train))
+
+
 def test_as_many_rounds_as_there_are_layouts_are_allowed():
     sim = replace(recipe.SMOKE.data.sim, rounds=(1, 2), episodes=5000, frames=1_600_000)
     recipe.check(replace(recipe.SMOKE, data=replace(recipe.SMOKE.data, sim=sim)))

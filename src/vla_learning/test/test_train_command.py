@@ -67,6 +67,12 @@ def test_recording_becomes_a_checkpoint_with_its_origin(tmp_path, capsys):
     assert 'train.batch was 8 and is 4: expected the same' in capsys.readouterr().err
     assert main(['train', experiment, '--run', str(tmp_path / 'two'), '--model.axes', '2']) == 1
     assert 'actions of 7 axes' in capsys.readouterr().err
+    for options, message in (
+        (('--data.axes', 'linear.x', 'flux', '--model.axes', '2'), "has no ('flux',): expected"),
+        (('--model.words', '300'), 'model.words 300: expected 384'),
+    ):
+        assert main(['train', experiment, '--run', str(tmp_path / 'two'), *options]) == 1
+        assert message in capsys.readouterr().err
     assert not (tmp_path / 'two').exists()
     assert load_manifest(run / 'last').training['step'] == 4
     envelope_can_be_added_later(run / 'last', tmp_path, capsys)

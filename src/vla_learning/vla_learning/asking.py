@@ -59,6 +59,7 @@ class Listener:
         self.policy = policy
         self.encoding: list[float] = []
         self._blind = blind
+        self._heard: set[str] = set()
         self._language = lru_cache(_REMEMBERED)(self._encode)
 
     def ask(self, scene: Scene, question: Question, number: int) -> Mapping[str, Any]:
@@ -86,7 +87,10 @@ class Listener:
     def _encode(self, text: str) -> Language:
         before = perf_counter()
         language = self.policy.encode(text)
-        self.encoding.append(perf_counter() - before)
+        # A text that was asked for before may be remembered by the policy itself.
+        if text not in self._heard:
+            self._heard.add(text)
+            self.encoding.append(perf_counter() - before)
         return self.policy.ablate(language) if self._blind else language  # type: ignore[attr-defined]
 
 

@@ -84,6 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f'vla-learn: {error.name} is missing: run `make setup-train`', file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f'vla-learn: {error}', file=sys.stderr)
+        return 1
     except VlaError as error:
         # Several processes are interrupted together: one line is enough.
         number = getattr(error, 'signal', 0)

@@ -18,7 +18,7 @@ import tyro
 from vla_core.envelope import Envelope, FEATURES, features_of, Range
 from vla_core.errors import ConfigError
 from vla_core.manifest import load_manifest, Manifest, write_envelope
-from vla_core.types import PolicySpec
+from vla_core.types import from_si, PolicySpec
 from vla_learning.data.statistics import Accumulator, Statistics
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def measure(
         features.add(np.array([features_of(image) for image in images]))
         if statistics is None:
             taught = batch.actions.numpy()[batch.valid.numpy().all(axis=-1)]
-            actions.add(taught * np.array(spec.action_scale))
+            actions.add(spec.to_si(taught))
         seen, step = seen + len(images), step + 1
     return Envelope(
         source=f'{seen} pictures of {origin}',
@@ -102,36 +102,36 @@ def measure(
 def action_ranges(statistics: Statistics, spec: PolicySpec) -> dict[str, Range]:
     """Bring the statistics of a data set into the units of the contract.
 
-    What a network is taught ends at ±1, and a position without unit moves from -1..1 to 0..1: the
-    rows do the same.
+    What a network is taught ends at ±1 of the contract: the rows do the same.
 
     Args:
-        statistics: of its actions, before that.
+        statistics: of its actions, SI.
         spec: contract; axes that the data set lacks are left out.
     """
     columns = {axis: column for column, axis in enumerate(statistics.axes)}
-    scale = np.array(spec.action_scale)
+    axes = list(zip(spec.action_names, spec.action_scale, spec.action_units, strict=True))
 
-    def native(values: Sequence[float]) -> np.ndarray:
-        known = [values[columns[name]] if name in columns else 0.0 for name in spec.action_names]
-        return np.array(known) / scale
+    def known(values: Sequence[float]) -> list[float]:
+        return [values[columns[name]] if name in columns else 0.0 for name in spec.action_names]
 
-    def si(values: Sequence[float]) -> tuple[float, ...]:
-        return tuple(spec.to_si(np.clip(native(values), -1.0, 1.0)).tolist())
+    def taught(values: Sequence[float]) -> tuple[float, ...]:
+        native = [
+            from_si(np.array(value), scale, unit)
+            for value, (_, scale, unit) in zip(known(values), axes, strict=True)
+        ]
+        return tuple(spec.to_si(np.clip(native, -1.0, 1.0)).tolist())
 
-    taught = replace(
+    found = replace(
         statistics,
         axes=spec.action_names,
-        mean=si(statistics.mean),
-        std=tuple(
-            (spec.to_si(native(statistics.std)) - spec.to_si(np.zeros(len(scale)))).tolist()
-        ),
-        min=si(statistics.min),
-        max=si(statistics.max),
-        q01=si(statistics.q01),
-        q99=si(statistics.q99),
+        mean=taught(statistics.mean),
+        std=tuple(known(statistics.std)),
+        min=taught(statistics.min),
+        max=taught(statistics.max),
+        q01=taught(statistics.q01),
+        q99=taught(statistics.q99),
     )
-    return _ranges(taught, [name for name in spec.action_names if name in columns])
+    return _ranges(found, [name for name in spec.action_names if name in columns])
 
 
 def _ranges(statistics: Statistics, names: Sequence[str]) -> dict[str, Range]:

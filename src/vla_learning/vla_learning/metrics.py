@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vla_core.types import PolicySpec
 from vla_learning.answers import Answers, Kind
 from vla_learning.bootstrap import by_group, mean, Measure, ratio
 
@@ -57,18 +58,16 @@ def measures(answers: Answers) -> dict[str, Measure]:
     }
 
 
-def axis_measures(
-    answers: Answers, names: tuple[str, ...], scale: tuple[float, ...]
-) -> dict[str, dict[str, Measure]]:
+def axis_measures(answers: Answers, spec: PolicySpec) -> dict[str, dict[str, Measure]]:
     """Return mean absolute error, root mean square error and bias per taught axis, in its unit."""
     kept = known(answers)
     table = {}
     for axis in kept.axes:
         taught = kept.valid[:, 0, axis]
-        error = scale[axis] * (kept.predicted - kept.target)[taught, 0, axis].astype(np.float64)
+        error = (spec.to_si(kept.predicted) - spec.to_si(kept.target))[taught, 0, axis]
         groups = kept.group[taught]
         square = mean(groups, error**2, -1)
-        table[names[axis]] = {
+        table[spec.action_names[axis]] = {
             'mae': mean(groups, np.abs(error), -1),
             'rmse': Measure(square.sums, _root(ratio), -1),
             'bias': mean(groups, error),

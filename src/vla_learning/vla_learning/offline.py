@@ -151,7 +151,7 @@ def judge(answers: Answers, spec: PolicySpec) -> dict[str, Any]:
 
     heard = grounding.measures(answers)
     found = {name: estimate(measure) for name, measure in heard.items()}
-    axes = metrics.axis_measures(answers, spec.action_names, spec.action_scale)
+    axes = metrics.axis_measures(answers, spec)
     units = dict(zip(spec.action_names, spec.action_units, strict=True))
     return {
         'answers': len(answers),
@@ -193,9 +193,7 @@ def _check(options: Evaluate) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ConfigError(f'{name} {value}: expected >= {least}')
-    counts = (options.layouts, options.episodes or 0, LOOKED_THROUGH * options.relations)
-    if options.data is None:
-        purpose_of(options.seed, options.seed + max(counts))
+    _purpose(options)
     out = options.out
     if out.exists() and not out.is_dir():
         raise ConfigError(f'out {out} is a file: expected a folder')
@@ -211,11 +209,26 @@ def _check(options: Evaluate) -> None:
         )
 
 
+def _episodes(options: Evaluate) -> int:
+    if options.episodes is None:
+        return 50 if options.data is None else 0
+    return options.episodes
+
+
+def _purpose(options: Evaluate) -> str:
+    """Say what the layouts are for that are asked about and driven; empty if there are none.
+
+    Raises:
+        ConfigError: if they are for two purposes.
+    """
+    asked = options.layouts if options.data is None else 0
+    count = max(asked, _episodes(options), LOOKED_THROUGH * options.relations)
+    return purpose_of(options.seed, options.seed + count - 1) if count else ''
+
+
 def _tasks(options: Evaluate, spec: PolicySpec) -> list[Task]:
     """Say what is driven; nothing if recordings are measured on and no episodes are asked for."""
-    episodes = options.episodes
-    if episodes is None:
-        episodes = 50 if options.data is None else 0
+    episodes = _episodes(options)
     if (episodes or options.relations) and misfit(spec):
         raise ConfigError(
             f'episodes {episodes}, relations {options.relations}: {spec.model_id} cannot drive '
@@ -261,7 +274,7 @@ def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
         'model_sha256': spec.model_sha256,
         'blind': options.blind,
         'data': data,
-        'purpose': '' if options.data is not None else purpose_of(options.seed, options.seed),
+        'purpose': _purpose(options),
         'contract': {
             'action_names': spec.action_names,
             'action_units': spec.action_units,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vla_core.types import NATIVE_AXES
+from vla_core.types import NATIVE_AXES, POSITION
 from vla_learning.data.errors import DataError, Problem, Problems
 
 #: Of pictures; Pillow's other decoders are not for files from elsewhere.
@@ -171,6 +171,13 @@ def check_finite(
         found, field = values[frame, axis], f'{name}[{axes[axis]}]'
         problems.add(file, index.format(frame), field, found, 'a finite number')
     return finite.all(axis=1)
+
+
+def unit_of(axis: str, representation: str = 'VELOCITY') -> str:
+    """SI unit of an axis, by the names of the native ones; empty for an axis of another name."""
+    per = '/s' if representation == 'VELOCITY' else ''
+    units = {'linear': f'm{per}', 'angular': f'rad{per}', 'gripper': POSITION}
+    return units.get(axis.partition('.')[0], '')
 
 
 def axis_names(size: int, names: Sequence[str] | None = None) -> tuple[str, ...]:

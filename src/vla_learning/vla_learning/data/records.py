@@ -9,7 +9,7 @@ validation the other.
 from __future__ import annotations
 
 from collections import Counter
-from itertools import groupby
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ class JsonRecording(Recording):
         self._numbers: list[int] = []
         episodes = []
         names = _episodes(records)
-        for name, run in groupby(enumerate(records), lambda numbered: names[numbered[0]]):
+        _refuse_pieces(path, names)
+        runs = itertools.groupby(enumerate(records), lambda numbered: names[numbered[0]])
+        for name, run in runs:
             numbered = list(run)
             actions = [_check(path, number, record, form, problems) for number, record in numbered]
             good = np.array([action is not None for action in actions])
@@ -116,6 +118,19 @@ def _episodes(records: list[Any]) -> list[int | str]:
             run = record.get('episode')
         names.append(f'record {number}' if run is None else run)
     return [int(name) if isinstance(name, float) else name for name in names]
+
+
+def _refuse_pieces(path: Path, names: list[int | str]) -> None:
+    """Refuse an episode in pieces: training would get some of them and validation the others."""
+    ended: set[int | str] = set()
+    for number, (before, name) in enumerate(itertools.pairwise(names), 1):
+        if name != before:
+            ended.add(before)
+        if name in ended:
+            raise DataError(
+                f'{path.name}: record {number}: episode {name!r} comes again: expected the '
+                'records of an episode one after the other'
+            )
 
 
 def _is_episode(value: Any) -> bool:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from vla_core.preprocess import resize
-from vla_core.types import CameraSlot, PolicySpec
+from vla_core.types import CameraSlot, from_si, PolicySpec
 from vla_learning.data.batch import Batch
 from vla_learning.data.derived import Derived
-from vla_learning.data.episodes import Recording
+from vla_learning.data.episodes import Recording, unit_of
 from vla_learning.data.errors import DataError
 from vla_learning.data.formats import open_recording
 from vla_learning.data.statistics import Statistics
@@ -139,6 +139,11 @@ class RecordedSource:
         self._batch_size = min(batch_size, len(self.rows))
 
     @property
+    def untaught(self) -> tuple[str, ...]:
+        """Axes that the data set lacks."""
+        return tuple(axis for axis, is_ in zip(self.axes, self._taught, strict=True) if not is_)
+
+    @property
     def samples(self) -> int:
         """Frames of one epoch."""
         return len(self.rows)
@@ -196,7 +201,9 @@ class RecordedSource:
         targets = rows[:, None] + self._ahead
         there = targets < ends
         targets = np.minimum(targets, ends - 1)
-        valid = there & self.recording.good[targets]
+        # What was done once the next thing had been said answers that, not this.
+        text = self.recording.text
+        valid = there & self.recording.good[targets] & (text[targets] == text[rows][:, None])
         return self._actions[targets], valid[..., None] & self._taught
 
 
@@ -244,7 +251,7 @@ def _native(
     actions = np.zeros((recording.frames, len(axes)), np.float32)
     for n, (axis, scale) in enumerate(zip(axes, scales, strict=True)):
         if axis in place:
-            actions[:, n] = recording.actions[:, place[axis]] / scale
+            actions[:, n] = from_si(recording.actions[:, place[axis]], scale, unit_of(axis))
     actions[~recording.good] = 0
     beyond = (np.abs(actions) > 1).any(1)
     return taught, np.clip(actions, -1, 1), int(beyond.sum())

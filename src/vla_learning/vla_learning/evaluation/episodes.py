@@ -10,7 +10,7 @@ import math
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_interfaces.msg import Decision
-from vla_learning.evaluation.tasks import motion_fulfilled, Task
+from vla_learning.evaluation.tasks import BLIND, motion_fulfilled, SWAPPED, Task
 from vla_ros.conversion import to_ns, twist_from_msg
 from vla_ros.lockstep import LockstepError, TICK
 from vla_sim.lockstep import LockstepDriver
@@ -188,7 +188,10 @@ def _judge(
     else:
         gaps = [arena.gap(index) for index in range(len(arena.layout.objects))]
         gap = gaps[task.target]
-        success = witness.at_rest and gap <= NEAR and end == Fate.DONE.name
+        # Where ending there is the failure, it need not say so.
+        control = task.category in (SWAPPED, BLIND) and not stopped
+        done = end == Fate.DONE.name or control
+        success = witness.at_rest and gap <= NEAR and done
         wrong = witness.at_rest and gap > NEAR and min(gaps) <= NEAR
     return Outcome(
         task, success, wrong, end, gap, witness.seconds, witness.digest, tuple(witness.poses)

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from vla_learning.model.encoders import Bert, Ids, LanguageEncoder, MiniLm
     from vla_learning.model.fusion import Attention, FusionBlock
     from vla_learning.model.language import LanguageHead, mean_of_words, Words
-    from vla_learning.model.policy import create, encoder_for, Output, parameter_counts, Policy
+    from vla_learning.model.policy import (
+        check_encoder,
+        create,
+        encoder_for,
+        Output,
+        parameter_counts,
+        Policy,
+    )
     from vla_learning.model.vision import CompactTrunk, find_imagenet, ResNetTrunk, VisionTrunk
 
 _PLACES = {
     'config': ('ModelConfig',),
-    'policy': ('Policy', 'create', 'Output', 'encoder_for', 'parameter_counts'),
+    'policy': ('Policy', 'create', 'Output', 'check_encoder', 'encoder_for', 'parameter_counts'),
     'language': ('Words', 'LanguageHead', 'mean_of_words'),
     'encoders': ('Ids', 'LanguageEncoder', 'MiniLm', 'Bert'),
     'vision': ('VisionTrunk', 'CompactTrunk', 'ResNetTrunk', 'find_imagenet'),
@@ -32,6 +39,7 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     'ModelConfig',
     'Policy',
+    'check_encoder',
     'create',
     'Output',
     'Words',

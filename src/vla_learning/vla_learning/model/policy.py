@@ -248,6 +248,18 @@ def create(
     return policy
 
 
+def check_encoder(config: ModelConfig) -> None:
+    """Refuse a width of words that the installed encoder does not give.
+
+    Raises:
+        ConfigError: if the words of MiniLM are meant, and are of another width.
+    """
+    if config.encoder == 'minilm' and config.words != ModelConfig.words:
+        raise ConfigError(
+            f'model.words {config.words}: expected {ModelConfig.words}, the width of minilm'
+        )
+
+
 def encoder_for(policy: Policy) -> LanguageEncoder:
     """Return who embeds the words of a policy: its own BERT, or the installed MiniLM.
 

@@ -23,13 +23,13 @@ from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot, PolicySpec, Representation
 from vla_learning.checkpoint import save
 from vla_learning.data.batch import Batch
+from vla_learning.data.episodes import unit_of
 from vla_learning.data.source import RecordedSource, View
 from vla_learning.model import Bert, create, encoder_for, ModelConfig, Policy
 from vla_learning.model.encoders import read_tokenizer
 from vla_learning.model.minilm import installed_tokenizer
 from vla_learning.optimise.ridge import ridge
 from vla_learning.optimise.sampling import cameras
-from vla_learning.training.recorded import unit_of
 
 _BATCH = 16
 #: Strength of the ridge. With less, recordings that are left out are told worse than by the mean.

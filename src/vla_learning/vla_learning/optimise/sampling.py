@@ -12,6 +12,7 @@ import numpy as np
 from vla_core.errors import ConfigError
 from vla_core.types import PolicySpec
 from vla_learning.answers import Kind
+from vla_learning.evaluation.tasks import CHOOSING, JUDGING
 from vla_learning.optimise.probe import Probe
 from vla_learning.questions import recorded, Scene, simulated
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 #: Layouts of the simulator that calibrate are those for training; those that measure are not.
 _CALIBRATING = 0
-_MEASURING = 500_000
 _PER_LAYOUT = 4
 #: Share of the episodes of recordings that calibrate, and seed of that choice. Fixed, so that
 #: nobody measures later on what calibrated, whatever else he draws.
@@ -42,11 +42,15 @@ def from_simulator(spec: PolicySpec, frames: int, seed: int) -> tuple[Probe, Pro
     """Take frames from layouts never trained on; returns what measures and what calibrates.
 
     Raises:
-        ConfigError: if the seed is of layouts for training.
+        ConfigError: if the seed is of layouts for training or for judging releases.
         EvaluationError: if the policy cannot drive the simulated robot.
     """
-    if seed < _MEASURING:
-        raise ConfigError(f'seed {seed}: expected at least {_MEASURING}: below, layouts train')
+    last = JUDGING - -(-frames // _PER_LAYOUT)
+    if not CHOOSING <= seed <= last:
+        raise ConfigError(
+            f'seed {seed}: expected {CHOOSING} to {last}: layouts below train, those above judge '
+            'releases'
+        )
 
     def scenes(first: int, count: int) -> list[Scene]:
         layouts = -(-count // _PER_LAYOUT)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from vla_core.errors import CheckpointError
 from vla_core.policy import Policy
 from vla_inference.onnx_policy import OnnxPolicy
 from vla_learning.optimise import exported
@@ -28,9 +29,19 @@ def build(
 
 
 def open(variant: Variant, checkpoint: Path, folder: Path) -> Policy:  # noqa: A001
-    """Build the engine; what TensorRT lacks runs on the next provider."""
+    """Build the engine; single operations that TensorRT lacks run on the next provider.
+
+    Raises:
+        CheckpointError: if TensorRT cannot be loaded: figures of CUDA are none of TensorRT's.
+    """
 
     def session(model: Path, threads: int) -> onnxruntime.InferenceSession:
-        return onnxruntime.InferenceSession(str(model), providers=list(_PROVIDERS))
+        session = onnxruntime.InferenceSession(
+            str(model), providers=list(_PROVIDERS), enable_fallback=False
+        )
+        found = session.get_providers()
+        if found[0] != _PROVIDERS[0][0]:
+            raise CheckpointError(f'{model.name} would run on {found}: expected TensorRT first')
+        return session
 
     return OnnxPolicy(folder, session)

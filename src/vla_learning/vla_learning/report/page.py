@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from vla_core.types import to_si
 from vla_learning.answers import Answers
 from vla_learning.drives import Drive, worst_first
 from vla_learning.report import plots
@@ -117,10 +118,11 @@ def _scenes(
         scale, unit = contract['action_scale'][axis], contract['action_units'][axis]
         # Three digits of full scale, whatever that is.
         digits = max(0, 2 - math.floor(math.log10(scale)))
-        text = f'{contract["action_names"][axis]} {scale * overlay.action[axis]:+.{digits}f}'
+        said = to_si(overlay.action[axis], scale, unit)
+        text = f'{contract["action_names"][axis]} {said:+.{digits}f}'
         text += f' {unit}' if unit != '1' else ''
         if overlay.target is not None:
-            text += f', right {scale * overlay.target[axis]:+.{digits}f}'
+            text += f', right {to_si(overlay.target[axis], scale, unit):+.{digits}f}'
         return text.replace('-', '−')
 
     def lines(overlay: Overlay) -> list[str]:

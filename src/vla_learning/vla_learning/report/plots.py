@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import numpy as np
 
+from vla_core.types import to_si
 from vla_learning.answers import Answers
 from vla_learning.grounding import CHANCE
 from vla_learning.metrics import known
@@ -44,7 +45,10 @@ def error_histograms(answers: Answers, content: Mapping[str, Any]) -> str:
     def draw(panel: Axes, axis: int, name: str, unit: str, scale: float) -> None:
         kept = known(answers)
         taught = kept.valid[:, 0, axis]
-        error = scale * (kept.predicted - kept.target)[taught, 0, axis]
+        predicted, target = (
+            to_si(chunks[taught, 0, axis], scale, unit) for chunks in (kept.predicted, kept.target)
+        )
+        error = predicted - target
         limit = max(float(np.quantile(np.abs(error), 0.995)), 1e-3 * scale)
         outside = float((np.abs(error) > limit).mean())
         panel.hist(np.clip(error, -limit, limit), bins=61, color=ACCENT)
@@ -65,7 +69,9 @@ def predicted_against_target(answers: Answers, content: Mapping[str, Any]) -> st
         kept = known(answers)
         rows = np.flatnonzero(kept.valid[:, 0, axis])
         chosen = np.random.default_rng(0).permutation(rows)[:_POINTS]
-        target, predicted = scale * kept.target[:, 0, axis], scale * kept.predicted[:, 0, axis]
+        target, predicted = (
+            to_si(chunks[:, 0, axis], scale, unit) for chunks in (kept.target, kept.predicted)
+        )
         values = np.concatenate([target[rows], predicted[rows]])
         span = float(values.min()), float(values.max())
         margin = 0.05 * max(span[1] - span[0], 0.1 * scale)

@@ -100,6 +100,11 @@ def check(recipe: Experiment) -> None:
     for name, expected in teaches.items():
         if (found := getattr(recipe.model, name)) != expected:
             raise ConfigError(f'model {name} {found!r}: the simulator teaches {expected!r}')
+    if recipe.train.checkpoint_steps is not None:
+        raise ConfigError(
+            f'train.checkpoint_steps {recipe.train.checkpoint_steps}: what the simulator teaches '
+            'is exported at the end, or by vla-learn demo --export-only: expected none'
+        )
     sim = recipe.data.sim
     most = FRAMES_PER_LAYOUT * _ON_POLICY_SEEDS
     if sim.frames > most:

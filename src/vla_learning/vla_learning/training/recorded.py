@@ -11,10 +11,11 @@ from vla_core.envelope import Envelope
 from vla_core.errors import ConfigError
 from vla_core.types import CameraSlot, PolicySpec, Representation
 from vla_learning.checkpoint import save
+from vla_learning.data.episodes import unit_of
 from vla_learning.data.source import open_source, Recorded, RecordedSource, View
 from vla_learning.envelope import measure
 from vla_learning.experiment import Experiment
-from vla_learning.model import encoder_for, LanguageEncoder, Policy
+from vla_learning.model import check_encoder, encoder_for, LanguageEncoder, Policy
 from vla_learning.training.beginning import make_policy
 from vla_learning.training.trainer import Trainer
 
@@ -27,7 +28,7 @@ def make_trainer(experiment: Experiment, run: Path) -> Trainer:
 
     Raises:
         DataError: if the data set cannot be used.
-        ConfigError: if experiment, data set and run folder do not fit together.
+        ConfigError: if experiment, data set, encoder and run folder do not fit together.
     """
     source, validation = open_sources(experiment)
     if len(source.axes) != experiment.model.axes:
@@ -35,6 +36,12 @@ def make_trainer(experiment: Experiment, run: Path) -> Trainer:
             f'{experiment.data.path}: actions of {len(source.axes)} axes {source.axes}: '
             f'expected model.axes, {experiment.model.axes}; or name some in data.axes'
         )
+    if source.untaught:
+        raise ConfigError(
+            f'{experiment.data.path} has no {source.untaught}: expected data.axes among '
+            f'{source.recording.axes}, for an axis that nothing teaches would move the robot'
+        )
+    check_encoder(experiment.model)
     publisher = Publisher(experiment, source)
     policy = make_policy(experiment)
     # A recording says what was done, not what is to be refused or when something is done.
@@ -138,9 +145,3 @@ class Publisher:
             self._source.statistics.dict(),
             self._encoder.encode(texts),
         )
-
-
-def unit_of(axis: str, representation: str) -> str:
-    """SI unit of an axis, by the names of the native ones."""
-    per = '/s' if representation == 'VELOCITY' else ''
-    return {'linear': f'm{per}', 'angular': f'rad{per}'}.get(axis.partition('.')[0], '1')
