@@ -207,7 +207,6 @@ def test_a_calibration_that_is_not_finite_or_endless_is_refused_and_frames_go_on
     assert (
         'expected 9 or 12 finite' in rig.refused(INFO, CameraInfo(width=4, height=4, k=bad)).detail
     )
-    assert '0x0' in rig.refused(INFO, CameraInfo(k=good)).detail
     endless = CameraInfo(width=640, height=480, k=good, d=[0.0] * 1000)
     assert '1000 coefficients' in rig.refused(INFO, endless).detail
     infinite = CameraInfo(width=640, height=480, k=good, d=[float('-inf')])
@@ -217,9 +216,34 @@ def test_a_calibration_that_is_not_finite_or_endless_is_refused_and_frames_go_on
         detail = rig.refused(INFO, named).detail
         assert f'of {len(model)} characters: expected at most 64, all printable' in detail
         assert 'distortion_model' in detail
+    assert rig.beat.consecutive_errors == 0, 'nothing that drives uses a calibration'
     rig.say(RAW, raw(rig, picture()))
     assert rig.until(lambda: bool(rig.infos))
     assert not rig.infos[-1].k.any()
+
+
+def test_no_calibration_is_none_and_no_error(bench: Callable[..., Any]) -> None:
+    rig = bench()
+    k = (600.0, 0.0, 320.0, 0.0, 610.0, 240.0, 0.0, 0.0, 1.0)
+
+    def heard(info: CameraInfo, known: bool) -> Callable[[], bool]:
+        def told() -> bool:
+            rig.say(INFO, info)
+            rig.say(RAW, raw(rig, picture(len(rig.images))))
+            rig.until(lambda: False, 0.05)
+            return bool(rig.infos) and rig.infos[-1].k.any() == known
+
+        return told
+
+    for nothing in (
+        CameraInfo(),
+        CameraInfo(k=k),
+        CameraInfo(width=640, height=480, d=[0.0] * 1000),
+    ):
+        assert rig.until(heard(CameraInfo(width=640, height=480, k=k), True))
+        assert rig.until(heard(nothing, False)), 'the calibration before was kept'
+    beat = rig.refused(RAW, raw(rig, picture(), encoding=''))
+    assert (beat.errors_total, beat.consecutive_errors) == (1, 1), 'that of the frame'
 
 
 def test_unchanged_pixels_are_timed_in_the_heartbeat(bench: Callable[..., Any]) -> None:

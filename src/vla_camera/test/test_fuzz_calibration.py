@@ -11,7 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from vla_camera.calibration import check_calibration, scaled_info
+from vla_camera.calibration import read_calibration, scaled_info
 from vla_core.errors import ObservationError
 from vla_core.types import CameraSlot
 
@@ -39,11 +39,11 @@ def test_any_calibration_is_scaled_to_finite_numbers_or_refused(sides, k, p, r, 
     slot = CameraSlot('front', 192, 96, mode)
     info = CameraInfo(width=sides[0], height=sides[1], k=k, p=p, r=r, d=d)
     try:
-        check_calibration(info, slot)
+        known = read_calibration(info, slot)
     except ObservationError as error:
         reason = str(error)
     else:
-        scaled = scaled_info(Header(), sides, slot, info)
+        scaled = scaled_info(Header(), sides, slot, known)
         for numbers in (scaled.k, scaled.p, scaled.r, scaled.d):
             assert np.isfinite(numbers).all()
         return

@@ -13,13 +13,15 @@ MAX_DISTORTION = 14
 MAX_MODEL_NAME = 64
 
 
-def check_calibration(info: CameraInfo, slot: CameraSlot) -> None:
-    """Refuse a calibration that could not be scaled.
+def read_calibration(info: CameraInfo, slot: CameraSlot) -> CameraInfo | None:
+    """Return a calibration that can be scaled; None for zeros, ROS's word for "uncalibrated".
 
     Raises:
-        ObservationError: if a number is not finite, there are too many, a side is 0, or the name
-            of the distortion model is endless or not printable.
+        ObservationError: if a number is not finite, there are too many, or the name of the
+            distortion model is endless or not printable.
     """
+    if info.width == 0 or info.height == 0 or info.k[0] == 0.0:
+        return None
     scale_intrinsics(info.k, info.width, info.height, slot)
     scale_intrinsics(info.p, info.width, info.height, slot)
     if len(info.d) > MAX_DISTORTION:
@@ -34,6 +36,7 @@ def check_calibration(info: CameraInfo, slot: CameraSlot) -> None:
     for number in (*info.d, *info.r):
         if not abs(number) < float('inf'):
             raise ObservationError(f'distortion or rotation {number}: expected finite numbers')
+    return info
 
 
 def scaled_info(

@@ -13,7 +13,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from vla_camera.calibration import check_calibration, scaled_info
+from vla_camera.calibration import read_calibration, scaled_info
 from vla_camera.contract import find_robot, find_slot
 from vla_camera.decoding import choose_decoder
 from vla_core.camera import CameraConfig, check_frame_id, FrameGate
@@ -74,10 +74,9 @@ class CameraNode(Node):
 
     def _on_info(self, msg: CameraInfo) -> None:
         try:
-            check_calibration(msg, self._slot)
-            self._calibration = msg
+            self._calibration = read_calibration(msg, self._slot)
         except ObservationError as error:
-            self._frames.count(error)
+            self._frames.count(error, in_a_row=False)  # No picture is the worse for it.
             self._warn('camera_info', error)
 
     def _forward(self, header: Header, decode: Callable[[], np.ndarray]) -> None:

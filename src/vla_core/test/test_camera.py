@@ -65,6 +65,14 @@ def test_blind_frames_neither_start_nor_end_a_row_of_errors(level: int) -> None:
     assert (frames.errors_total, frames.consecutive_errors) == (2, 1)
 
 
+def test_what_spoils_no_picture_is_counted_without_a_row() -> None:
+    frames = gate()
+    for _ in range(10):
+        frames.count(ObservationError('camera matrix'), in_a_row=False)
+    assert (frames.errors_total, frames.consecutive_errors) == (10, 0)
+    assert frames.detail == 'camera matrix'
+
+
 def test_a_picture_that_changes_after_having_been_frozen_is_news() -> None:
     frames = gate()
     other = PICTURE[::-1]

@@ -225,6 +225,23 @@ def test_chunks_of_another_model_are_not_judged_and_that_is_said(changes):
     assert guard.basis.startswith('small: ')
 
 
+@pytest.mark.parametrize('representation', list(Representation))
+def test_what_the_policy_answered_is_judged_and_not_what_the_robot_made_of_it(representation):
+    spec = replace(spec_of(actions=ACTIONS), representation=representation)
+    guard = ActionGuard(spec)
+    for _ in range(RAISED):
+        answer = np.zeros((spec.horizon, len(spec.action_names)))
+        answer[3, 0] = 0.9
+        guard.chunk(chunk_of(spec, 0.1, predicted=answer))
+    (finding,) = guard.findings
+    assert finding.value == 0.9
+    assert guard.basis.startswith('small: 100 pictures')
+    # A failed frame says nothing else of what they are held against.
+    guard.chunk(chunk_of(spec, 0.0))
+    assert guard.basis.startswith('small: 100 pictures')
+    assert guard.outside['linear.x'][1] == RAISED
+
+
 def test_velocities_are_not_held_against_a_training_in_deltas():
     spec = replace(spec_of(actions=ACTIONS), representation=Representation.DELTA)
     guard = ActionGuard(spec)

@@ -1,11 +1,13 @@
 from dataclasses import replace
+import errno
 import hashlib
+from pathlib import Path
 
 import pytest
 import yaml
 
 from vla_core.errors import CheckpointError
-from vla_core.manifest import IncludedLanguage, load_manifest, write_manifest
+from vla_core.manifest import DRAFT_NAME, IncludedLanguage, load_manifest, write_manifest
 from vla_core.types import CameraSlot, PolicySpec, Representation
 
 CONTRACT = {
@@ -204,6 +206,31 @@ def test_encoder_must_be_one_of_the_files(draft):
     write_manifest(draft, 'native', SPEC, replace(INCLUDED, file='model.bin'), training={})
     with pytest.raises(CheckpointError, match=r"file 'model\.bin'"):
         load_manifest(draft)
+
+
+def test_manifest_is_written_within_a_folder_that_is_a_mount_of_its_own(draft, monkeypatch):
+    rename = Path.replace
+
+    def across(self, target):
+        if self.parent != target.parent:
+            raise OSError(errno.EXDEV, 'Invalid cross-device link')
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, 'replace', across)
+    (draft / DRAFT_NAME).write_text('half of a')
+    write_manifest(draft, 'native', SPEC, INCLUDED, training={})
+    (draft / DRAFT_NAME).write_text('half of another')
+    load_manifest(draft)
+    assert [path.name for path in draft.parent.iterdir()] == ['arm']
+
+
+def test_manifest_that_cannot_be_written_leaves_nothing_behind(draft):
+    (draft / 'manifest.yaml').mkdir()
+    before = sorted(draft.rglob('*'))
+    with pytest.raises(CheckpointError, match=r'arm/manifest\.yaml: Is a directory: expected'):
+        write_manifest(draft, 'native', SPEC, INCLUDED, training={})
+    assert sorted(draft.rglob('*')) == before
+    assert [path.name for path in draft.parent.iterdir()] == ['arm']
 
 
 def test_provenance_that_is_no_plain_value_writes_nothing(draft):

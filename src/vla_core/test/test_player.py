@@ -1,9 +1,13 @@
 """Which row is due."""
 
+from dataclasses import fields
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
+from vla_core.execution import PERIOD
+from vla_core.gate.config import GateConfig
 from vla_core.player import ChunkPlayer, Playback
 
 
@@ -48,6 +52,19 @@ def test_chunk_waits_until_it_is_ready_and_the_older_one_goes_on():
     player.offer(_playback(0.04, chunk_sequence=2, ready=0.06))
     assert player.due(0.04)[2].chunk_sequence == 1
     assert player.due(0.06)[2].chunk_sequence == 2
+
+
+def test_chunk_per_step_outlasts_the_longest_latency():
+    (latency,) = (field for field in fields(GateConfig) if field.name == 'lockstep_latency')
+    longest = latency.metadata['parameter'].high
+    player = ChunkPlayer()
+    for step in range(200):
+        now = step * PERIOD
+        ready = now + longest
+        player.offer(_playback(ready, until=1e9, ready=ready, chunk_sequence=step))
+        due = player.due(now)
+        assert due is None or due[2].chunk_sequence == step - round(longest / PERIOD)
+    assert due is not None
 
 
 def test_cleared_player_plays_nothing():

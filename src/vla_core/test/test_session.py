@@ -170,6 +170,33 @@ def test_stale_odometry_counts_as_none():
 
 
 @pytest.mark.parametrize('odom', [True, False])
+def test_one_answer_is_not_enough_for_done(odom):
+    session = running()
+    session.predicted(1.0, 0.9, 0.3, 0.0)
+    for index in range(100):
+        now = 1.0 + index * 0.05
+        if odom:
+            session.odometry(now, 0.0, 0.0)
+        assert session.advance(now) == ()
+
+
+def test_a_slow_policy_ends_at_its_second_word():
+    session = running()
+    session.predicted(1.0, 0.9, 0.3, 0.0)
+    assert session.advance(2.9) == ()
+    session.predicted(3.0, 0.9, 0.0, 0.0)
+    assert fates(session.advance(3.0)) == [(1, Fate.DONE)]
+
+
+def test_failed_frame_silences_the_termination_head():
+    session = running()
+    run(session, 0.0, 0.4, done=0.9)
+    session.unanswered()
+    assert session.advance(0.7) == ()
+    assert run(session, 0.7, 2.0, done=0.9)[1] == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize('odom', [True, False])
 @pytest.mark.parametrize('turn_rate', [1.0, -1.0])
 def test_two_full_turns_without_driving_are_not_found(odom, turn_rate):
     records, when = run(running(), 0.0, 60.0, turn_rate=turn_rate, odom=odom)

@@ -109,7 +109,7 @@ class FrameGate:
             self._check(image, stamp_age)
             pixels = resize(image, self._slot)
         except ObservationError as error:
-            self.count(error)
+            self.count(error, in_a_row=not isinstance(error, UnusableFrame))
             raise
         self.progress += 1
         self.consecutive_errors = 0
@@ -119,10 +119,10 @@ class FrameGate:
         thawed = before >= FROZEN and self._picture.age == 0.0
         return pixels, (image.shape[1], image.shape[0]), thawed
 
-    def count(self, error: Exception) -> None:
-        """Count what failed; see UnusableFrame for what is no error in a row."""
+    def count(self, error: Exception, in_a_row: bool = True) -> None:
+        """Count what failed; `in_a_row`: as one of the errors that may latch an emergency stop."""
         self.errors_total += 1
-        self.consecutive_errors += not isinstance(error, UnusableFrame)
+        self.consecutive_errors += in_a_row
         self.detail = str(error)
 
     def _check(self, image: np.ndarray, stamp_age: float) -> None:

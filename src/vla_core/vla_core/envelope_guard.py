@@ -157,8 +157,10 @@ class ActionGuard(EnvelopeGuard):
             self._columns = [spec.action_names.index(name) for name in envelope.actions]
 
     def chunk(self, chunk: ActionChunk) -> None:
-        """Judge all steps of a chunk, unless another model speaks, or it is a stop.
+        """Judge all steps of an answer, unless another model speaks, or it is a stop.
 
+        What the policy answered, not what the robot's speed limit and the splice left of it: an
+        action far beyond the training would not show on a slow robot. Without it, the chunk.
         Zeros are sent where there is no answer: at rest, after a failure. They are no action of
         the policy, and its gripper may never have been at 0.
         """
@@ -168,16 +170,19 @@ class ActionGuard(EnvelopeGuard):
         if (chunk.model_sha256, chunk.names) != (spec.model_sha256, spec.action_names):
             self.basis = f'chunks come from {chunk.model_id[:64]!r}: {spec.model_id} was expected'
             return
-        if chunk.representation is not spec.representation:
+        data = chunk.data if chunk.predicted is None else chunk.predicted
+        lowest, highest = np.minimum.reduce(data).tolist(), np.maximum.reduce(data).tolist()
+        stop = not (any(lowest) or any(highest))
+        # An answer is in the contract's representation, a chunk in its own.
+        compared = chunk.predicted is not None or chunk.representation is spec.representation
+        if not (compared or stop):
             self.basis = (
                 f'chunks are {chunk.representation.name}, the training of {spec.model_id} was '
                 f'{spec.representation.name}: they are not compared'
             )
             return
         self.basis = self._named
-        data = chunk.data
-        lowest, highest = np.minimum.reduce(data).tolist(), np.maximum.reduce(data).tolist()
-        if any(lowest) or any(highest):
+        if not stop:
             self.record([lowest[n] for n in self._columns], [highest[n] for n in self._columns])
 
 

@@ -4,6 +4,7 @@ Needs neither torch nor onnxruntime, so that a camera node can ask which picture
 """
 
 from collections.abc import Mapping
+import contextlib
 from dataclasses import dataclass, field, replace
 import hashlib
 import json
@@ -19,6 +20,9 @@ from vla_core.types import CameraSlot, PolicySpec, Representation
 
 SCHEMA_VERSION = 1
 FILE_NAME = 'manifest.yaml'
+#: The manifest while it is written; one that a killed process left behind is no file of anybody's.
+DRAFT_NAME = f'.{FILE_NAME}.draft'
+_OWN = frozenset({FILE_NAME, DRAFT_NAME})
 _SECTIONS = frozenset(
     {'schema_version', 'model_id', 'policy', 'contract', 'language', 'files', 'training', 'parity'}
 )
@@ -148,7 +152,7 @@ def hash_files(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): sha256(path)
         for path in there
-        if path.name != FILE_NAME
+        if path.name not in _OWN
     }
 
 
@@ -222,7 +226,7 @@ def write_manifest(
         runtime: see `Manifest`; None: one thread, f32.
 
     Raises:
-        CheckpointError: if a value is none that YAML knows.
+        CheckpointError: if a value is none that YAML knows, or the folder cannot be written.
     """
     manifest = {
         'schema_version': SCHEMA_VERSION,
@@ -257,7 +261,7 @@ def write_envelope(folder: Path, envelope: Envelope) -> None:
     """Put an envelope into the manifest of a checkpoint; everything else in it stays.
 
     Raises:
-        CheckpointError: if the folder does not match its manifest.
+        CheckpointError: if the folder does not match its manifest, or cannot be written.
         ConfigError: if the envelope has a name that the contract has not.
     """
     replace(load_manifest(folder).spec, envelope=envelope)
@@ -269,24 +273,35 @@ def write_parity(folder: Path, parity: Mapping[str, Any]) -> None:
     """Put a parity report into the manifest of a checkpoint; everything else in it stays.
 
     Raises:
-        CheckpointError: if the folder does not match its manifest, or a value is none that YAML
-            knows.
+        CheckpointError: if the folder does not match its manifest or cannot be written, or a value
+            is none that YAML knows.
     """
     load_manifest(folder)
     _write(folder, load_yaml(folder / FILE_NAME) | {'parity': dict(parity)})
 
 
 def _write(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write a manifest so that a reader finds the old or the new, never half of it."""
+    """Write a manifest so that a reader finds the old or the new, never half of it.
+
+    Raises:
+        CheckpointError: if a value is none that YAML knows, or the folder cannot be written.
+    """
     try:
         text = yaml.safe_dump(dict(manifest), sort_keys=False, default_flow_style=None, width=99)
     except yaml.YAMLError as error:
         raise CheckpointError(
             f'{folder.name}/{FILE_NAME}: {error}: expected plain values'
         ) from error
-    draft = folder.resolve().with_name(f'.{folder.name}.{FILE_NAME}')
-    draft.write_text(text, encoding='utf-8')
-    draft.replace(folder / FILE_NAME)
+    draft = folder / DRAFT_NAME  # Not beside the folder, which may be a mount of its own.
+    try:
+        draft.write_text(text, encoding='utf-8')
+        draft.replace(folder / FILE_NAME)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise CheckpointError(
+            f'{folder / FILE_NAME}: {error.strerror or error}: expected to be able to write it'
+        ) from error
 
 
 def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
@@ -294,7 +309,7 @@ def _verify_files(folder: Path, files: Mapping[str, Any], where: str) -> None:
     there = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob('*')
-        if not path.is_dir() and path.name != FILE_NAME
+        if not path.is_dir() and path.name not in _OWN
     }
     unlisted = sorted(there - set(files))
     if unlisted:

@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 RowT = TypeVar('RowT')
 #: s; a stamp that is due exactly now must not be missed by the rounding of a sum of floats.
 ROUNDING = 1e-6
+#: Chunks that may wait to be ready: one per 0.02 s step of the gate for its longest
+#: `lockstep_latency`, 1 s, both ends counted. Were there fewer, none would wait for long enough.
+MOST_WAITING = 51
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class ChunkPlayer(Generic[RowT]):
     def __init__(self) -> None:
         """Start with nothing to play."""
         self._current: Playback[RowT] | None = None
-        self._waiting: deque[Playback[RowT]] = deque(maxlen=16)
+        self._waiting: deque[Playback[RowT]] = deque(maxlen=MOST_WAITING)
 
     def offer(self, playback: Playback[RowT]) -> None:
         """Take a newer chunk."""

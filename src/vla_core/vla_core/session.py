@@ -26,6 +26,8 @@ FASTEST_TURN = 10.0
 MOST_TEXTS = 50
 #: Older odometry counts as none: then what was commanded is integrated instead.
 ODOM_TIMEOUT = 0.5
+#: The termination head speaks for less than this after an answer; so one answer is never enough.
+ANSWER_TIMEOUT = 0.5
 
 
 class Source(enum.IntEnum):
@@ -149,6 +151,7 @@ class Session:
         self._odom_at: float | None = None
         self._resting_since: float | None = None
         self._done_since: float | None = None
+        self._answered_at = 0.0
 
     @property
     def status(self) -> Status:
@@ -298,6 +301,7 @@ class Session:
             speed: m/s that its actions ask for; used where there is no odometry.
             turn_rate: rad/s that they ask for.
         """
+        self._answered_at = now
         if done > DONE_THRESHOLD:
             if self._done_since is None:
                 self._done_since = now
@@ -306,6 +310,10 @@ class Session:
             self._done_since = None
         if not self._odom_fresh(now):
             self._search.move(now, speed, turn_rate)
+
+    def unanswered(self) -> None:
+        """Note that the policy failed on a frame: the termination head is silent."""
+        self._done_since = None
 
     def advance(self, now: float) -> tuple[Record, ...]:
         """End the instruction if it is fulfilled, hopeless or too old."""
@@ -337,7 +345,7 @@ class Session:
         return self._odom_at is not None and now - self._odom_at <= ODOM_TIMEOUT
 
     def _at_rest(self, now: float) -> bool:
-        if self._done_since is None:
+        if self._done_since is None or not now - self._answered_at < ANSWER_TIMEOUT:
             return False
         since = self._done_since
         if self._odom_fresh(now):

@@ -19,7 +19,7 @@ from vla_core.manifest import (
     write_parity,
 )
 from vla_core.parity import AxisError, Parity, Reference, Timing
-from vla_core.types import Prediction
+from vla_core.types import Intent, Language, Prediction
 from vla_inference import admission
 from vla_inference.admission import open_checkpoint, time_in_turns
 
@@ -161,3 +161,12 @@ def test_timing_tells_both_apart(fake):
     timing = time_in_turns(Slow(fake, 0.25, clock), Slow(fake, 0.5, clock), 4, clock)
     assert (timing.frames, timing.p50, timing.reference_p50) == (4, 0.25, 0.5)
     assert (timing.processor, timing.cores) == kind()
+
+
+def test_policy_that_refuses_the_text_is_not_timed_with_it(fake):
+    clock = Clock()
+    policies = Slow(fake, 0.25, clock), Slow(fake, 0.5, clock)
+    policies[1].encode = lambda text: Language(text, Intent.REFUSED)
+    with pytest.raises(CheckpointError, match="does not understand 'move forward'"):
+        time_in_turns(*policies, 4, clock)
+    assert clock.now == 0.0

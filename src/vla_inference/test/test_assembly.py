@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vla_core.errors import ObservationError
-from vla_inference.assembly import Assembler, Frames, MAX_WAITING, Odometry
+from vla_inference.assembly import Assembler, Frames, FramesApart, MAX_WAITING, Odometry
 
 IMAGE = np.zeros((96, 192, 3), np.uint8)
 MS = 1_000_000
@@ -29,6 +29,47 @@ def test_two_cameras_wait_for_each_other():
     assert assembler.image('wrist', IMAGE, 50 * MS) == []
     assert stamps(assembler.image('wrist', IMAGE, 81 * MS)) == [('Frames', 81 * MS)]
     assert assembler.image('wrist', IMAGE, 110 * MS) == []
+
+
+def say_what_is_apart(assembler, wrist_late):
+    """Feed two cameras for 2.4 s, 50 ms apart; return what was said."""
+    said = []
+    for now in range(0, 2400, 50):
+        for slot, late in (('front', 0), ('wrist', wrist_late)):
+            try:
+                if late is not None:
+                    assert assembler.image(slot, IMAGE, (1000 + now - late) * MS) == []
+            except FramesApart as error:
+                said.append(str(error))
+    return said
+
+
+def test_cameras_that_never_match_are_named_with_the_difference():
+    assembler = Assembler(('front', 'wrist'), lockstep=False, tolerance=0.01)
+    said = say_what_is_apart(assembler, wrist_late=20)
+    # By whose image came last.
+    assert [text.replace('0.070', '0.020') for text in said] == 2 * [
+        'images do not come together, the newest are behind: front by 0.000 s, wrist by 0.020 s: '
+        'expected at most slot_tolerance, 0.01 s'
+    ]
+    (frames,) = assembler.image('wrist', IMAGE, 3350 * MS)
+    assert frames.stamp_ns == 3350 * MS
+
+
+def test_dead_camera_is_named():
+    assembler = Assembler(('front', 'wrist'), lockstep=False)
+    said = say_what_is_apart(assembler, wrist_late=None)
+    assert said == 2 * [
+        "1 s of images of front, none of ['wrist']: expected all of ['front', 'wrist'] together"
+    ]
+
+
+def test_cameras_that_match_now_and_then_are_fine():
+    assembler = Assembler(('front', 'wrist'), lockstep=False)
+    for now in range(0, 10_000, 50):
+        assembler.image('front', IMAGE, now * MS)
+        if now % 500 == 0:
+            assert assembler.image('wrist', IMAGE, now * MS)
 
 
 def test_odometry_passes_through_when_steady():

@@ -185,6 +185,31 @@ def test_done_is_zero_at_once_and_recorded_at_rest(flight, fake):
     assert flight.records[-1] == (1, Fate.DONE)
 
 
+@pytest.mark.parametrize('lockstep', [False, True])
+def test_no_goal_is_done_while_every_other_inference_fails(fake, lockstep):
+    flight = Flight(fake, lockstep)
+    flight.say('go')
+    fake.done = 0.9
+    for _ in range(20):
+        assert flight.frame().status is Status.RUNNING
+        fake.next = [NAN, NAN]
+        assert flight.frame().status is Status.RUNNING
+    for _ in range(7):
+        flight.frame()
+    assert flight.records[-1] == (1, Fate.DONE)
+
+
+def test_no_goal_is_done_without_frames(flight, fake):
+    flight.say('go')
+    fake.done = 0.9
+    flight.frame()
+    for _ in range(20):
+        flight.time.seconds += 0.05
+        flight.pilot.odometry(round(flight.time.seconds * S), 0.0, 0.0)
+        flight.pilot.supervise()
+    assert flight.records == [(1, Fate.RUNNING)]
+
+
 def test_infinite_patience_ends_without_frames(flight):
     flight.say('go')
     flight.time.seconds += 121.0
@@ -432,6 +457,23 @@ def test_chunks_leave_at_the_rate_of_the_gate_without_what_is_over(fake):
     assert chunk.observation_stamp_ns == S // 10
     assert chunk.stamp_ns == S // 10 + 6 * S // 50
     assert flight.frame(after=0.0) is not None
+
+
+def test_cameras_that_never_match_are_told_but_are_no_errors_in_a_row(fake):
+    wrist = replace(fake.spec.cameras[0], name='wrist')
+    fake.spec = replace(fake.spec, cameras=(*fake.spec.cameras, wrist))
+    flight = Flight(fake, slot_tolerance=0.01)
+    for index in range(100):
+        flight.time.seconds = index * 0.05
+        flight.pilot.image('front', IMAGE, round(flight.time.seconds * S))
+        flight.pilot.image('wrist', IMAGE, round((flight.time.seconds - 0.02) * S))
+    tally = flight.pilot.tally
+    assert (tally.consecutive, flight.chunks) == (0, [])
+    assert 4 <= tally.total <= 10
+    assert 'slot_tolerance, 0.01 s' in tally.detail
+    assert flight.reports[-1] == (tally.detail, False)
+    flight.pilot.image('wrist', IMAGE, round(flight.time.seconds * S))
+    assert flight.chunks
 
 
 def test_driving_goes_on_where_the_chunk_before_had_got_to(flight):

@@ -16,7 +16,8 @@ from vla_core.errors import (
     VlaError,
 )
 from vla_core.policy import HoldPolicy, native_spec
-from vla_core.types import Language, Prediction
+from vla_core.scripted import ScriptedPolicy
+from vla_core.types import Intent, Language, Prediction
 from vla_inference.runner import Encode, example, Infer, Runner, to_si
 
 SPEC = replace(native_spec('scaled'), action_scale=(0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 1.0))
@@ -92,6 +93,36 @@ def test_named_fallback_acts_and_is_told_the_text_once(fake):
     actions = infer(runner)
     assert 'fallback acted' in actions.cured
     assert not actions.data[:, :6].any()
+
+
+@pytest.mark.parametrize('other', ['scripted', 'fake'])
+def test_fallback_that_refuses_the_text_is_an_error(fake, other):
+    fallback = ScriptedPolicy() if other == 'scripted' else type(fake)()
+    runner = Runner(fake, fallback)
+    runner.handle(Encode(1, 'go to the red box'))
+    fake.next = [BAD, BAD]
+    assert 'fallback acted' in infer(runner).cured
+    text = 'sing' if other == 'scripted' else 'nothing'
+    fallback.encode = lambda text: Language(text, Intent.REFUSED)
+    runner.handle(Encode(2, text))
+    fake.next = [BAD, BAD] * 2
+    for _ in range(2):
+        with pytest.raises(VlaError, match='does not understand the text'):
+            infer(runner, 2)
+
+
+def test_policy_that_refuses_the_text_of_the_warm_up_starts(fake):
+    encode = fake.encode
+
+    def only_boxes(text):
+        language = encode(text)
+        return language if 'box' in text else replace(language, intent=Intent.REFUSED)
+
+    fake.encode = only_boxes
+    runner = Runner(fake)
+    assert fake.seen == []
+    runner.handle(Encode(1, 'go to the red box'))
+    assert infer(runner).data.any()
 
 
 def test_wrong_picture_is_not_tried_twice(fake):

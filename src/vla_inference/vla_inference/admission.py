@@ -10,6 +10,7 @@ from vla_core.errors import CheckpointError, ConfigError
 from vla_core.machine import kind
 from vla_core.parity import Parity, slower, Timing
 from vla_core.policy import create_policy, Policy
+from vla_core.types import Intent
 from vla_inference.runner import example, WARM_UP_TEXT
 
 #: Inferences of each that are timed where nothing is known of this machine, after a few that warm.
@@ -61,9 +62,16 @@ def time_in_turns(
     frames: int = TIMED,
     clock: Callable[[], float] = perf_counter,
 ) -> Timing:
-    """Time both on a grey picture, in turns, so that what else runs here slows both alike."""
+    """Time both on a grey picture, in turns, so that what else runs here slows both alike.
+
+    Raises:
+        CheckpointError: if one of them does not understand the text of the warm-up.
+    """
     observation = example(policy.spec)
     languages = [one.encode(WARM_UP_TEXT) for one in (policy, reference)]
+    for one, language in zip((policy, reference), languages, strict=True):
+        if language.intent is Intent.REFUSED:
+            raise CheckpointError(f'{one.spec.model_id} does not understand {WARM_UP_TEXT!r}')
     seconds: tuple[list[float], list[float]] = [], []
     for number in range(WARMING + frames):
         for one, language, taken in zip((policy, reference), languages, seconds, strict=True):

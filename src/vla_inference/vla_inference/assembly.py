@@ -10,6 +10,17 @@ from vla_core.errors import ObservationError
 
 #: Frames that may wait for their odometry or their siblings in lock-step; more means a lost hop.
 MAX_WAITING = 256
+#: s of images of one slot, when steady, without one set of all: longer means that none will come.
+LONGEST_APART = 1.0
+_APART_NS = round(1e9 * LONGEST_APART)
+
+
+class FramesApart(ObservationError):
+    """Images come, but not of all slots together.
+
+    It is counted, but not as one of the errors in a row that latch an emergency stop: without
+    chunks the robot does not move, and one camera of several may start later.
+    """
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Assembler:
         self._lockstep = lockstep
         self._tolerance_ns = round(tolerance * 1e9)
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
+        self._apart_since: dict[str, int] = {}
         self._waiting: dict[int, dict[str, np.ndarray]] = {}
         self._odometry: deque[Odometry] = deque()
         self._odometry_ns = -1
@@ -51,7 +63,9 @@ class Assembler:
         """Take an image in; return what is due.
 
         Raises:
-            ObservationError: if too many frames wait for what never comes.
+            FramesApart: if this slot's images found no company for LONGEST_APART, when steady;
+                once in that time.
+            ObservationError: if too many frames wait for what never comes, in lock-step.
         """
         if self._lockstep:
             self._waiting.setdefault(stamp_ns, {})[slot] = image
@@ -64,9 +78,11 @@ class Assembler:
         self._newest[slot] = (stamp_ns, image)
         stamps = [stamp for stamp, _ in self._newest.values()]
         if len(stamps) < len(self._slots) or max(stamps) - min(stamps) > self._tolerance_ns:
+            self._check_apart(slot, stamp_ns)
             return []
         images = {name: newest for name, (_, newest) in self._newest.items()}
         self._newest.clear()
+        self._apart_since.clear()
         return [Frames(min(stamps), images)]
 
     def odometry(self, sample: Odometry) -> list[Odometry | Frames]:
@@ -76,6 +92,24 @@ class Assembler:
         self._odometry.append(sample)
         self._odometry_ns = max(self._odometry_ns, sample.stamp_ns)
         return self._due()
+
+    def _check_apart(self, slot: str, stamp_ns: int) -> None:
+        if stamp_ns - self._apart_since.setdefault(slot, stamp_ns) < _APART_NS:
+            return
+        self._apart_since.clear()
+        missing = [name for name in self._slots if name not in self._newest]
+        if missing:
+            raise FramesApart(
+                f'{LONGEST_APART:g} s of images of {slot}, none of {missing}: expected all of '
+                f'{list(self._slots)} together'
+            )
+        newest = {name: stamp for name, (stamp, _) in self._newest.items()}
+        behind = {name: (max(newest.values()) - newest[name]) * 1e-9 for name in self._slots}
+        late = ', '.join(f'{name} by {seconds:.3f} s' for name, seconds in behind.items())
+        raise FramesApart(
+            f'images do not come together, the newest are behind: {late}: expected at most '
+            f'slot_tolerance, {self._tolerance_ns * 1e-9:g} s'
+        )
 
     def _due(self) -> list[Odometry | Frames]:
         due: list[Odometry | Frames] = []

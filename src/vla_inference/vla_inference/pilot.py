@@ -19,7 +19,7 @@ from vla_core.prefetch import Prefetch
 from vla_core.session import Fate, Heard, ODOM_TIMEOUT, Record, Session, Source
 from vla_core.types import ActionChunk, Language, Observation, PolicySpec, Status
 from vla_core.worker import Activity, Incident, LatestWorker, Outcome
-from vla_inference.assembly import Assembler, Frames, Odometry
+from vla_inference.assembly import Assembler, Frames, FramesApart, Odometry
 from vla_inference.runner import Actions, Answer, Encode, Infer, Job
 
 #: A stamp further ahead than this is wrong (docs/reference/safety.md).
@@ -197,7 +197,13 @@ class Pilot:
         if not self._time.lockstep and -self._time.stamp_age(stamp_ns) > MAX_AHEAD:
             ahead = -self._time.stamp_age(stamp_ns)
             raise ObservationError(f'frame is {ahead:.3f} s ahead: expected at most {MAX_AHEAD} s')
-        self._happen(self._assembler.image(slot, image, stamp_ns))
+        try:
+            due = self._assembler.image(slot, image, stamp_ns)
+        except FramesApart as error:
+            self._count_apart(str(error))
+            self._sink.report(str(error), severe=False)
+            return
+        self._happen(due)
 
     def odometry(self, stamp_ns: int, speed: float, turn_rate: float) -> None:
         """Take odometry in, m/s and rad/s."""
@@ -226,6 +232,7 @@ class Pilot:
             return
         stamp_ns = job.observation.stamp_ns
         if not isinstance(answer, Actions):
+            self._session.unanswered()
             self._failed(outcome.error or VlaError(f'{type(answer).__name__} for a frame'))
             self._send(stamp_ns, None, outcome.seconds)
             return
@@ -255,6 +262,10 @@ class Pilot:
     def _failed(self, error: Exception, severe: bool = False) -> None:
         self.count(error)
         self._sink.report(self._tally.detail, severe)
+
+    def _count_apart(self, detail: str) -> None:
+        """Count what is no error in a row."""
+        self._tally = replace(self._tally, total=self._tally.total + 1, detail=detail)
 
     def _now(self) -> float:
         """Time of the newest frame in lock-step: nothing may depend on when a thread ran."""
@@ -349,9 +360,8 @@ class Pilot:
     def _publish(self, records: tuple[Record, ...]) -> None:
         for record in records:
             if record.fate is Fate.MALFORMED:
-                # Counted, but not in a row: no text may bring the gate to an emergency stop.
-                tally = self._tally
-                self._tally = replace(tally, total=tally.total + 1, detail=record.reason)
+                # No text may bring the gate to an emergency stop.
+                self._count_apart(record.reason)
             self._sink.record(record)
             for follower in self._followers:
                 follower(record)

@@ -14,7 +14,7 @@ from vla_core.errors import (
     VlaError,
 )
 from vla_core.policy import Policy
-from vla_core.types import Language, Observation, PolicySpec, Prediction
+from vla_core.types import Intent, Language, Observation, PolicySpec, Prediction
 
 ResultT = TypeVar('ResultT')
 #: A normalised action beyond this is no excess but nonsense (docs/reference/safety.md).
@@ -24,7 +24,7 @@ _SHARED = (
     *('cameras', 'state_names', 'action_names', 'action_units', 'representation'),
     *('horizon', 'step_dt'),
 )
-#: A text that every policy here understands, for the warm-up.
+#: A text that every policy here understands, for the warm-up; somebody else's may refuse it.
 WARM_UP_TEXT = 'move forward'
 
 
@@ -178,6 +178,8 @@ class Runner:
     def _fall_back(self, fallback: Policy, observation: Observation, text: str) -> Actions:
         if self._fallback_language is None:
             self._fallback_language = fallback.encode(text)
+        if self._fallback_language.intent is Intent.REFUSED:
+            raise VlaError(f'fallback {fallback.spec.model_id} does not understand the text')
         return _infer(fallback, observation, self._fallback_language)
 
     def _require_contract(self, other: Policy) -> None:
@@ -193,6 +195,8 @@ class Runner:
     def _warm_up(policy: Policy) -> None:
         try:
             language = policy.encode(WARM_UP_TEXT)
+            if language.intent is Intent.REFUSED:
+                return  # Nobody is asked to act on a text that he refuses.
             # Twice: the second run shows that the first one left nothing behind.
             for _ in range(2):
                 _infer(policy, example(policy.spec), language)
