@@ -86,6 +86,30 @@ def test_trim_begins_with_what_a_latched_topic_last_said(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ('places', 'start', 'end', 'clean'),
+    [
+        # Set back: of the stamps in between there are two moments.
+        (('4.000', '3.000'), 0.0, 1.5, True),
+        (('4.000', '3.000'), 0.0, 2.5, False),
+        (('4.000', '3.000'), 2.5, 2.8, False),
+        (('4.000', '3.000'), 3.5, None, True),
+        # Set ahead: of these there is none.
+        (('3.000', '4.000'), 0.0, 2.5, True),
+        (('3.000', '4.000'), 1.0, 5.0, False),
+        (('3.000', '4.000'), 2.5, None, True),
+    ],
+)
+def test_a_part_without_the_place_where_the_clock_was_set_is_clean(
+    tmp_path: Path, places, start, end, clean
+):
+    told = 'from {} s to {} s'.format(*places)
+    bag = write(tmp_path / 'bag', numbered(60), custom={'clock_set': told, 'robot': 'sim'})
+    tools.trim(bag, tmp_path / 'piece', start, end)
+    with BagReader(tmp_path / 'piece') as piece:
+        assert piece.custom == {'robot': 'sim'} | ({} if clean else {'clock_set': told})
+
+
+@pytest.mark.parametrize(
     ('start', 'end'), [(-1.0, 1.0), (1.0, 1.0), (NAN, 1.0), (0.0, NAN), (0.0, INF), (INF, None)]
 )
 def test_trim_refuses_a_span_without_content(tmp_path: Path, start, end):
@@ -219,6 +243,73 @@ def test_repair_loses_what_is_damaged_and_nothing_behind_it(tmp_path_factory, re
     (folder / 'bag_0.mcap').write_bytes(recorded[:cut])
     # Five or six messages are a chunk; a damaged place can lie across two.
     assert len(found) >= len(read(folder / 'bag_0.mcap')) - 12
+
+
+def chunks(content: bytes) -> list[int]:
+    """Return where the chunks of an MCAP file begin."""
+    at, found = 8, []
+    while at < len(content) - 8:
+        if content[at] == 6:
+            found.append(at)
+        at += 9 + int.from_bytes(content[at + 1 : at + 9], 'little')
+    return found
+
+
+@pytest.mark.parametrize('which', ['header', 'chunk', 'index'])
+@pytest.mark.parametrize('ahead', [1, 3])
+def test_a_wrong_length_costs_nothing_of_what_it_jumps_over(
+    tmp_path: Path, recorded, which, ahead
+):
+    begins = chunks(recorded)
+    at = {'header': 8, 'chunk': begins[5], 'index': begins[6] - 9 - 54}[which]
+    length = int.from_bytes(recorded[at + 1 : at + 9], 'little')
+    assert recorded[at] == {'header': 1, 'chunk': 6, 'index': 7}[which]
+    # Exactly to the end of a chunk that follows, or into the middle of one.
+    target = begins[5 + ahead] - begins[5] + (30 if ahead == 3 else 0)
+    if which == 'header':
+        target += begins[5] - begins[0]
+    damaged = bytearray(recorded)
+    damaged[at + 1 : at + 9] = (length + target).to_bytes(8, 'little')
+    (tmp_path / 'bag_0.mcap').write_bytes(damaged)
+    done = tools.repair(tmp_path / 'bag_0.mcap', tmp_path / 'repaired')
+    assert read(tmp_path / 'repaired') == numbered(100)
+    # The chunk itself is saved by the length that it tells, and nothing is left out.
+    assert (done.skipped == 0) if which == 'chunk' else (0 < done.skipped < 100)
+
+
+def test_a_header_that_reaches_to_the_index_costs_no_message(tmp_path: Path, recorded):
+    end = recorded.rindex(b'\x0f\x04' + bytes(7))
+    damaged = bytearray(recorded)
+    damaged[9:17] = (end - 17).to_bytes(8, 'little')
+    (tmp_path / 'bag_0.mcap').write_bytes(damaged)
+    assert tools.repair(tmp_path / 'bag_0.mcap', tmp_path / 'repaired').messages == 100
+
+
+def test_one_chunk_behind_a_damaged_header_is_saved(tmp_path: Path):
+    with BagWriter(tmp_path / 'bag', clock=lambda: 0.0) as writer:
+        writer.add_topic('/text', TEXT)
+        for message in numbered(20):
+            writer.write(message.topic, message.stamp_ns, message.data)
+    content = bytearray((tmp_path / 'bag' / 'bag_0.mcap').read_bytes())
+    assert len(chunks(content)) == 1
+    content[9] += 100
+    (tmp_path / 'torn.mcap').write_bytes(content)
+    done = tools.repair(tmp_path / 'torn.mcap', tmp_path / 'repaired')
+    whole = (tmp_path / 'bag' / 'bag_0.mcap').read_bytes()
+    assert (done.messages, done.skipped) == (20, chunks(whole)[0] - 8)
+    content = content[: content.index(b'zstd') + 50]
+    (tmp_path / 'torn.mcap').write_bytes(content)
+    done = tools.repair(tmp_path / 'torn.mcap', tmp_path / 'none')
+    assert (done.messages, done.skipped) == (0, len(content) - 8)
+
+
+def test_a_wrong_bit_in_the_profile_is_damage(tmp_path: Path, recorded):
+    damaged = bytearray(recorded)
+    damaged[recorded.index(b'ros2')] ^= 1
+    (tmp_path / 'bag_0.mcap').write_bytes(damaged)
+    done = tools.repair(tmp_path / 'bag_0.mcap', tmp_path / 'repaired')
+    assert (done.messages, done.skipped) == (100, 9 + 22)
+    assert read(tmp_path / 'repaired') == numbered(100)
 
 
 def test_repair_makes_a_bag_whole(tmp_path: Path, recorded):

@@ -232,7 +232,7 @@ def test_a_film_shows_every_moment(robot: Robot, tmp_path: Path):
     (folder,) = (tmp_path / 'demonstrations').iterdir()
     with BagReader(folder) as bag:
         drive = Drive(bag)
-        pictures = list(Film(drive, bag).pictures(25.0))
+        pictures = list(Film(drive).pictures(25.0))
         seconds = (drive.stamps[-1] - drive.stamps[0]) / 1e9
     assert abs(len(pictures) - seconds * 25.0) <= 2
     assert all(picture.dtype == np.uint8 for picture in pictures)

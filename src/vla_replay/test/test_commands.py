@@ -138,15 +138,19 @@ def test_an_output_that_cannot_be_written_is_no_judgement(tmp_path: Path, capsys
     assert 'Not a directory: expected a folder' in capsys.readouterr().err
 
 
-def test_record_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
-    """In a process of its own; Ctrl-C once the bag is begun."""
+@pytest.mark.parametrize('fails', [False, True])
+def test_record_ends_in_order_at_ctrl_c(tmp_path: Path, fails: bool) -> None:
+    """In a process of its own; Ctrl-C once the bag is begun; on a disk that then fails."""
+    failing = 'Stream.sync = fail; ' if fails else ''
     code = (
         'import os, signal, sys, threading, time\n'
         'from pathlib import Path\n'
         'from vla_cli.main import main\n'
+        'from vla_replay.bag.stream import Stream\n'
+        'def fail(stream): raise OSError(5, "Input/output error")\n'
         'def interrupt():\n'
         f'    while not list(Path({str(tmp_path)!r}).glob("drive/*")): time.sleep(0.05)\n'
-        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        f'    {failing}os.kill(os.getpid(), signal.SIGINT)\n'
         'threading.Thread(target=interrupt).start()\n'
         f'sys.exit(main(["record", "--output", {str(tmp_path / "drive")!r}]))\n'
     )
@@ -154,7 +158,10 @@ def test_record_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, check=False, env=environment
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == int(fails), done.stderr
+    if fails:
+        assert 'not finished: ' in done.stderr
+        return
     with BagReader(tmp_path / 'drive') as bag:
         assert bag.problems == []
         assert 'git_revision' in bag.custom

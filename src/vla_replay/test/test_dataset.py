@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from std_msgs.msg import Float64, String
 
+from vla_cli.main import main
 from vla_core.gate.causes import State
 from vla_core.session import Fate
-from vla_interfaces.msg import Decision, Instruction
+from vla_interfaces.msg import ActionChunk, Decision, Instruction
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.writer import BagWriter
 from vla_replay.conversion.dataset import Tally, to_dataset
@@ -33,10 +34,10 @@ TEXT = 'go to the red box'
 Said = tuple[int, str, object]
 
 
-def frame(at: int, encoding: str = 'rgb8') -> Said:
-    image = Image(height=4, width=6, encoding=encoding, step=18)
+def frame(at: int, encoding: str = 'rgb8', height: int = 4) -> Said:
+    image = Image(height=height, width=6, encoding=encoding, step=18)
     image.header.stamp = to_time(BEGIN + at * MS)
-    image.data = np.full(72, at // 100 % 200 + 20, np.uint8).tobytes()
+    image.data = np.full(18 * height, at // 100 % 200 + 20, np.uint8).tobytes()
     return at, '/camera/color/image_raw', image
 
 
@@ -56,6 +57,13 @@ def decision(at: int, state: State) -> Said:
     msg = Decision(state=state)
     msg.header.stamp = to_time(BEGIN + at * MS)
     return at, '/safety/decision', msg
+
+
+def chunk(at: int, speed: float) -> Said:
+    """An answer to the frame of that time, which comes 30 ms later."""
+    msg = ActionChunk(names=['linear.x'], predicted=[speed, 9.0], horizon=1, data=[9.0])
+    msg.observation_stamp = to_time(BEGIN + at * MS)
+    return at + 30, '/vla/action_chunk', msg
 
 
 def record(at: int, number: int, text: str, fate: Fate, run: int = 7) -> Said:
@@ -156,13 +164,138 @@ def test_bags_without_odometry_are_named_and_not_mixed_with_others(tmp_path: Pat
     without = drive(tmp_path / 'without', with_odom=False)
     tally, notes = convert(tmp_path, without, instruction=TEXT)
     assert tally.frames == 40
-    assert notes == [f'{without}: no odometry in it: the state of its 40 frames is zeros']
+    assert notes[0] == f'{without}: no odometry in it: the state of its 40 frames is zeros'
     (tmp_path / 'data').rename(tmp_path / 'before')
     other = drive(tmp_path / 'with')
     for bags in ((without, other), (other, without)):
         with pytest.raises(BagError, match=f'{bags[1]}: odometry: .* expected all or none'):
             convert(tmp_path, *bags, instruction=TEXT)
     assert not (tmp_path / 'data').exists()
+
+
+def two_robots(folder: Path) -> Path:
+    """Of two robots the second one says all the same, its numbers negative, and goes first."""
+    times = range(0, 2000, 100)
+    said: list[Said] = []
+    for robot, sign in (('/r2', -1.0), ('/r1', 1.0)):
+        for at in times:
+            moving = odom(at)
+            moving[2].twist.twist.linear.x = 0.3 * sign
+            gate = decision(at, State.ACTIVE if robot == '/r1' else State.HOLD)
+            gate[2].gripper = 0.7 if robot == '/r1' else 0.2
+            for _, topic, msg in (frame(at), command(at, 0.2 * sign), moving, gate):
+                said.append((at, f'{robot}{topic}', msg))
+            said.append(chunk(at, 0.4 * sign))
+            said[-1] = (said[-1][0], f'{robot}/vla/action_chunk', said[-1][2])
+        text = f'turn {"left" if robot == "/r1" else "right"}'
+        said.append((0, f'{robot}/vla/instruction', record(0, 1, text, Fate.RUNNING)[2]))
+        said.append((1950, f'{robot}/vla/instruction', record(1950, 1, text, Fate.DONE)[2]))
+    return write(folder, said, {})
+
+
+def test_of_two_robots_everything_is_of_the_one_that_is_named(tmp_path: Path):
+    camera = '/r1/camera/color/image_raw'
+    with BagReader(two_robots(tmp_path / 'bag')) as bag:
+        drive = Drive(bag, camera, 'r1/cmd_vel')
+        assert set(drive.odometry().values[:, 0]) == {0.3}
+        assert set(drive.gate_states().values[:, 0]) == {float(State.ACTIVE)}
+        assert set(drive.gripper().values[:, 0]) == {0.7}
+        assert [one.text for one in drive.segments()] == ['turn left']
+        assert set(Drive(bag, camera, 'chunks').actions('chunks').values[:, 0]) == {0.4}
+
+
+def test_what_belongs_to_no_robot_alone_is_not_guessed_at(tmp_path: Path):
+    turned = [(at, f'/{name}/odom', odom(at)[2]) for at in range(0, 1000, 100) for name in 'ab']
+    said = r"found \['/a/odom', '/b/odom'\]: expected one in the namespace of /camera/color"
+    bag = BagReader(drive(tmp_path / 'bag', *turned, with_odom=False))
+    with bag, pytest.raises(BagError, match=said):
+        Drive(bag).odometry()
+    with BagReader(drive(tmp_path / 'other', *turned)) as bag:
+        assert len(Drive(bag).odometry().stamps) == 40
+
+
+def test_a_frame_that_the_policy_skipped_gets_no_answer_to_another_one(tmp_path: Path):
+    answered = [at for at in range(0, 4000, 50) if at % 200 != 150]
+    said = [frame(at) for at in range(0, 4000, 50)] + [odom(at) for at in range(0, 4000, 50)]
+    said += [chunk(at, 1.0 + at / 1000) for at in answered]
+    bag = write(tmp_path / 'bag', said, {})
+    tally, _ = convert(tmp_path, bag, actions='chunks', instruction=TEXT, fps=20.0)
+    assert tally.episodes == 1
+    assert tally.left_out == {'frame that the policy did not answer': 20}
+    from pyarrow import parquet
+
+    (table,) = (tmp_path / 'data' / 'data').rglob('*.parquet')
+    found = parquet.read_table(table)
+    moves = [row[0] for row in found['action'].to_pylist()]
+    assert set(np.round(moves, 3)) == {round(1.0 + at / 1000, 3) for at in answered}
+
+
+@pytest.mark.parametrize('source', ['decision', 'topic'])
+def test_the_gripper_is_what_it_was_told(tmp_path: Path, source: str):
+    said: list[Said] = []
+    for at in range(0, 4000, 50):
+        gate = decision(at, State.ACTIVE)
+        gate[2].gripper = float(at >= 2000) if source == 'decision' else np.nan
+        said.append(gate)
+    if source == 'topic':
+        said += [(0, '/gripper_command', Float64(data=0.0))]
+        said += [(2000, '/gripper_command', Float64(data=1.0))]
+    with BagReader(drive(tmp_path / 'bag', *said)) as bag:
+        commands = Drive(bag).actions('cmd_vel')
+    assert commands.values[:, -1].tolist() == [0.0] * 20 + [1.0] * 20
+
+
+def test_a_bag_without_a_gripper_is_named(tmp_path: Path):
+    bag = drive(tmp_path / 'bag')
+    _, notes = convert(tmp_path, bag, instruction=TEXT)
+    assert notes == [f'{bag}: no gripper in it: it is 0, open, in its 40 frames']
+
+
+def test_an_error_of_one_bag_of_many_names_it(tmp_path: Path):
+    good = drive(tmp_path / 'good')
+    said = [frame(at) for at in (0, 100, 200_000)] + [command(at) for at in (0, 100, 200_000)]
+    late = write(tmp_path / 'late', said, {})
+    with pytest.raises(BagError, match=f'{late}: no frame for 199.9 s'):
+        convert(tmp_path, good, late, instruction=TEXT)
+    high = [frame(at, height=8) for at in range(0, 4000, 100)]
+    high += [command(at) for at in range(0, 4000, 100)] + [odom(at) for at in range(0, 4000, 100)]
+    with pytest.raises(BagError, match=f'{tmp_path}/high: '):
+        convert(tmp_path, good, write(tmp_path / 'high', high, {}), instruction=TEXT)
+
+
+def test_a_demonstration_without_a_frame_is_left_out(tmp_path: Path):
+    facts = {'instruction': TEXT, 'label': 'success'}
+    blind = write(tmp_path / 'blind', [command(at) for at in range(0, 1000, 100)], facts)
+    tally, notes = convert(tmp_path, blind, drive(tmp_path / 'bag', **facts))
+    assert (tally.episodes, tally.left_out) == (1, {'bag without a frame': 1})
+    assert notes[0] == f'{blind}: no frame in it: left out'
+    with pytest.raises(BagError, match='unlabelled: frames of a camera: found none'):
+        convert(tmp_path / 'other', write(tmp_path / 'unlabelled', [command(0)], {}))
+
+
+def test_a_disk_that_refuses_a_data_set_is_one_line(tmp_path: Path, monkeypatch):
+    pytest.importorskip('pyarrow')
+    from vla_learning.data.lerobot_write import LeRobotWriter
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(LeRobotWriter, 'add', refuse)
+    with pytest.raises(BagError, match=r'data: .*No space left on device.*: expected a folder'):
+        convert(tmp_path, drive(tmp_path / 'bag'), instruction=TEXT)
+    assert not list(tmp_path.glob('.data*'))
+
+
+def test_a_bag_whose_clock_was_set_is_refused(tmp_path: Path, capsys):
+    bag = drive(tmp_path / 'bag', clock_set='from 20.000 s to 10.000 s')
+    said = f'{bag}: clock_set: the clock of its stamps was set from 20.000 s to 10.000 s'
+    with pytest.raises(BagError, match=said):
+        convert(tmp_path, bag, instruction=TEXT)
+    with pytest.raises(BagError, match=said):
+        to_video(ToVideo(bag, tmp_path / 'film.mp4'))
+    for command, status in ((('replay', 'bless'), 1), (('replay', 'check'), 2), (('play',), 1)):
+        assert main([*command, str(bag)]) == status
+        assert said in capsys.readouterr().err.replace('\n', ' ')
 
 
 def test_a_camera_is_found_beside_one_of_depth(tmp_path: Path):
@@ -178,7 +311,7 @@ def test_a_camera_is_found_beside_one_of_depth(tmp_path: Path):
 def test_a_clock_that_was_set_makes_no_film_without_end(tmp_path: Path):
     said = [frame(at) for at in (0, 100, 200, 10**9)]
     with BagReader(write(tmp_path / 'bag', said, {})) as bag:
-        film = Film(Drive(bag), bag)
+        film = Film(Drive(bag))
         with pytest.raises(BagError, match=r'no frame for 999999\.8 s, 0\.200 s after the first'):
             next(film.pictures(25.0))
 

@@ -19,7 +19,9 @@ from std_msgs.msg import String
 from vla_cli.main import main
 from vla_core.session import Fate, Source
 from vla_interfaces.msg import Instruction
+from vla_replay.bag.latched import latched_before
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.tools import trim
 from vla_replay.bag.writer import BagWriter
 from vla_replay.errors import BagError
 from vla_replay.listening import qos_of
@@ -28,7 +30,6 @@ from vla_replay.pacing import Due
 from vla_replay.player import (
     _MOST_KNOWN,
     fresh_transforms,
-    latched_before,
     Lateness,
     texts_beside,
 )
@@ -73,11 +74,32 @@ def test_wrong_options_are_one_line(bag: Path, options: tuple[str, ...], said: s
 def test_what_latched_topics_said_before_a_part_still_holds(bag: Path):
     with BagReader(bag) as reader:
         begin = reader.start_ns + 1200 * MS
-        (due,) = latched_before(reader, {'/map', '/text'}, begin)
-        assert (due.at, due.stamp_ns, due.topic) == (0.0, begin, '/map')
-        assert deserialize_message(due.data, String).data == '/map 2'
+        (held,) = latched_before(reader, {'/map', '/text'}, begin)
+        assert (held.stamp_ns, held.topic) == (begin, '/map')
+        assert deserialize_message(held.data, String).data == '/map 2'
         assert latched_before(reader, {'/map', '/text'}, reader.start_ns) == []
         assert latched_before(reader, {'/text'}, begin) == []
+
+
+def test_a_part_has_the_fixed_transforms_of_every_publisher(tmp_path: Path):
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.add_topic('/tf_static', 'tf2_msgs/msg/TFMessage', [qos_of(LATCHED)])
+        for at, frame in enumerate(('camera', 'lidar', 'camera')):
+            transform = TransformStamped(child_frame_id=frame)
+            transform.transform.translation.x = float(at)
+            data = serialize_message(TFMessage(transforms=[transform]))
+            writer.write('/tf_static', BEGIN + at * MS, data)
+        writer.write('/tf_static', BEGIN + 2000 * MS, serialize_message(TFMessage()))
+    trim(tmp_path / 'bag', tmp_path / 'piece', 1.0)
+    with BagReader(tmp_path / 'bag') as whole, BagReader(tmp_path / 'piece') as piece:
+        begin = whole.start_ns + 1000 * MS
+        held = latched_before(whole, {'/tf_static'}, begin)
+        assert list(piece.messages())[:-1] == held
+    found = [deserialize_message(one.data, TFMessage).transforms[0] for one in held]
+    assert [(one.child_frame_id, one.transform.translation.x) for one in found] == [
+        ('lidar', 1.0),
+        ('camera', 2.0),
+    ]
 
 
 @pytest.fixture

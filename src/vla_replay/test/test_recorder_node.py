@@ -1,6 +1,8 @@
 """The recorder in a graph: what it hears, what triggers it, what it says."""
 
 from collections.abc import Callable, Iterator
+import errno
+import os
 from pathlib import Path
 import time
 from typing import Any
@@ -25,6 +27,7 @@ from vla_core.errors import ConfigError
 from vla_core.gate.causes import State
 from vla_interfaces.msg import ActionChunk, Heartbeat, SafetyState
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.stream import Stream
 from vla_replay.bag.types import Types
 from vla_replay.errors import BagError
 from vla_replay.recorder_node import RecorderNode
@@ -337,6 +340,34 @@ def test_a_service_has_the_last_seconds_written(make):
     assert future.result().success
     bench.end()
     assert triggers(bench) == ['asked for']
+
+
+def test_nothing_is_said_to_be_written_while_the_disk_refuses(make, monkeypatch):
+    bench = ring(make)
+    client = bench.peer.create_client(Trigger, 'recorder/save')
+    assert bench.until(client.service_is_ready)
+
+    def ask() -> Trigger.Response:
+        future = client.call_async(Trigger.Request())
+        assert bench.until(future.done)
+        return future.result()
+
+    assert ask().message == f'asked for; due in 0 s in {bench.folder}'
+    status = bench.recorder._recorder.status
+    assert bench.until(lambda: len(status.bags) == 1)
+    monkeypatch.setattr(Stream, 'write', _refuse)
+    ask()
+    assert bench.until(lambda: 'No space left' in status.error)
+    answer = ask()
+    assert not answer.success
+    assert answer.message.startswith('asked for, and not written while the disk refuses: ')
+    recorder = bench.recorder
+    bench.end()
+    assert 'No space left' in recorder.error
+
+
+def _refuse(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_an_emergency_stop_has_the_last_seconds_written(make):

@@ -22,6 +22,7 @@ from rosbags.interfaces import (
 from rosbags.typesys import get_typestore, Stores
 
 from vla_core.parameters import build
+from vla_replay.bag.clock_set import Jump, refuse_clock_set
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.stream import Stream
 from vla_replay.bag.topics import Message, Topic
@@ -129,7 +130,9 @@ def test_ring_holds_the_newest_within_both_bounds(steps, bound):
 
 
 def test_ring_keeps_what_a_latched_topic_said_last():
-    ring = Ring(10.0, 1 << 20, lambda name: name == '/latched')
+    ring = Ring(
+        10.0, 1 << 20, lambda name: Topic(name, TEXT, qos=(LATCHED,) * (name == '/latched'))
+    )
     ring.add(message(0, '/latched', 1), 0.0)
     ring.add(message(1, '/latched', 2), 1.0)
     for number in range(2, 30):
@@ -138,6 +141,30 @@ def test_ring_keeps_what_a_latched_topic_said_last():
     assert first == Message('/latched', 19 * SECOND, message(1, '/latched', 2).data)
     assert second == message(19)
     assert len(rest) == 10
+
+
+def test_ring_keeps_the_transforms_of_every_publisher():
+    kind = 'tf2_msgs/msg/TFMessage'
+    ring = Ring(10.0, 1 << 20, lambda name: Topic(name, kind, qos=(LATCHED,)))
+    sent = [transforms('camera', 'lidar'), transforms('base'), transforms('lidar')]
+    for number, data in enumerate([transforms('base'), *sent]):
+        ring.add(Message('/tf_static', number * SECOND, data), float(number))
+    ring.add(message(30, '/tf_static'), 30.0)
+    assert [one.data for one in ring.contents()[:-1]] == sent
+
+
+def transforms(*children: str) -> bytes:
+    """Return a TFMessage in the order of its fields: header, child frame, transform."""
+    kinds = STORE.types
+    time = kinds['builtin_interfaces/msg/Time'](0, 0)
+    header = kinds['std_msgs/msg/Header'](time, 'world')
+    pose = kinds['geometry_msgs/msg/Transform'](
+        kinds['geometry_msgs/msg/Vector3'](0.0, 0.0, 0.0),
+        kinds['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0),
+    )
+    make = kinds['geometry_msgs/msg/TransformStamped']
+    msg = kinds['tf2_msgs/msg/TFMessage']([make(header, child, pose) for child in children])
+    return bytes(STORE.serialize_cdr(msg, 'tf2_msgs/msg/TFMessage'))
 
 
 def test_ring_holds_the_last_seconds_whatever_is_done_to_the_clock():
@@ -224,6 +251,46 @@ def test_a_disk_without_room_costs_messages_and_recording_goes_on(tmp_path: Path
         # A file that a disk refused in the middle has no index; one that it had no room for has.
         assert bag.torn is (how == 'refuses')
         assert bag.custom == {'lost_on_disk': f'/text {60 - len(found)}'}
+
+
+def test_a_disk_that_fails_behind_the_last_message_is_no_success(
+    tmp_path: Path, disk, monkeypatch
+):
+    """The failure comes in the background, and the system tells it once."""
+    sync, failures = os.fdatasync, [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+    def once(file: int) -> None:
+        if threading.current_thread().name == 'sync' and failures:
+            raise failures.pop()
+        sync(file)
+
+    stream = Stream(tmp_path / 'stream')
+    monkeypatch.setattr(os, 'fdatasync', once)
+    stream.write(b'x')
+    stream.mark()
+    with pytest.raises(OSError, match='Input/output error'):
+        stream.sync()
+    stream.close()
+    monkeypatch.undo()
+    recorder = continuous(tmp_path, disk)
+    recorder.add(message(1), 1.0)
+    monkeypatch.setattr(Stream, 'sync', lambda stream: _fail(errno.EIO))
+    recorder.close()
+    assert 'Input/output error: the last messages are lost' in recorder.status.error
+
+
+def _fail(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+def test_a_recorder_that_cannot_finish_says_so(tmp_path: Path, disk, monkeypatch):
+    def fail(_: BagWriter) -> None:
+        raise ZeroDivisionError('of an index')
+
+    recorder, queue = continuous(tmp_path, disk), Queue(1 << 20)
+    monkeypatch.setattr(BagWriter, 'close', fail)
+    WritingThread(queue, recorder, lambda one: one).close()
+    assert recorder.status.error == 'ZeroDivisionError: of an index'
 
 
 def test_a_full_disk_is_not_littered_with_files(tmp_path: Path, disk):
@@ -374,6 +441,46 @@ def test_one_bad_message_does_not_end_a_recording(tmp_path: Path, disk):
         queue.put(message(number))
     thread.close()
     assert len(read(tmp_path / 'bag')) == 9
+
+
+@pytest.mark.parametrize('by', [-0.3, -50.0, 0.5, 3600.0, 0.05, 0.0])
+def test_a_clock_that_is_set_is_a_fact_of_the_bag(tmp_path: Path, disk, by):
+    now = [100.0, 2000.0]
+    recorder, queue = continuous(tmp_path, disk), Queue(1 << 20)
+    thread = WritingThread(
+        queue, recorder, lambda one: one, lambda: now[0], lambda: round(now[1] * SECOND)
+    )
+
+    def pass_(seconds: float, jump: float = 0.0) -> None:
+        now[0] += seconds
+        now[1] += seconds + jump
+
+    for seconds, jump in ((10.0, 0.0), (0.2, by), (10.0, 0.0)):
+        queue.call(lambda seconds=seconds, jump=jump: pass_(seconds, jump))
+        queue.put(message(2000))
+    thread.close()
+    with BagReader(tmp_path / 'bag') as bag:
+        told = bag.custom.get('clock_set', '')
+        if abs(by) < 0.1:
+            assert not told
+            return
+        assert told == f'from 2010.200 s to {2010.0 + by:.3f} s'
+        with pytest.raises(
+            BagError, match=f'bag: clock_set: .* was set {told}: expected a bag of'
+        ):
+            refuse_clock_set(bag)
+
+
+def test_a_ring_forgets_with_its_messages_that_the_clock_was_set(tmp_path: Path, disk):
+    recorder = on_demand(tmp_path, disk)
+    play(recorder, 0, 20)
+    recorder.clock_set(Jump(20 * SECOND, 10 * SECOND), 20.0)
+    for begin, told in ((20, True), (60, False)):
+        play(recorder, begin, begin + 5)
+        recorder.trigger('asked for', begin + 5.0)
+        play(recorder, begin + 5, begin + 40)
+        with BagReader(recorder.status.bags[-1]) as bag:
+            assert ('clock_set' in bag.custom) is told
 
 
 # Pictures

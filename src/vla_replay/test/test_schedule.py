@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 import struct
 
 from hypothesis import given
@@ -15,7 +16,16 @@ from vla_core.session import Fate, Source
 from vla_interfaces.msg import Instruction
 from vla_replay.bag.topics import Message, Topic
 from vla_replay.errors import BagError
-from vla_replay.schedule import find_sources, frame_span, RECORD, Sources, Tick, TICK_NS, ticks
+from vla_replay.schedule import (
+    find_frames,
+    find_sources,
+    frame_span,
+    RECORD,
+    Sources,
+    Tick,
+    TICK_NS,
+    ticks,
+)
 from vla_ros.conversion import to_time
 
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -153,6 +163,14 @@ def test_sources_are_found_by_type_and_name():
     found = find_sources([small, ODOM])
     assert (found.entry, found.command) == ('camera/color/image_raw/compressed', None)
     assert find_sources([FRAMES, scaled, ODOM], 'r1/vla/image/front').frames == scaled
+
+
+def test_one_raw_frame_beside_many_compressed_ones_is_no_camera():
+    few, many = Topic('/c', IMAGE, 1), Topic('/c/compressed', COMPRESSED, 1000)
+    assert find_frames([few, many]) == many
+    assert find_frames([few, many], 'c') == few
+    assert find_frames([replace(few, count=1000), many]).type == IMAGE
+    assert find_frames([replace(few, count=2000), many]).type == IMAGE
 
 
 @pytest.mark.parametrize(

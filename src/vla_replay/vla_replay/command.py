@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from vla_core.errors import ConfigError, VlaError
+from vla_replay.bag.clock_set import refuse_clock_set
 from vla_replay.bag.reader import BagReader
 from vla_replay.compare import Check as Line
 from vla_replay.compare import compare, Tolerance
@@ -108,6 +109,7 @@ def _live(options: Playing) -> Trace:
     check_part(options)
     facts = {'source': 'the live drive', 'recording': options.bag.name}
     with BagReader(options.bag) as bag:
+        refuse_clock_set(bag)
         frames = find_frames(playable(bag, options.camera), options.camera)
         first_ns, last_ns = frame_span(bag, frames, options.start, options.stop)
         return recorded_trace(bag, facts, first_ns, last_ns)

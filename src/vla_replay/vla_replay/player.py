@@ -28,6 +28,8 @@ from std_msgs.msg import String
 
 from vla_cli.graph import use_profile
 from vla_core.errors import ConfigError
+from vla_replay.bag.clock_set import refuse_clock_set
+from vla_replay.bag.latched import latched_before
 from vla_replay.bag.reader import BagReader, Message, Topic
 from vla_replay.bag.types import require_installed
 from vla_replay.errors import BagError
@@ -64,6 +66,7 @@ def play(options: Play) -> int:
     console = Console()
     use_profile()
     with BagReader(options.bag) as bag, _node(options.namespace) as node:
+        refuse_clock_set(bag)
         topics = chosen(bag.topics, options.topics)
         publishers = _publishers(node, topics, _remaps(options.remap, topics), console)
         told = node.create_publisher(String, 'command', qos.COMMAND)
@@ -131,7 +134,8 @@ def _play(
     first = next(dues, None)
     if first is None:
         raise BagError(f'{options.bag}: no message of {sorted(names)} in this part')
-    for due in latched_before(bag, names, begin):
+    for held in latched_before(bag, names, begin):
+        due = Due(0.0, begin, held.topic, held.data)
         now_ns = Clock().now().nanoseconds
         publishers[due.topic].publish(renewals[due.topic](due, now_ns, options.rate))
     if options.prelude > 0.0:
@@ -182,13 +186,6 @@ def texts_beside(
 
 def _stamp(message: Message) -> int:
     return message.stamp_ns
-
-
-def latched_before(bag: BagReader, names: set[str], begin_ns: int) -> list[Due]:
-    """Return what latched topics said last before a moment, ns: it still holds then."""
-    latched = {name for name in names if bag.topics[name].latched}
-    newest = {one.topic: one for one in bag.messages(latched, end_ns=begin_ns)} if latched else {}
-    return [Due(0.0, begin_ns, one.topic, one.data) for one in newest.values()]
 
 
 def _renewal(topic: Topic) -> Callable[[Due, int, float], bytes]:

@@ -11,9 +11,7 @@ from std_srvs.srv import Trigger
 from vla_cli.connection import ANSWER, connect, DISCOVERY, NoGraphError, valid_namespace
 from vla_core.errors import ConfigError
 from vla_replay.bag_options import Record
-from vla_replay.recorder_node import RecorderNode
-from vla_ros.running import run
-from vla_ros.transport import udp_holds_frames
+from vla_replay.recorder_node import RecorderNode, run_recorder
 
 SAVE = 'recorder/save'
 
@@ -29,10 +27,7 @@ def record(options: Record) -> int:
         return _save(options.namespace)
     overrides = [Parameter(name, value=value) for name, value in parameters(options).items()]
     namespace = valid_namespace(options.namespace)
-    return run(
-        lambda: RecorderNode(namespace=namespace, parameter_overrides=overrides),
-        frames=not udp_holds_frames(),
-    )
+    return run_recorder(lambda: RecorderNode(namespace=namespace, parameter_overrides=overrides))
 
 
 def parameters(options: Record) -> dict[str, object]:

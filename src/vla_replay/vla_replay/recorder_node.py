@@ -1,5 +1,6 @@
 """Flight recorder: every chosen topic of the graph into a bag, or the last seconds on demand."""
 
+from collections.abc import Callable
 from pathlib import Path
 import sys
 from typing import Any
@@ -32,11 +33,16 @@ PERIOD = 1.0
 
 
 class RecorderNode(Node):
-    """Hears everything, says how the disk does."""
+    """Hears everything, says how the disk does.
+
+    Attributes:
+        error: why the bag could not be finished; empty: it is not closed yet, or whole.
+    """
 
     def __init__(self, **options: Any) -> None:
         """Begin a bag, or a ring."""
         super().__init__('recorder', **options)
+        self.error = ''
         self._config = config = declare(self, RecorderConfig)
         self._folder = Path(config.folder or Path(get_logging_directory()) / 'bags').expanduser()
         self._queue = Queue(config.queue_mb * MEGABYTE)
@@ -59,8 +65,14 @@ class RecorderNode(Node):
     def close(self) -> None:
         """Write what waits and finish the bag."""
         self._thread.close()
-        for bag in self._recorder.status.bags:
+        status = self._recorder.status
+        self.error = status.error
+        for bag in status.bags:
             self.get_logger().info(f'recorded {bag}')
+        if status.lost:
+            self.get_logger().warning(f'{status.lost} messages were lost on disk')
+        if status.error:
+            self.get_logger().error(f'not finished: {status.error}')
 
     def _convert(self, message: Message) -> Message:
         return (
@@ -73,9 +85,12 @@ class RecorderNode(Node):
         self._report()
 
     def _on_save(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = True
-        response.message = f'written in {self._config.after_seconds:g} s, to {self._folder}'
         self._desk.trigger('asked for')
+        error = self._recorder.status.error
+        response.success = not error
+        response.message = f'asked for; due in {self._config.after_seconds:g} s in {self._folder}'
+        if error:
+            response.message = f'asked for, and not written while the disk refuses: {error}'
         return response
 
     def _report(self) -> None:
@@ -94,10 +109,22 @@ class RecorderNode(Node):
         self._diagnostics.publish(msg)
 
 
+def run_recorder(make: Callable[[], RecorderNode]) -> int:
+    """Run a recorder until a signal; return the exit status, 1 if its bag was not finished."""
+    made: list[RecorderNode] = []
+
+    def make_node() -> RecorderNode:
+        made.append(make())
+        return made[-1]
+
+    # Killed with a lock of shared memory in its hand it would hold up the camera and the base.
+    status = run(make_node, frames=not udp_holds_frames())
+    return status or int(any(node.error for node in made))
+
+
 def main() -> None:
     """Run the node until a signal."""
-    # Killed with a lock of shared memory in its hand it would hold up the camera and the base.
-    sys.exit(run(RecorderNode, frames=not udp_holds_frames()))
+    sys.exit(run_recorder(RecorderNode))
 
 
 if __name__ == '__main__':

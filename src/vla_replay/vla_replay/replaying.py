@@ -16,6 +16,7 @@ from vla_cli.driven_graph import driven_graph
 from vla_core.errors import ConfigError
 from vla_core.parameters import load_yaml
 from vla_core.robot import load_robot
+from vla_replay.bag.clock_set import refuse_clock_set
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.types import require_installed
 from vla_replay.driver import ReplayDriver
@@ -77,12 +78,14 @@ def replay(
         What the graph did, and how fast.
 
     Raises:
-        BagError: if the recording lacks what a graph needs, or a message is malformed.
+        BagError: if the recording lacks what a graph needs, its clock was set, or a message is
+            malformed.
         ConfigError: if an option or the robot file is wrong, or the output cannot be written.
         LockstepError: if a hop falls silent.
         GraphError: if the graph ends.
     """
     check_part(options)
+    refuse_clock_set(bag)
     sources = find_sources(playable(bag, options.camera), options.camera)
     for topic in sources.topics:
         require_installed(topic)

@@ -104,7 +104,8 @@ def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
     Args:
         topics: of the recording.
         camera: topic of the frames; empty: the only camera there is, raw before scaled for the
-            policy, and both before compressed.
+            policy, and both before compressed; of a topic and its /compressed that with more
+            messages.
 
     Raises:
         BagError: if there are none, or it is not clear which ones are meant.
@@ -113,6 +114,7 @@ def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
     if camera:
         found = [topic for topic in images if topic.name.strip('/') == camera.strip('/')]
     else:
+        images = _fuller(images)
         kinds = ((IMAGE, False), (IMAGE, True), (COMPRESSED, False), (COMPRESSED, True))
         sorts = (
             [one for one in images if (one.type, _SCALED in one.name) == kind] for kind in kinds
@@ -123,6 +125,20 @@ def find_frames(topics: Collection[Topic], camera: str = '') -> Topic:
         wanted = camera or 'a camera'
         raise BagError(f'frames of {wanted}: found {names}: expected one topic; name it (camera)')
     return found[0]
+
+
+def _fuller(images: Collection[Topic]) -> list[Topic]:
+    """Return topics of frames; of a raw one and its compressed twin that with more messages.
+
+    A recorder that makes JPEG keeps a picture raw that it cannot read.
+    """
+    by_name = {topic.name: topic for topic in images}
+    emptier = set()
+    for topic in images:
+        twin = by_name.get(f'{topic.name}/compressed')
+        if topic.type == IMAGE and twin is not None:
+            emptier.add(topic.name if topic.count < twin.count else twin.name)
+    return [topic for topic in images if topic.name not in emptier]
 
 
 def playable(bag: BagReader, camera: str = '') -> tuple[Topic, ...]:

@@ -5,6 +5,7 @@ power failure the end may be zeros. Records: https://mcap.dev/spec
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 import heapq
 from io import BytesIO
@@ -28,8 +29,11 @@ MAGIC = b'\x89MCAP0\r\n'
 _HEAD = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<HIQQ')
 _KNOWN = frozenset(int(code) for code in Opcode)
-#: Bytes of a chunk before its compression's name; the shortest chunk.
-_CHUNK_HEAD = struct.Struct('<QQQI')
+#: A chunk: times, size and checksum; its compression, a text; its records, bytes. A text or bytes
+#: have their length before them: uint32, uint64.
+_CHUNK_HEAD, _TEXT, _BYTES = struct.Struct('<QQQI'), struct.Struct('<I'), struct.Struct('<Q')
+#: An index of messages: its channel, and the length of the entries behind it.
+_INDEX_HEAD = struct.Struct('<HI')
 #: Bytes that one chunk may unfold to: far above what any recorder makes.
 _LARGEST = 1 << 31
 
@@ -90,6 +94,9 @@ class Scan:
         self._stream = self.path.open('rb')
         self.size = self.path.stat().st_size
         self._data: Buffer = b''
+        # Up to here every record is as long as its own content says; behind DATA_END is the index.
+        self._sure = 0
+        self._indexed = False
         if self.size:
             self._data = mmap.mmap(self._stream.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -114,7 +121,8 @@ class Scan:
         """Read what is there.
 
         Args:
-            mend: go on behind a damaged place, with the next chunk that is whole.
+            mend: go on behind a damaged place, with the next chunk that is whole. The length of a
+                record has no checksum: what a wrong one jumped over is looked through again.
             alone: whether it is all of a bag. Another file of one may be zeros from its beginning
                 on, after a power failure: then it is torn, with nothing in it.
 
@@ -122,30 +130,28 @@ class Scan:
             BagError: if it is no MCAP file of ROS 2.
         """
         beginning = self._data[: len(MAGIC)]
-        self.end = min(self.size, len(MAGIC))
+        self.end = self._sure = min(self.size, len(MAGIC))
         self.problem = 'no index'
         if beginning != MAGIC[: len(beginning)]:
             self.end = 0
             self.problem = f'begins with {bytes(beginning)!r}: expected MCAP'
-            found = self._next_chunk(1) if mend else None
-            if found is None and alone:
-                raise BagError(f'{self.path}: {self.problem}')
-            self.skipped.append((0, self.size if found is None else found))
-            if found is None:
+            self._sure = 0
+            if not (mend and self._resume()):
+                if alone:
+                    raise BagError(f'{self.path}: {self.problem}')
+                self.skipped.append((0, self.size))
                 return
-            self.end = found
         while self.end < self.size:
             try:
-                done = self._record()
+                done = self._record(mend)
             except BagError:
                 raise
             except Exception as error:  # mcap, zstandard and lz4 raise a dozen kinds on damage
-                found = self._next_chunk(self.end + 1) if mend else None
-                if found is None:
+                if not (mend and self._resume()):
                     self.problem = f'{type(error).__name__}: {error}'.splitlines()[0][:120]
+                    if not self._indexed:
+                        self.skipped.append((self._sure, self.size))
                     return
-                self.skipped.append((self.end, found))
-                self.end = found
             else:
                 if done:
                     self.problem = ''
@@ -181,49 +187,71 @@ class Scan:
             stamp, _, channel, data = heapq.heappop(waiting)
             yield Message(channels[channel], stamp, data)
 
-    def _record(self) -> bool:
+    def _record(self, mend: bool) -> bool:
         """Read the record at `end`; return whether it is the last one."""
         code, length = _HEAD.unpack_from(self._data, self.end)
         begin = self.end + _HEAD.size
         if begin + length > self.size:
             raise ValueError(f'a record of {length} bytes where {self.size - begin} are left')
+        if mend and code in (Opcode.CHUNK, Opcode.DATA_END) and self.end > self._sure:
+            raise ValueError('a record before it has no length that is sure')
+        told = None
         if code == Opcode.CHUNK:
             self._chunk(begin, length)
         elif code == Opcode.MESSAGE:
             channel, stamp, _ = _message(self._data, begin, length)
             self._count(channel)
             self.pieces.append(Piece(begin, length, False, stamp, stamp))
+            told = length  # nothing in it says otherwise
+        elif code == Opcode.MESSAGE_INDEX:
+            _, entries = _INDEX_HEAD.unpack_from(self._data, begin)
+            told = _INDEX_HEAD.size + entries
+            if told != length:
+                raise ValueError(f'an index of {length} bytes: expected {told}')
         elif code == Opcode.FOOTER:
             if self._data[begin + length : begin + length + len(MAGIC)] != MAGIC:
                 raise ValueError('no magic behind the footer')
         elif code in _KNOWN:
-            self._other(code, self._data[begin : begin + length])
+            told = self._other(code, self._data[begin : begin + length], mend)
         elif code < 0x80:
             raise ValueError(f'record of kind {code}')
+        if self.end == self._sure and told == length:
+            self._sure = begin + length
+            self._indexed |= code == Opcode.DATA_END
         self.end = begin + length
         return bool(code == Opcode.FOOTER)
 
-    def _other(self, code: int, body: bytes) -> None:
+    def _other(self, code: int, body: bytes, mend: bool = False) -> int:
+        """Read a record that is no message; return how long it is by its own content."""
+        stream = _stream(body)
         if code == Opcode.HEADER:
-            profile = Header.read(_stream(body)).profile
+            profile = Header.read(stream).profile
             if profile != 'ros2':
-                raise BagError(f'{self.path}: MCAP of profile {profile!r}: expected ros2')
+                if not mend:
+                    raise BagError(f'{self.path}: MCAP of profile {profile!r}: expected ros2')
+                # One wrong bit is no reason: what its messages are, their channels say as well.
+                self.skipped.append((self.end, self.end + _HEAD.size + len(body)))
         elif code == Opcode.SCHEMA:
-            schema = Schema.read(_stream(body))
+            schema = Schema.read(stream)
             self.schemas.setdefault(schema.id, schema)
         elif code == Opcode.CHANNEL:
-            channel = Channel.read(_stream(body))
+            channel = Channel.read(stream)
             self.channels.setdefault(channel.id, channel)
         elif code == Opcode.ATTACHMENT:
             if zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], 'little') != 0:
                 raise ValueError('checksum of an attachment')
-            attachment = Attachment.read(_stream(body))
+            attachment = Attachment.read(stream)
             self.attachments[attachment.name] = attachment.data
         elif code == Opcode.METADATA:
-            record = Metadata.read(_stream(body))
+            record = Metadata.read(stream)
             self.metadata[record.name] = record.metadata
+        elif code == Opcode.DATA_END:
+            stream.read4()  # its checksum
+        return int(stream.count)
 
     def _chunk(self, begin: int, length: int) -> None:
+        if length != _chunk_length(self._data, begin):
+            raise ValueError(f'a chunk of {length} bytes, unlike its content')
         counts: dict[int, int] = {}
         stamps = []
         for code, body in _unfold(self._data[begin : begin + length]):
@@ -237,6 +265,7 @@ class Scan:
             self._count(channel, count)
         if stamps:
             self.pieces.append(Piece(begin, length, True, min(stamps), max(stamps)))
+        self._sure = begin + length
 
     def _count(self, channel: int, count: int = 1) -> None:
         self.counts[channel] = self.counts.get(channel, 0) + count
@@ -249,19 +278,46 @@ class Scan:
             if code == Opcode.MESSAGE:
                 yield _message(body, 0, len(body))
 
+    def _resume(self) -> bool:
+        """Read the next whole chunk behind what is sure, and count what is left out before it.
+
+        Returns:
+            Whether there is one.
+        """
+        found = self._next_chunk(self._sure)
+        if found is None:
+            return False
+        # Behind it is what a wrong length took for messages.
+        wrong = [one for one in self.pieces if one.offset > found]
+        for piece in wrong:
+            self.pieces.remove(piece)
+            self._count(_message(self._data, piece.offset, piece.length)[0], -1)
+        self.skipped.append((self._sure, found))
+        begin = found + _HEAD.size
+        length = _chunk_length(self._data, begin)
+        self._chunk(begin, length)
+        self.end = begin + length
+        return True
+
     def _next_chunk(self, begin: int) -> int | None:
-        """Return where the next whole chunk begins."""
+        """Return where the next whole chunk begins, be the length before it right or wrong."""
         code = bytes([Opcode.CHUNK])
         at = self._data.find(code, begin)
         while at >= 0:
-            if at + _HEAD.size <= self.size:
-                length = _HEAD.unpack_from(self._data, at)[1]
-                content = at + _HEAD.size
-                fits = _CHUNK_HEAD.size <= length <= self.size - content
-                if fits and _whole(self._data[content : content + length]):
+            content = at + _HEAD.size
+            with suppress(struct.error):  # what is no chunk points behind the end of the file
+                end = content + _chunk_length(self._data, content)
+                if end <= self.size and _whole(self._data[content:end]):
                     return at
             at = self._data.find(code, at + 1)
         return None
+
+
+def _chunk_length(data: Buffer, begin: int) -> int:
+    """Return the length of a chunk by its own content."""
+    at = begin + _CHUNK_HEAD.size
+    at += _TEXT.size + _TEXT.unpack_from(data, at)[0]
+    return int(at + _BYTES.size + _BYTES.unpack_from(data, at)[0] - begin)
 
 
 def _stream(body: bytes) -> ReadDataStream:
@@ -275,10 +331,9 @@ def _message(data: Any, begin: int, length: int) -> tuple[int, int, bytes]:
 
 def _whole(body: bytes) -> bool:
     try:
-        next(_unfold(body))
+        return sum(1 for _ in _unfold(body)) > 0
     except Exception:  # what is no chunk fails in many ways
         return False
-    return True
 
 
 def _unfold(body: bytes) -> Iterator[tuple[int, bytes]]:

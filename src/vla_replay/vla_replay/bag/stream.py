@@ -57,6 +57,9 @@ class Stream:
     def sync(self) -> None:
         """Wait until everything is on the disk, or raise OSError."""
         self._wait()
+        if self._error is not None:
+            # The system tells each failure once: to ask it again would get no answer.
+            raise self._error
         os.fdatasync(self._file)
 
     def cut(self) -> None:

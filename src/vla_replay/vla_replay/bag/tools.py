@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 import shutil
 
+from vla_replay.bag.clock_set import CLOCK_SET, left_in_part
+from vla_replay.bag.latched import latched_before
 from vla_replay.bag.reader import bag_files, BagReader, ordered_files
 from vla_replay.bag.scan import Scan
 from vla_replay.bag.sources import plain, topic_of
@@ -64,8 +66,8 @@ def trim(
 ) -> int:
     """Copy a piece of a bag.
 
-    The newest message of a latched topic before the piece is what its subscribers would have: it
-    is copied too, with the stamp of the beginning.
+    The newest message of a latched topic before the piece is what its subscribers would have, and
+    so is the newest transform of each frame: it is copied too, with the stamp of the beginning.
 
     Args:
         source: the bag.
@@ -87,14 +89,12 @@ def trim(
         names = set(bag.topics if topics is None else topics)
         begin = bag.start_ns + round(start * 1e9)
         stop = bag.end_ns if end is None else bag.start_ns + round(end * 1e9)
-        latched = [name for name in names if name in bag.topics and bag.topics[name].latched]
-        before: dict[str, Message] = {}
-        if latched:
-            for message in bag.messages(latched, end_ns=begin):
-                before[message.topic] = Message(message.topic, begin, message.data)
-        with _whole(output, bag.custom) as writer:
+        before = latched_before(bag, names, begin)
+        custom = dict(bag.custom)
+        told = left_in_part(custom.pop(CLOCK_SET, ''), begin, stop)
+        with _whole(output, custom | ({CLOCK_SET: told} if told else {})) as writer:
             _prepare(writer, [bag], names)
-            count = _copy(writer, before.values())
+            count = _copy(writer, before)
             return count + _copy(writer, bag.messages(names, begin, stop))
 
 

@@ -129,13 +129,16 @@ def segments(records: Iterable[Said], end_ns: int) -> list[Segment]:
     return [segment for segment in found if segment.end_ns > segment.begin_ns]
 
 
-def choose_frames(stamps: np.ndarray, segment: Segment, fps: float) -> list[np.ndarray]:
+def choose_frames(
+    stamps: np.ndarray, segment: Segment, fps: float, usable: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Choose frames of a segment at an even rate.
 
     Args:
         stamps: int64 [N], of every frame of the drive, ns, increasing.
         segment: part of the drive.
         fps: frames per second.
+        usable: bool [N], which of them may be chosen; None: all.
 
     Returns:
         Indices of frames, int64 [T], for every run without a gap: a moment for which the newest
@@ -151,6 +154,10 @@ def choose_frames(stamps: np.ndarray, segment: Segment, fps: float) -> list[np.n
     if not len(inside):
         return []
     refuse_gap(stamps[inside], stamps)
+    if usable is not None:
+        inside = inside[usable[inside]]
+        if not len(inside):
+            return []
     spacing = _SECOND / fps
     first = stamps[inside[0]]
     # Behind the last frame no moment has one that is new enough.

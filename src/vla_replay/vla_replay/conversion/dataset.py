@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from vla_core.errors import ObservationError
+from vla_core.errors import ObservationError, VlaError
 from vla_core.gate.causes import State
 from vla_core.types import NATIVE_AXES
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.topics import INSTRUCTION, LABEL
 from vla_replay.conversion.alignment import choose_frames, Segment, Series
-from vla_replay.conversion.drive import COMMAND_AGE, Drive, ODOM_AGE, STATE_NAMES
+from vla_replay.conversion.drive import CHUNKS, COMMAND_AGE, Drive, ODOM_AGE, STATE_NAMES
 from vla_replay.errors import BagError
 from vla_replay.options import ToDataset
+from vla_replay.schedule import COMPRESSED, IMAGE
 
 if TYPE_CHECKING:
     from vla_learning.data.lerobot_write import LeRobotWriter
@@ -65,8 +67,8 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
         What is in it and what is not.
 
     Raises:
-        BagError: if the folder exists or cannot be made, a bag lacks what is needed, only some of
-            the bags have odometry, or nothing is left.
+        BagError: if the folder exists or cannot be made or written, a bag lacks what is needed,
+            only some of the bags have odometry, or nothing is left.
     """
     if options.dest.exists():
         raise BagError(f'{options.dest} exists: expected a new folder')
@@ -79,41 +81,37 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
     writer: LeRobotWriter | None = None
     try:
         for path in options.bags:
-            with BagReader(path) as bag:
-                for problem in bag.problems:
-                    note(f'{path}: {problem}')
-                drive = Drive(bag, options.camera)
-                held = _Held(drive.actions(options.actions), drive.odometry(), drive.gate_states())
-                episodes = _episodes(drive, held, options, tally)
-                if episodes:
-                    _take_odometry(path, len(held.odometry.stamps) > 0, tally)
-                if episodes and not tally.odometry:
-                    count = sum(len(episode.actions) for episode in episodes)
-                    note(f'{path}: no odometry in it: the state of its {count} frames is zeros')
-                for episode in episodes:
-                    if writer is None:
-                        size = _size(episode.pictures[0])
-                        writer = LeRobotWriter(
-                            draft,
-                            options.fps,
-                            NATIVE_AXES,
-                            STATE_NAMES,
-                            {_CAMERA: size},
-                            options.video,
-                        )
+            for episode in _read(path, options, tally, note):
+                if writer is None:
+                    size = _size(episode.pictures[0])
+                    writer = LeRobotWriter(
+                        draft,
+                        options.fps,
+                        NATIVE_AXES,
+                        STATE_NAMES,
+                        {_CAMERA: size},
+                        options.video,
+                    )
+                try:
                     writer.add(
                         episode.actions,
                         episode.state,
                         [episode.text] * len(episode.actions),
                         {_CAMERA: episode.pictures},
                     )
-                    tally.episodes += 1
-                    tally.frames += len(episode.actions)
+                except VlaError as error:
+                    raise BagError(f'{path}: {error}') from error
+                tally.episodes += 1
+                tally.frames += len(episode.actions)
         if writer is None:
             raise BagError(f'no episode in {list(map(str, options.bags))}: {_why(tally.left_out)}')
         writer.finish()
         draft.chmod(0o755)  # mkdtemp's folders are the owner's alone
         draft.rename(options.dest)
+    except OSError as error:
+        raise BagError(f'{options.dest}: {error}: expected a folder that can be written') from (
+            error
+        )
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return tally
@@ -125,6 +123,43 @@ def _draft(dest: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix=f'.{dest.name}.', dir=dest.parent))
     except OSError as error:
         raise BagError(f'{dest}: {error.strerror}: expected a folder that can be made') from error
+
+
+def _read(
+    path: Path, options: ToDataset, tally: Tally, note: Callable[[str], None]
+) -> list[_Episode]:
+    """Return the episodes of a bag.
+
+    Raises:
+        BagError: if it lacks what is needed: it names the bag.
+    """
+    try:
+        with BagReader(path) as bag:
+            for problem in bag.problems:
+                note(f'{path}: {problem}')
+            if {INSTRUCTION, LABEL} & set(bag.custom) and not _has_frames(bag):
+                # One demonstration of many whose camera was silent.
+                tally.leave_out('bag without a frame')
+                note(f'{path}: no frame in it: left out')
+                return []
+            drive = Drive(bag, options.camera, options.actions)
+            held = _Held(drive.actions(options.actions), drive.odometry(), drive.gate_states())
+            episodes = _episodes(drive, held, options, tally)
+            if episodes:
+                _take_odometry(path, len(held.odometry.stamps) > 0, tally)
+                count = sum(len(episode.actions) for episode in episodes)
+                if not tally.odometry:
+                    note(f'{path}: no odometry in it: the state of its {count} frames is zeros')
+                if options.actions != CHUNKS and not len(drive.gripper().stamps):
+                    note(f'{path}: no gripper in it: it is 0, open, in its {count} frames')
+            return episodes
+    except BagError as error:
+        text = str(error)
+        raise BagError(text if text.startswith(str(path)) else f'{path}: {text}') from error
+
+
+def _has_frames(bag: BagReader) -> bool:
+    return any(one.count for one in bag.topics.values() if one.type in (IMAGE, COMPRESSED))
 
 
 def _take_odometry(path: Path, there: bool, tally: Tally) -> None:
@@ -170,11 +205,18 @@ class _Episode:
 
 def _episodes(drive: Drive, held: _Held, options: ToDataset, tally: Tally) -> list[_Episode]:
     chosen: list[tuple[Segment, np.ndarray]] = []
+    usable = np.ones(len(drive.stamps), dtype=bool)
+    if options.actions == CHUNKS:
+        # A busy policy skips frames: what it answered to an earlier one is no answer to these.
+        usable = np.isin(drive.stamps, held.actions.stamps)
     for segment in drive.segments(options.instruction):
         if segment.end not in _GOOD and not options.failures:
             tally.leave_out(f'episode that ended {segment.end}')
             continue
-        runs = choose_frames(drive.stamps, segment, options.fps)
+        runs = choose_frames(drive.stamps, segment, options.fps, usable)
+        inside = (drive.stamps >= segment.begin_ns) & (drive.stamps < segment.end_ns)
+        if (inside & ~usable).any():
+            tally.leave_out('frame that the policy did not answer', int((inside & ~usable).sum()))
         if not runs:
             tally.leave_out('episode without a frame')
         chosen += [(segment, run) for run in runs]

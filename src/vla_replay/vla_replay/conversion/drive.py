@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,30 @@ from vla_core.image import decode_compressed, decode_raw
 from vla_core.session import Fate
 from vla_core.text import is_stop_word
 from vla_core.types import NATIVE_AXES
+from vla_replay.bag.clock_set import refuse_clock_set
 from vla_replay.bag.reader import BagReader, Topic
 from vla_replay.bag.topics import INSTRUCTION, LABEL
 from vla_replay.bag.types import types_of
 from vla_replay.conversion.alignment import Said, Segment, segments, Series, UNFINISHED
 from vla_replay.errors import BagError
-from vla_replay.schedule import COMPRESSED, find_frames, IMAGE, ODOMETRY, playable
+from vla_replay.schedule import (
+    COMMAND,
+    COMPRESSED,
+    find_frames,
+    IMAGE,
+    ODOM,
+    ODOMETRY,
+    playable,
+)
 from vla_replay.stamps import stamp_of
 
 TWIST, STAMPED = 'geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'
 CHUNK, RECORD = 'vla_interfaces/msg/ActionChunk', 'vla_interfaces/msg/Instruction'
 DECISION = 'vla_interfaces/msg/Decision'
 STRING = 'std_msgs/msg/String'
+FLOAT, GRIPPER = 'std_msgs/msg/Float64', 'gripper_command'
+#: Source of actions: what the policy answered to a frame.
+CHUNKS = 'chunks'
 #: ns from the stamp of a frame to its recording, from which on their clocks are not the same one.
 _SAME_CLOCK = 1_000_000_000
 #: Fields without which a message cannot be used; `predicted` of a chunk has an error of its own.
@@ -36,6 +50,7 @@ _NEEDED = {
     CHUNK: ('header', 'observation_stamp', 'names'),
     RECORD: ('header', 'id', 'text', 'status'),
     STRING: ('data',),
+    FLOAT: ('data',),
     DECISION: ('header', 'state', 'cause', 'wanted', 'published'),
 }
 #: s for which a command holds: a base stops by itself after that.
@@ -51,16 +66,23 @@ class Drive:
         stamps: int64 [N], of the frames, ns, increasing.
     """
 
-    def __init__(self, bag: BagReader, camera: str = '') -> None:
+    def __init__(self, bag: BagReader, camera: str = '', beside: str = '') -> None:
         """Read everything but the pictures.
 
+        Args:
+            bag: the recording.
+            camera: topic of the frames; empty: the only one there is.
+            beside: topic in the namespace of the robot that drove; empty or CHUNKS: its frames.
+
         Raises:
-            BagError: if frames are missing, it is not clear which ones are meant, or the clocks of
-                their stamps and of the recorder drift apart.
+            BagError: if frames are missing, it is not clear which ones are meant, the clocks of
+                their stamps and of the recorder drift apart, or one was set.
         """
+        refuse_clock_set(bag)
         self._bag = bag
         self._types: dict[str, Callable[[bytes], Any]] = {}
         self.frames = find_frames(playable(bag, camera), camera)
+        self._beside = self.frames.name if beside in ('', CHUNKS) else beside
         read = [(one.stamp_ns, stamp_of(one.data)) for one in bag.messages({self.frames.name})]
         recorded, stamps = np.array(read, dtype=np.int64).reshape(-1, 2).T
         self.stamps = np.unique(stamps)
@@ -70,13 +92,13 @@ class Drive:
         """Return velocities, gripper last, D = 7, SI.
 
         Args:
-            source: `chunks` for the policy's first step for every frame; else a topic of
+            source: CHUNKS for the policy's first step for every frame; else a topic of
                 Twist or TwistStamped.
 
         Raises:
             BagError: if the bag has no such topic.
         """
-        if source == 'chunks':
+        if source == CHUNKS:
             return self._chunks()
         topic = self._topic(source, (TWIST, STAMPED))
         samples = []
@@ -85,27 +107,53 @@ class Drive:
             axes = (twist.linear.x, twist.linear.y, twist.linear.z)
             turns = (twist.angular.x, twist.angular.y, twist.angular.z)
             samples.append((stamp, (*axes, *turns, 0.0)))
-        return Series.of(samples, len(NATIVE_AXES))
+        velocities = Series.of(samples, len(NATIVE_AXES))
+        gripper = self.gripper()
+        if len(gripper.stamps):
+            # A position, unlike a velocity, holds until there is another one.
+            velocities.values[:, -1:] = gripper.at(velocities.stamps, math.inf)
+        return velocities
+
+    def gripper(self) -> Series:
+        """Return what the gripper was told, 0 open to 1 closed; empty: nothing in the bag."""
+        decisions = self.decisions()
+        told: list[tuple[int, tuple[float]]] = []
+        if decisions is not None:
+            # Decisions of older gates have no such field.
+            grips = (
+                (at, getattr(msg, 'gripper', math.nan)) for at, msg in self.messages(decisions)
+            )
+            told = [(at, (float(grip),)) for at, grip in grips if not math.isnan(grip)]
+        topic = None if told else self._nearest(FLOAT, GRIPPER)
+        if topic is not None:
+            told = [(at, (float(msg.data),)) for at, msg in self.messages(topic)]
+        return Series.of(told, 1)
 
     def odometry(self) -> Series:
         """Return m/s ahead and rad/s; empty where the bag has none."""
-        topics = [topic for topic in self._bag.topics.values() if topic.type == ODOMETRY]
+        topic = self._nearest(ODOMETRY, ODOM) or self._nearest(ODOMETRY)
         samples = (
             (stamp_of(data), (msg.twist.twist.linear.x, msg.twist.twist.angular.z))
-            for topic in topics[:1]
-            for data, msg in self._raw(topic)
+            for data, msg in ([] if topic is None else self._raw(topic))
         )
         return Series.of(samples, len(STATE_NAMES))
 
     def gate_states(self) -> Series:
         """Return numbers of State; empty where the bag has no decisions of a gate."""
-        topics = [topic for topic in self._bag.topics.values() if topic.type == DECISION]
+        topic = self.decisions()
         samples = (
             (stamp, (float(msg.state),))
-            for topic in topics[:1]
-            for stamp, msg in self.messages(topic)
+            for stamp, msg in ([] if topic is None else self.messages(topic))
         )
         return Series.of(samples, 1)
+
+    def decisions(self) -> Topic | None:
+        """Return the topic of the gate's decisions; None: the bag has none.
+
+        Raises:
+            BagError: if it is not clear which gate is that of this robot.
+        """
+        return self._nearest(DECISION)
 
     def segments(self, instruction: str = '') -> list[Segment]:
         """Return the episodes of the drive.
@@ -123,14 +171,10 @@ class Drive:
             # A demonstration gets its label at its end: without one it was cut off.
             label = self._bag.custom.get(LABEL, UNFINISHED if shown else '')
             return [Segment(text, int(self.stamps[0]), end, label)] if len(self.stamps) else []
-        for kind, read in ((RECORD, self._records), (STRING, self._texts)):
-            topics = [
-                topic
-                for topic in self._bag.topics.values()
-                if topic.type == kind and (kind == RECORD or topic.name.endswith('/command'))
-            ]
-            if topics:
-                said = sorted(read(topics[0]), key=lambda one: one.stamp_ns)
+        for kind, name, read in ((RECORD, '', self._records), (STRING, COMMAND, self._texts)):
+            topic = self._nearest(kind, name)
+            if topic is not None:
+                said = sorted(read(topic), key=lambda one: one.stamp_ns)
                 found = segments(said, end)
                 # What became of a plain text nobody has said.
                 return found if kind == RECORD else [replace(one, end='') for one in found]
@@ -155,11 +199,11 @@ class Drive:
             yield stamp_of(data), decode, msg.data.tobytes() if compressed else b''
 
     def _chunks(self) -> Series:
-        topics = [topic for topic in self._bag.topics.values() if topic.type == CHUNK]
-        if not topics:
+        topic = self._nearest(CHUNK)
+        if topic is None:
             raise BagError(f'{self._bag.path}: no {CHUNK} in it: name a topic of velocities')
         samples = []
-        for _, msg in self.messages(topics[0]):
+        for _, msg in self.messages(topic):
             if not hasattr(msg, 'predicted'):
                 raise BagError(
                     f'{self._bag.path}: its chunks do not say what the policy answered, as those '
@@ -185,6 +229,38 @@ class Drive:
             yield Said(
                 stamp, number - stopped, msg.data, Fate.STOPPED if stopped else Fate.RUNNING
             )
+
+    def _nearest(self, kind: str, name: str = '') -> Topic | None:
+        """Return the topic of a type that belongs to this robot; None: the bag has none.
+
+        Of several it is the one that shares the most of the robot's namespace and leaves it the
+        least.
+
+        Args:
+            kind: the type.
+            name: last part of the topic's name; empty: any.
+
+        Raises:
+            BagError: if several are as near as each other.
+        """
+        found = [
+            topic
+            for topic in self._bag.topics.values()
+            if topic.type == kind and (not name or topic.name.endswith(f'/{name}'))
+        ]
+        distances = [_distance(topic.name, self._beside) for topic in found]
+        nearest = [
+            topic
+            for topic, distance in zip(found, distances, strict=True)
+            if distance == min(distances)
+        ]
+        if len(nearest) > 1:
+            raise BagError(
+                f'{self._bag.path}: {kind}: found {[topic.name for topic in nearest]}: expected '
+                f'one in the namespace of {self._beside}; leave the others out (vla bag trim '
+                '--topics)'
+            )
+        return nearest[0] if nearest else None
 
     def _topic(self, name: str, kinds: tuple[str, ...]) -> Topic:
         topic = self._bag.topics.get(f'/{name.strip("/")}')
@@ -246,3 +322,11 @@ class Drive:
 
             self._types[topic.name] = read
         return self._types[topic.name]
+
+
+def _distance(name: str, beside: str) -> tuple[int, int]:
+    """Return how far a topic is from another one: parts of the namespace not shared by both."""
+    there, here = (one.strip('/').split('/')[:-1] for one in (name, beside))
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(there, here, strict=False))
+    shared = len(list(pairs))
+    return -shared, len(there) - shared

@@ -13,7 +13,7 @@ from vla_core.errors import ObservationError
 from vla_core.gate.causes import Cause, State
 from vla_replay.bag.reader import BagReader
 from vla_replay.conversion.alignment import refuse_gap, Segment, Series
-from vla_replay.conversion.drive import COMMAND_AGE, DECISION, Drive
+from vla_replay.conversion.drive import COMMAND_AGE, Drive
 from vla_replay.errors import BagError
 from vla_replay.options import ToVideo
 
@@ -41,7 +41,7 @@ def to_video(options: ToVideo) -> int:
         raise BagError(f'fps is {options.fps}: expected a positive number')
     with BagReader(options.bag) as bag:
         drive = Drive(bag, options.camera)
-        film = Film(drive, bag)
+        film = Film(drive)
         # The encoder opens the file with the first picture, and there may be none.
         draft = options.dest.with_name(f'.{options.dest.stem}.draft.mp4')
         try:
@@ -63,11 +63,11 @@ def to_video(options: ToVideo) -> int:
 class Film:
     """Pictures of a drive at an even rate, with what is known of each moment."""
 
-    def __init__(self, drive: Drive, bag: BagReader) -> None:
+    def __init__(self, drive: Drive) -> None:
         """Read everything but the pictures."""
         self._drive = drive
         self._segments = _segments_or_none(drive)
-        rows = list(decisions(drive, bag))
+        rows = list(decisions(drive))
         self._states = [label for _, label, _, _ in rows]
         self._wanted = Series.of(((stamp, wanted) for stamp, _, wanted, _ in rows), 2)
         self._done = Series.of(((stamp, done) for stamp, _, _, done in rows), 2)
@@ -120,17 +120,15 @@ class Film:
 
 
 def decisions(
-    drive: Drive, bag: BagReader
+    drive: Drive,
 ) -> Iterator[tuple[int, str, tuple[float, float], tuple[float, float]]]:
     """Yield stamp, ns, state and cause, and m/s, rad/s before and after the gate."""
-    for topic in bag.topics.values():
-        if topic.type == DECISION:
-            for stamp, msg in drive.messages(topic):
-                cause = Cause(msg.cause)
-                label = State(msg.state).name + ('' if cause is Cause.NONE else f' {cause.name}')
-                wanted = (msg.wanted.linear.x, msg.wanted.angular.z)
-                yield stamp, label, wanted, (msg.published.linear.x, msg.published.angular.z)
-            return
+    topic = drive.decisions()
+    for stamp, msg in [] if topic is None else drive.messages(topic):
+        cause = Cause(msg.cause)
+        label = State(msg.state).name + ('' if cause is Cause.NONE else f' {cause.name}')
+        wanted = (msg.wanted.linear.x, msg.wanted.angular.z)
+        yield stamp, label, wanted, (msg.published.linear.x, msg.published.angular.z)
 
 
 def _segments_or_none(drive: Drive) -> list[Segment]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import shutil
 from typing import Protocol
 
+from vla_replay.bag.clock_set import CLOCK_SET, Jump
 from vla_replay.bag.topics import Message, Topic
 from vla_replay.bag.writer import BagWriter
 from vla_replay.errors import BagError
@@ -61,6 +62,9 @@ class Recorder(Protocol):
     def note(self, key: str, value: str) -> None:
         """Store a fact about the recording."""
 
+    def clock_set(self, jump: Jump, now: float) -> None:
+        """Note that the clock that gives the stamps was set."""
+
     def trigger(self, reason: str, now: float, *, often: bool = False) -> None:
         """Ask for the last seconds; `often`: unless they are in a bag already."""
 
@@ -92,6 +96,7 @@ class Continuous:
         self._free, self._reserve = free, reserve
         self._topics: dict[str, Topic] = {}
         self._refused: dict[str, int] = {}
+        self._jumps: list[Jump] = []
         self._retry_at = self._check_at = float('-inf')
         self._blocked = False
         self.status = Status(bags=[path])
@@ -119,6 +124,11 @@ class Continuous:
     def note(self, key: str, value: str) -> None:
         """Store a fact."""
         self._try(lambda: self._writer.set_custom(key, value))
+
+    def clock_set(self, jump: Jump, now: float) -> None:
+        """Note it in the bag."""
+        self._jumps.append(jump)
+        self.note(CLOCK_SET, '; '.join(map(str, self._jumps)))
 
     def trigger(self, reason: str, now: float, *, often: bool = False) -> None:
         """Everything is written anyway."""
@@ -157,6 +167,7 @@ class Continuous:
         if lost:
             self._try(lambda: self._writer.set_custom(LOST, words(lost)))
         self._try(self._writer.close)
+        self.status.lost = sum(self._lost().values())
 
     def _lost(self) -> dict[str, int]:
         lost = dict(self._refused)
@@ -199,9 +210,11 @@ class OnDemand:
         self._path, self._make = path, make
         self._seconds, self._after = seconds, after
         self._topics: dict[str, Topic] = {}
-        self._ring = Ring(seconds + after, max_bytes, lambda name: self._topics[name].latched)
+        self._ring = Ring(seconds + after, max_bytes, lambda name: self._topics[name])
         self._files: dict[str, bytes] = {}
         self._facts: dict[str, str] = {}
+        # Of the clock, and when.
+        self._jumps: list[tuple[float, Jump]] = []
         self._reasons: list[str] = []
         self._due = float('inf')
         # Until when the newest bag holds the last seconds.
@@ -227,6 +240,10 @@ class OnDemand:
         """Store a fact in every bag."""
         self._facts[key] = value
 
+    def clock_set(self, jump: Jump, now: float) -> None:
+        """Note it in every bag that may hold messages from before."""
+        self._jumps.append((now, jump))
+
     def trigger(self, reason: str, now: float, *, often: bool = False) -> None:
         """Save the ring when `after` s have followed; what triggers meanwhile joins in.
 
@@ -245,6 +262,9 @@ class OnDemand:
 
     def poll(self, now: float) -> None:
         """Write what is due."""
+        # Messages may have waited in the queue: twice the time that the ring keeps is enough.
+        begin = now - 2 * (self._seconds + self._after)
+        self._jumps = [(at, jump) for at, jump in self._jumps if at >= begin]
         if now >= self._due:
             self._freeze()
         if self._unsaved and now >= self._retry_at:
@@ -261,6 +281,8 @@ class OnDemand:
         if self._unsaved:
             self.status.lost += len(self._unsaved[0])
         facts = self._facts | {'trigger': '; '.join(self._reasons)}
+        if self._jumps:
+            facts[CLOCK_SET] = '; '.join(str(jump) for _, jump in self._jumps)
         self._unsaved = self._ring.contents(), facts
         self._reasons, self._due, self._retry_at = [], float('inf'), float('-inf')
 

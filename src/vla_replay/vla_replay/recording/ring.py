@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
-from vla_replay.bag.topics import Message
+from vla_replay.bag.latched import Latched
+from vla_replay.bag.topics import Message, Topic
 from vla_replay.recording.queue import OVERHEAD
 
 
@@ -11,25 +12,29 @@ class Ring:
     """Keeps the newest messages, bounded by time and by bytes.
 
     The time is that of their arrival, which is monotonic: stamps follow a clock that may be set.
-    Of a latched topic the newest message that fell out is kept too: it is still true.
+    Of a latched topic the newest message that fell out is kept too, of transforms that of each
+    frame: it is still true.
     """
 
     def __init__(
-        self, seconds: float, max_bytes: int, latched: Callable[[str], bool] = lambda name: False
+        self,
+        seconds: float,
+        max_bytes: int,
+        topic: Callable[[str], Topic] = lambda name: Topic(name, ''),
     ) -> None:
         """Begin with nothing.
 
         Args:
             seconds: kept.
             max_bytes: kept at most.
-            latched: whether a topic is latched.
+            topic: returns the topic of a name.
         """
         self._span = seconds
         self._max = max_bytes
-        self._latched = latched
+        self._topic = topic
         # When it came, itself.
         self._messages: deque[tuple[float, Message]] = deque()
-        self._before: dict[str, Message] = {}
+        self._before = Latched()
         self._bytes = 0
 
     @property
@@ -46,14 +51,15 @@ class Ring:
         ):
             _, oldest = self._messages.popleft()
             self._bytes -= len(oldest.data) + OVERHEAD
-            if self._latched(oldest.topic):
-                self._before[oldest.topic] = oldest
+            topic = self._topic(oldest.topic)
+            if topic.latched:
+                self._before.add(oldest, topic)
 
     def contents(self) -> list[Message]:
         """Return what is kept; first what latched topics said before, with the first stamp."""
         if not self._messages:
-            return list(self._before.values())
+            return self._before.messages()
         kept = [message for _, message in self._messages]
         begin = kept[0].stamp_ns
-        before = [Message(one.topic, begin, one.data) for one in self._before.values()]
+        before = [Message(one.topic, begin, one.data) for one in self._before.messages()]
         return before + kept

@@ -6,6 +6,7 @@ import threading
 import time
 
 from vla_replay.bag.topics import Message
+from vla_replay.recording.clocks import Clocks
 from vla_replay.recording.queue import Queue
 from vla_replay.recording.recorders import CHECK, DROPPED, Recorder, words
 
@@ -23,6 +24,7 @@ class WritingThread:
         recorder: Recorder,
         convert: Callable[[Message], Message],
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         """Start.
 
@@ -30,10 +32,12 @@ class WritingThread:
             queue: where messages and work come from.
             recorder: where they go.
             convert: makes of a message what is recorded.
-            clock: s.
+            clock: monotonic, s.
+            wall: gives the stamps, ns.
         """
         self._queue, self._recorder = queue, recorder
         self._convert, self._clock = convert, clock
+        self._clocks = Clocks(clock, wall)
         self._note_at = float('-inf')
         self._thread = threading.Thread(target=self._run, name='writing', daemon=True)
         self._thread.start()
@@ -54,11 +58,19 @@ class WritingThread:
                 self._poll()
             except Exception:  # one message must not end a recording
                 _LOGGER.exception('a message was not recorded')
-        self._note_drops()
-        self._recorder.close()
+        try:
+            self._note_drops()
+            self._recorder.close()
+        except Exception as error:  # else nobody would know that the bag is not whole
+            _LOGGER.exception('the bag was not finished')
+            self._recorder.status.error = f'{type(error).__name__}: {error}'
 
     def _poll(self) -> None:
         now = self._clock()
+        jump = self._clocks.look()
+        if jump is not None:
+            _LOGGER.warning('the clock was set %s: replay and conversion refuse that', jump)
+            self._recorder.clock_set(jump, now)
         if now >= self._note_at:
             self._note_at = now + CHECK
             self._note_drops()
