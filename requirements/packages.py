@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
 
 from system import require_place, require_system
 from workspace import (
+    ASIDE,
     BootstrapError,
     clean_environment,
     interpreter,
@@ -20,6 +22,7 @@ from workspace import (
     REQUIREMENTS,
     ROOT,
     ROS_DISTRO,
+    same_interpreter,
     say,
     SITE_PACKAGES,
     stamp_of,
@@ -39,12 +42,24 @@ def setup() -> None:
     """Create or refresh the environment in .venv; does nothing if it is up to date."""
     require_place()
     require_system()
+    settle()
     lock = REQUIREMENTS / ('apt.txt' if ROS_DISTRO else 'wheels.txt')
     stamp = stamp_of(lock, REQUIREMENTS / 'vla-env.sh', Path(__file__))
     if read_stamp('setup') == stamp:
         say('setup: up to date')
         return
-    create_venv()
+    try:
+        create_venv()
+        fill_venv(lock)
+        write_stamp('setup', stamp)
+    finally:
+        settle()
+    source = f'ROS 2 {ROS_DISTRO} of this machine' if ROS_DISTRO else 'ROS 2 Jazzy from wheels'
+    say(f'setup: done, {source}; use it with: . .venv/bin/vla-env')
+
+
+def fill_venv(lock: Path) -> None:
+    """Install the lock into .venv and write what makes it an environment of this workspace."""
     # The lock is complete. A pip before 23.3 that resolves it again takes the newest release for a
     # requirement with an extra (coverage[toml]), and refuses that one's hash.
     install('setup', ['--require-hashes', '--no-deps', '-r', str(lock)], pinned(lock))
@@ -53,9 +68,6 @@ def setup() -> None:
         # Without one colcon warns about an ament prefix that has none.
         (VENV / 'local_setup.sh').touch()
     (VENV / 'bin' / 'vla-env').write_text(environment_script())
-    write_stamp('setup', stamp)
-    source = f'ROS 2 {ROS_DISTRO} of this machine' if ROS_DISTRO else 'ROS 2 Jazzy from wheels'
-    say(f'setup: done, {source}; use it with: . .venv/bin/vla-env')
 
 
 def train() -> None:
@@ -125,18 +137,21 @@ def install_cpu_torch(requirement: str) -> None:
 
 
 def create_venv() -> None:
-    """Make .venv; one that another interpreter made is replaced."""
+    """Make .venv; one that another interpreter made is put aside, for `settle` to judge."""
     origin = ROS_DISTRO or 'wheels'
     if read_stamp('origin') not in ('', origin):
         raise BootstrapError(
             f'.venv was made for ROS from {read_stamp("origin")}, this shell has {origin}; '
             'run it in a shell like the one before, or remove .venv to change over'
         )
-    if read_stamp('interpreter') == interpreter():
+    if same_interpreter(read_stamp('interpreter')):
         return
     say(f'setup: creating .venv with Python {sys.version.split()[0]}')
-    # Called from inside a virtual environment, venv itself goes back to the base interpreter.
-    command = [sys.executable, '-m', 'venv', '--clear', str(VENV)]
+    # A link to another disk is cleared: only its name could be put aside.
+    if read_stamp('setup') and not VENV.is_symlink():
+        VENV.rename(ASIDE)
+    # The base interpreter: sys.executable may lie in what was put aside.
+    command = [sys._base_executable, '-m', 'venv', '--clear', str(VENV)]
     if ROS_DISTRO:
         command.append('--system-site-packages')
     done = subprocess.run(
@@ -147,6 +162,21 @@ def create_venv() -> None:
         raise BootstrapError(f'cannot create {VENV}: {"".join(last)}')
     write_stamp('interpreter', interpreter())
     write_stamp('origin', origin)
+
+
+def settle() -> None:
+    """Remove the environment that was put aside if the new one is complete, else put it back."""
+    if not ASIDE.is_dir():
+        return
+    if read_stamp('setup'):
+        shutil.rmtree(ASIDE)
+        return
+    if VENV.is_dir():
+        if LOG.is_file():
+            LOG.replace(ASIDE / LOG.name)
+        shutil.rmtree(VENV)
+    ASIDE.rename(VENV)
+    say('setup: the .venv from before is back')
 
 
 def pinned(lock: Path) -> int:

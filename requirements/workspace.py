@@ -10,6 +10,8 @@ import sys
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 VENV = ROOT / '.venv'
+# Where the environment before waits until the one that replaces it is complete.
+ASIDE = ROOT / '.venv.before'
 PYTHON = VENV / 'bin' / 'python'
 SITE_PACKAGES = VENV / 'lib' / f'python3.{sys.version_info[1]}' / 'site-packages'
 # A sourced ROS distribution brings rclpy, cv_bridge, launch and the numpy they were compiled for.
@@ -42,8 +44,16 @@ def stamp_of(*files: Path) -> str:
 
 
 def interpreter() -> str:
-    """Name what .venv is made from."""
-    return f'{sys.version} {sys.base_prefix} {ROS_DISTRO}'
+    """Name what .venv is made from: a rebuild of the same minor version has the same ABI."""
+    return f'{sys.implementation.cache_tag} {sys.base_prefix} {ROS_DISTRO}'
+
+
+def same_interpreter(stamp: str) -> bool:
+    """Tell whether .venv with this stamp of its interpreter can be used with this one."""
+    # Older stamps begin with sys.version, which names the build too.
+    minor = f'{sys.version_info[0]}.{sys.version_info[1]}.'
+    older = stamp.startswith(minor) and stamp.endswith(f'] {sys.base_prefix} {ROS_DISTRO}')
+    return older or stamp == interpreter()
 
 
 def read_stamp(name: str) -> str:

@@ -74,6 +74,21 @@ def test_vla_up_starts_what_launch_starts(case: str, tmp_path: Path) -> None:
     assert played(case, tmp_path) == json.loads(RECORDED.read_text())[case]
 
 
+@pytest.mark.parametrize(
+    ('case', 'peers'),
+    [('default', ''), ('simulator_alone', ''), ('replay', ''), ('real_robot', '10.9.0.2')],
+)
+def test_only_a_real_robot_asks_the_peers_of_the_shell(
+    case: str, peers: str, tmp_path: Path
+) -> None:
+    """rmw_fastrtps asks static peers in the range LOCALHOST too."""
+    file, arguments = CASES[case]
+    with installation(tmp_path, '') as environment:
+        plan = Plan(filled(arguments), {**environment, 'ROS_STATIC_PEERS': '10.9.0.2'})
+        plan.add(located(file, tmp_path))
+    assert {process.environment['ROS_STATIC_PEERS'] for process in plan.processes} == {peers}
+
+
 def test_every_launch_file_is_compared() -> None:
     compared = {Path(file).name for file, _ in CASES.values()}
     assert compared >= {path.name for path in (WORKSPACE / 'launch').glob('*.xml')}

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 import re
 import time
@@ -23,6 +24,7 @@ from vla_cli.gate import SERVICES
 from vla_cli.say import ACTION
 from vla_inference.policy_node import PolicyNode
 from vla_monitor.monitor_node import MonitorNode
+from vla_replay.record_command import SAVE
 from vla_replay.recorder_node import RecorderNode
 from vla_ros.domains import own_domain
 from vla_safety.gate_node import GateNode
@@ -133,6 +135,8 @@ def test_sros2_can_read_it():
         ('publish', '/safety/request', {'/vla/operator', '/vla/monitor'}),
         *(('request', f'/{service}', {'/vla/operator'}) for service in SERVICES.values()),
         *(('reply', f'/{service}', {'/vla/gate'}) for service in SERVICES.values()),
+        ('request', f'/{SAVE}', {'/vla/operator'}),
+        ('reply', f'/{SAVE}', {'/vla/recorder'}),
         ('call', f'/{ACTION}', {'/vla/operator'}),
         ('execute', f'/{ACTION}', {'/vla/policy'}),
         ('request', '/policy/change_state', set()),
@@ -291,18 +295,38 @@ def test_the_node_of_a_command_needs_nothing_that_bears_its_name(monkeypatch):
     }
 
 
+def texts(*parts: str) -> set[str]:
+    """Return every text in a source file below src/."""
+    tree = ast.parse((ROOT / 'src').joinpath(*parts).read_text())
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {value for value in constants if isinstance(value, str)}
+
+
 def test_the_commands_of_a_person_may_do_what_they_do():
-    """Every topic that `vla` names is one that the operator may say or hear."""
-    named = {
-        f'/{node.value}'
-        for name in ('gate', 'say', 'top', 'connection')
-        for node in ast.walk(
-            ast.parse((ROOT / 'src' / 'vla_cli' / 'vla_cli' / f'{name}.py').read_text())
-        )
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and re.fullmatch(r'(safety|vla)/[a-z_/]+|command|odom', node.value)
-    }
+    """Every name that `vla` uses is one that the operator may say, hear or ask."""
+    sources = [('vla_cli', 'vla_cli', f'{name}.py') for name in ('gate', 'say', 'top')]
+    sources += [('vla_cli', 'vla_cli', 'connection.py')]
+    sources += [('vla_replay', 'vla_replay', 'record_command.py')]
+    sources += [('vla_replay', 'vla_replay', 'collecting', 'command.py')]
+    name = re.compile(r'(safety|vla|recorder)/[a-z_/]+|command|odom|cmd_vel\w*')
+    named = {f'/{text}' for parts in sources for text in texts(*parts) if name.fullmatch(text)}
     allowed = {name for enclave, _, name in grants() if enclave == '/vla/operator'}
-    assert len(named) >= 8
+    assert len(named) >= 10
     assert named - allowed == set()
+
+
+def test_a_demonstration_of_a_person_hears_what_it_records():
+    said = {name for _, verb, name in grants() if verb == 'publish'}
+    (patterns,) = (
+        text.split()
+        for text in texts('vla_replay', 'vla_replay', 'collecting', 'episode.py')
+        if 'camera/* ' in text
+    )
+    wanted = {name for name in said for one in patterns if fnmatchcase(name, f'/{one}')}
+    heard = {
+        name
+        for enclave, verb, name in grants()
+        if (enclave, verb) == ('/vla/operator', 'subscribe')
+    }
+    assert len(wanted) >= 9
+    assert wanted - heard == set()

@@ -1,6 +1,7 @@
 """The workspace itself: setup's refusals, the environment file, locks and settings that agree."""
 
 import ast
+from collections.abc import Callable
 from graphlib import TopologicalSorter
 import importlib
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from types import SimpleNamespace
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -104,6 +106,120 @@ def test_environment_of_wheels_is_not_replaced_because_a_ros_was_sourced(bootstr
     packages.ROS_DISTRO = 'jazzy'
     with pytest.raises(workspace.BootstrapError, match=r'made for ROS from wheels.*has jazzy'):
         packages.create_venv()
+
+
+class Setup:
+    """`setup` of a workspace in a folder of its own; venv and pip are fakes."""
+
+    def __init__(self, bootstrap, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.workspace, self.packages = bootstrap('workspace'), bootstrap('packages')
+        self.venv, self.aside = folder / 'venv', folder / 'before'
+        self.created: list[list[str]] = []
+        self.pip: Callable[[], object] = lambda: None
+        for module in (self.workspace, self.packages):
+            monkeypatch.setattr(module, 'VENV', self.venv)
+            monkeypatch.setattr(module, 'ROS_DISTRO', '')
+        fakes = {
+            'ASIDE': self.aside,
+            'LOG': self.venv / 'setup.log',
+            'require_place': lambda: None,
+            'require_system': lambda: None,
+            'install': self._install,
+            'subprocess': SimpleNamespace(run=self._create),
+        }
+        for name, fake in fakes.items():
+            monkeypatch.setattr(self.packages, name, fake)
+
+    def _create(self, command: list[str], **_: object) -> subprocess.CompletedProcess:
+        assert command[1:] == ['-m', 'venv', '--clear', str(self.venv)]
+        assert not Path(command[0]).is_relative_to(ROOT / '.venv')
+        self.created.append(command)
+        (self.venv / 'bin').mkdir(parents=True, exist_ok=True)
+        return subprocess.CompletedProcess(command, 0)
+
+    def _install(self, *_: object) -> None:
+        (self.venv / 'setup.log').write_text('what pip says')
+        self.pip()
+
+    def made_before(self, interpreter: str) -> Path:
+        """Make a complete environment of another lock; return a file in it."""
+        (self.venv / 'bin').mkdir(parents=True)
+        for name, text in (('interpreter', interpreter), ('origin', 'wheels'), ('setup', 'old')):
+            self.workspace.write_stamp(name, text)
+        kept = self.venv / 'package'
+        kept.touch()
+        return kept
+
+
+@pytest.fixture
+def setup(bootstrap, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Setup:
+    return Setup(bootstrap, monkeypatch, tmp_path)
+
+
+def test_environment_survives_a_rebuild_of_its_python(setup, monkeypatch):
+    """The security update of a distribution changes sys.version, which holds the build's date."""
+    before, stamp = setup.workspace.interpreter(), setup.workspace.stamp_of()
+    monkeypatch.setattr(sys, 'version', '3.11.2 (main, Jan  1 2030, 00:00:00) [GCC 99.0]')
+    assert (setup.workspace.interpreter(), setup.workspace.stamp_of()) == (before, stamp)
+    kept = setup.made_before(before)
+    setup.packages.setup()
+    assert kept.exists()
+    assert setup.created == []
+
+
+def test_environment_with_the_stamp_of_an_older_workspace_is_kept(setup):
+    kept = setup.made_before(f'{sys.version} {sys.base_prefix} ')
+    setup.packages.setup()
+    assert kept.exists()
+    assert setup.created == []
+
+
+@pytest.mark.parametrize('interpreter', ['cpython-39 /usr ', '3.9.2 (main) [GCC 1] /usr '])
+def test_environment_of_another_python_is_replaced(setup, interpreter):
+    kept = setup.made_before(interpreter)
+    setup.packages.setup()
+    assert len(setup.created) == 1
+    assert not kept.exists()
+    assert not setup.aside.exists()
+    setup.packages.setup()
+    assert len(setup.created) == 1
+
+
+@pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])
+def test_environment_is_put_back_when_its_replacement_fails(setup, error):
+    kept = setup.made_before('cpython-39 /usr ')
+
+    def fail() -> None:
+        assert not kept.exists()
+        raise error
+
+    setup.pip = fail
+    with pytest.raises(error):
+        setup.packages.setup()
+    assert kept.exists()
+    assert (setup.venv / 'setup.log').read_text() == 'what pip says'
+    assert not setup.aside.exists()
+
+
+@pytest.mark.parametrize('begun', [False, True])
+def test_environment_that_a_killed_setup_put_aside_is_put_back(setup, begun):
+    kept = setup.made_before(setup.workspace.interpreter())
+    setup.venv.rename(setup.aside)
+    if begun:
+        setup.venv.mkdir()
+    setup.packages.setup()
+    assert kept.exists()
+    assert setup.created == []
+    assert not setup.aside.exists()
+
+
+def test_environment_put_aside_is_removed_when_the_new_one_was_complete(setup):
+    setup.made_before('cpython-39 /usr ').rename(setup.venv / 'old package')
+    setup.venv.rename(setup.aside)
+    kept = setup.made_before(setup.workspace.interpreter())
+    setup.packages.setup()
+    assert [path.name for path in setup.venv.glob('*package')] == [kept.name]
+    assert not setup.aside.exists()
 
 
 def test_closed_registry_is_told_from_a_bad_requirement(bootstrap):

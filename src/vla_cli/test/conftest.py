@@ -1,6 +1,7 @@
 """A robot that the command `vla` can talk to: of a gate and a policy, as little as it takes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import threading
 from typing import Any
 
@@ -26,7 +27,7 @@ DOMAIN = process_domain()
 class Robot:
     """Answers as its attributes say, notes what it is asked, and drives until it hears "stop"."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, policy: Node) -> None:
         self.accepts, self.answer = True, 'as you wish'
         self.state = State.ACTIVE
         self.outcome: Fate | None = None
@@ -43,6 +44,7 @@ class Robot:
         #: Steps from the word "stop" to the answer to a goal; None: it is answered at once.
         self.consent_after: int | None = None
         self._consent = threading.Event()
+        self.gone = threading.Event()
         self._goal: Any = None
         self._node = node
         for name in ('arm', 'disarm', 'reset', 'trigger_estop'):
@@ -52,8 +54,8 @@ class Robot:
         self._beats = node.create_publisher(Heartbeat, 'vla/heartbeat', qos.HEARTBEAT)
         self._decisions = node.create_publisher(Decision, 'safety/decision', qos.DECISION)
         self._states = node.create_publisher(SafetyState, 'safety/state', qos.STATE)
-        self._server: ActionServer | None = ActionServer(
-            node,
+        self._server = ActionServer(
+            policy,
             FollowInstruction,
             'vla/follow_instruction',
             execute_callback=lambda goal: FollowInstruction.Result(),
@@ -68,9 +70,14 @@ class Robot:
     def close(self) -> None:
         """Take no goals any more; a second time is allowed."""
         self._consent.set()
-        if self._server is not None:
-            self._server.destroy()
-            self._server = None
+        self.gone.set()
+
+    def serve_goals(self, executor: MultiThreadedExecutor) -> None:
+        """Take goals until `close`: who waits for the server must not see it destroyed."""
+        while not self.gone.is_set():
+            executor.spin_once(timeout_sec=0.02)
+        executor.shutdown()
+        self._server.destroy()
 
     def _service(self, name: str) -> Callable[..., Trigger.Response]:
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -150,24 +157,47 @@ def recorder(own_domain: None) -> Iterator[None]:
 @pytest.fixture
 def robot(request: pytest.FixtureRequest, own_domain: None) -> Iterator[Robot]:
     """Yield a running robot, in the namespace that the test's parameter names."""
+    with running_robot(getattr(request, 'param', '')) as robot:
+        yield robot
+
+
+@pytest.fixture
+def other_robot(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
+    """Yield one more robot of the same names; a busy machine has time to discover it."""
+    monkeypatch.setattr('vla_cli.connection.SETTLING', 1.5)
+    with running_robot('') as other:
+        yield other
+
+
+@contextmanager
+def running_robot(namespace: str) -> Iterator[Robot]:
+    """Yield a robot with a thread and a context of its own."""
     context = rclpy.Context()
     rclpy.init(context=context, args=[])
-    node = rclpy.create_node('gate', namespace=getattr(request, 'param', ''), context=context)
-    executor = MultiThreadedExecutor(num_threads=2, context=context)
+    node = rclpy.create_node('gate', namespace=namespace, context=context)
+    policy = rclpy.create_node('policy', namespace=namespace, context=context)
+    executor, goals = (MultiThreadedExecutor(num_threads=2, context=context) for _ in range(2))
     executor.add_node(node)
+    goals.add_node(policy)
     ended = threading.Event()
 
     def spin() -> None:
         while not ended.is_set():
             executor.spin_once(timeout_sec=0.02)
 
-    robot = Robot(node)
-    thread = threading.Thread(target=spin)
-    thread.start()
+    robot = Robot(node, policy)
+    threads = [
+        threading.Thread(target=spin),
+        threading.Thread(target=robot.serve_goals, args=(goals,)),
+    ]
+    for thread in threads:
+        thread.start()
     yield robot
     ended.set()
-    thread.join()
     robot.close()
+    for thread in threads:
+        thread.join()
     executor.shutdown()
+    policy.destroy_node()
     node.destroy_node()
     rclpy.try_shutdown(context=context)

@@ -318,6 +318,21 @@ def test_condition_that_never_holds_is_told_with_the_error_of_the_process(tmp_pa
             live.until(lambda: False, 'gate ACTIVE', 0.1)
 
 
+def test_graph_asks_no_peer_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """rmw_fastrtps asks static peers in the range LOCALHOST too."""
+    monkeypatch.setenv('ROS_STATIC_PEERS', '10.9.0.2')
+    file = tmp_path / 'say.launch.xml'
+    say = 'printenv ROS_AUTOMATIC_DISCOVERY_RANGE ROS_STATIC_PEERS'
+    file.write_text(f'<launch><executable cmd="{say}" name="said" output="screen"/></launch>')
+    graph = Graph(0, tmp_path / 'graph.log', {}, launch_file=str(file))
+    try:
+        assert graph.wait(60.0) == 0
+        said = [line for line in graph.output.splitlines() if line.startswith('[said]')]
+        assert [line.split()[1:] for line in said] == [['LOCALHOST'], []]
+    finally:
+        graph.close()
+
+
 def test_graph_that_ends_by_itself_says_why(tmp_path: Path):
     with own_domain() as domain_id:
         graph = Graph(domain_id, tmp_path / 'graph.log', {'robto': 'sim'})

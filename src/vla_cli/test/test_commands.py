@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from vla_cli import say
 from vla_cli.main import main
 from vla_core.gate.causes import State
 from vla_core.session import Fate
@@ -73,6 +74,57 @@ def test_a_namespace_finds_its_robot(robot, given: str) -> None:
 def test_an_impossible_namespace_is_refused(capsys) -> None:
     assert main(['disarm', '--namespace', 'my robot']) == 1
     assert "namespace 'my robot'" in capsys.readouterr().err
+
+
+def _refuses_several(name: str) -> str:
+    return (
+        f'2 robots offer /{name} in ROS domain {process_domain()}; expected one: choose it by '
+        'ROS_DOMAIN_ID or --namespace, or keep to this computer with '
+        'ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST\n'
+    )
+
+
+@pytest.mark.parametrize('command', ['arm', 'reset'])
+def test_what_lets_a_robot_move_is_asked_of_none_of_several(
+    robot, other_robot, capsys, command: str
+) -> None:
+    assert main([command]) == 1
+    assert robot.asked == other_robot.asked == []
+    assert capsys.readouterr().err == f'vla: {_refuses_several(f"safety/{command}")}'
+
+
+@pytest.mark.parametrize(
+    ('command', 'service'), [('disarm', 'disarm'), ('estop', 'trigger_estop')]
+)
+def test_what_stops_a_robot_is_asked_of_all_of_several(
+    robot, other_robot, capsys, command: str, service: str
+) -> None:
+    assert main([command]) == 1
+    assert set(robot.asked) == set(other_robot.asked) == {service}
+    said = capsys.readouterr().err
+    assert 'one answer of several was heard (as you wish): ' in said
+    assert said.endswith(_refuses_several(f'safety/{service}'))
+
+
+def test_stop_is_told_to_all_of_several(robot, other_robot, capsys) -> None:
+    assert main(['stop']) == 1
+    assert set(robot.texts) == set(other_robot.texts) == {'stop'}
+    said = capsys.readouterr()
+    assert said.out == 'still\n'
+    assert said.err.endswith(_refuses_several('safety/arm'))
+
+
+def test_say_tells_none_of_several(robot, other_robot, capsys) -> None:
+    assert main(['say', 'go']) == 1
+    assert robot.goals == other_robot.goals == []
+    assert capsys.readouterr().err == f'vla: {_refuses_several("safety/arm")}'
+
+
+def test_say_tells_none_of_several_policies(robot, other_robot, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(say.SERVICES, 'arm', 'nobody/offers/this')
+    assert main(['say', 'go']) == 1
+    assert robot.goals == other_robot.goals == []
+    assert capsys.readouterr().err == f'vla: {_refuses_several("vla/follow_instruction")}'
 
 
 def test_stop_waits_until_the_robot_is_still(robot, capsys) -> None:

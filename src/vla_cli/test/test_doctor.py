@@ -1,5 +1,10 @@
 """The doctor's findings."""
 
+import os
+import resource
+import subprocess
+import sys
+
 import pytest
 
 from vla_cli import doctor
@@ -25,6 +30,75 @@ def test_little_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
     (finding,) = doctor._shared_memory()
     assert finding.level is Level.WARN
     assert '--shm-size' in finding.remedy
+
+
+# Runs the check as somebody to whom the kernel grants real-time scheduling, or not.
+AS_OTHERS = """
+import ctypes, os, resource, sys
+who, limit = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_RTPRIO, (int(limit),) * 2)
+if who == 'root in a container':
+    PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23
+    if ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_NICE):
+        sys.exit('cannot give up CAP_SYS_NICE')
+else:
+    os.setgid(65534)
+    os.setuid(65534)
+from vla_cli import doctor
+for finding in doctor._priority():
+    print(finding.level.name, finding.what, finding.remedy)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root may become somebody else')
+@pytest.mark.parametrize(
+    ('who', 'limit', 'level'),
+    [
+        ('root in a container', 0, 'WARN'),
+        ('nobody', resource.RLIM_INFINITY, 'OK'),
+    ],
+)
+def test_priority_is_what_the_kernel_grants(who: str, limit: int, level: str) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', AS_OTHERS, who, str(limit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if 'cannot give up' in done.stderr or 'not allowed' in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.stdout.startswith(level), done.stderr
+
+
+@pytest.mark.parametrize('granted', [True, False])
+def test_priority_is_reported_as_a_process_met_it(
+    monkeypatch: pytest.MonkeyPatch, granted: bool
+) -> None:
+    error = '' if granted else 'Traceback:\nPermissionError: [Errno 1] not permitted\n'
+    answer = subprocess.CompletedProcess([], int(not granted), '', error)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(doctor, '_probe', lambda given: asked.append(given) or answer)
+    (finding,) = doctor._priority()
+    assert finding.level is (Level.OK if granted else Level.WARN)
+    assert granted or 'PermissionError: [Errno 1] not permitted' in finding.what
+    assert granted or '--cap-add=SYS_NICE' in finding.remedy
+    assert 'os.SCHED_FIFO' in asked[0][1]
+
+
+def test_priority_is_the_one_that_the_gate_asks_for() -> None:
+    process = pytest.importorskip('vla_safety.process')
+    assert process.FIFO_PRIORITY == doctor._PRIORITY
+
+
+def test_old_variable_that_hides_the_range_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    (finding,) = doctor._discovery()
+    assert (finding.level, finding.what.split()[-1]) == (Level.OK, 'SUBNET')
+    monkeypatch.setenv('ROS_LOCALHOST_ONLY', '1')
+    (finding,) = doctor._discovery()
+    assert finding.level is Level.WARN
+    assert 'discovery LOCALHOST: ROS_LOCALHOST_ONLY is 1' in finding.what
+    assert 'unset ROS_LOCALHOST_ONLY' in finding.remedy
 
 
 def test_messages_and_python_of_this_machine_are_well() -> None:

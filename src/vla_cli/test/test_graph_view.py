@@ -24,10 +24,25 @@ def clock() -> Clock:
     return Clock()
 
 
-def drawn(view: GraphView) -> str:
+def drawn(view: GraphView, styles: bool = False) -> str:
     console = Console(width=140, record=True, file=open('/dev/null', 'w'))  # noqa: SIM115, PTH123
     console.print(view.render())
-    return console.export_text()
+    return console.export_text(styles=styles)
+
+
+def decision() -> SimpleNamespace:
+    def twist(v: float, w: float) -> SimpleNamespace:
+        return SimpleNamespace(linear=SimpleNamespace(x=v), angular=SimpleNamespace(z=w))
+
+    return SimpleNamespace(
+        wanted=twist(0.9, -1.5),
+        allowed=twist(0.6, -1.2),
+        published=twist(0.0, 0.0),
+        heartbeat_age=0.02,
+        chunk_age=math.nan,
+        observation_age=0.1,
+        odom_age=0.3,
+    )
 
 
 def heartbeat(**changes: object) -> SimpleNamespace:
@@ -98,22 +113,35 @@ def test_the_gate_shows_state_causes_and_blockers(clock: Clock) -> None:
     assert 'estop: none' in text
 
 
-def test_velocities_show_what_was_wanted_and_what_went_out(clock: Clock) -> None:
-    def twist(v: float, w: float) -> SimpleNamespace:
-        return SimpleNamespace(linear=SimpleNamespace(x=v), angular=SimpleNamespace(z=w))
-
+def test_a_gate_that_is_lost_is_shown_with_nothing_that_looks_live(clock: Clock) -> None:
     view = GraphView('', clock)
-    view.decision.add(
+    view.state.add(
         SimpleNamespace(
-            wanted=twist(0.9, -1.5),
-            allowed=twist(0.6, -1.2),
-            published=twist(0.0, 0.0),
-            heartbeat_age=0.02,
-            chunk_age=math.nan,
-            observation_age=0.1,
-            odom_age=0.3,
+            state=State.ACTIVE, causes=[], since=4.0, blockers=['unarmed'], warnings=['slow']
         )
     )
+    view.decision.add(decision())
+    green = '32m'
+    assert green in drawn(view, styles=True)
+    clock.now = 0.5
+    assert '+0.90' in drawn(view)
+    clock.now = 0.6
+    text = drawn(view)
+    assert 'ACTIVE  5 s' in text
+    assert 'not heard for 0.6 s' in text
+    for number in ('+0.90', '-1.50', '0.02', 'Hz'):
+        assert number not in text.split('heartbeat Hz')[0]
+    clock.now = 603.0
+    text = drawn(view)
+    assert 'not heard for 603 s (was ACTIVE)' in text
+    assert 'unarmed' not in text
+    assert 'slow' not in text
+    assert green not in drawn(view, styles=True)
+
+
+def test_velocities_show_what_was_wanted_and_what_went_out(clock: Clock) -> None:
+    view = GraphView('', clock)
+    view.decision.add(decision())
     text = drawn(view)
     for number in ('+0.90', '-1.50', '+0.60', '-1.20', '0.02', '?'):
         assert number in text

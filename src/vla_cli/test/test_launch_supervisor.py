@@ -154,6 +154,22 @@ def test_a_signal_ends_every_process_in_order(launch, number: signal.Signals) ->
     assert gone(children)
 
 
+@pytest.mark.parametrize('code', [128 + signal.SIGINT, 128 + signal.SIGTERM])
+def test_the_number_of_our_signal_is_a_clean_end(launch, code: int) -> None:
+    """`vla play` returns 130 after Ctrl-C."""
+    wait = 'import signal&#10;try: print(1); signal.pause()&#10;except KeyboardInterrupt: '
+    started = launch(python(f'{wait}exit({code})', 'name="a"'))
+    started.wait_for('1')
+    started.process.send_signal(signal.SIGINT)
+    assert started.end() == 0
+    assert not any('failure' in line for line in started.lines)
+
+
+@pytest.mark.parametrize('code', [128 + signal.SIGINT, 128 + signal.SIGTERM])
+def test_the_number_of_a_signal_is_a_failure_while_nothing_ends(launch, code: int) -> None:
+    assert launch(python(f'exit({code})', 'name="a"')).end() == 1
+
+
 def test_a_process_that_ignores_signals_is_killed_and_a_failure(launch) -> None:
     started = launch(python(STUBBORN + 'print(1); time.sleep(600)', 'name="a"'))
     started.wait_for('1')

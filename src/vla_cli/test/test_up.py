@@ -58,19 +58,86 @@ def test_a_name_that_is_no_file_is_refused(capsys: pytest.CaptureFixture) -> Non
     assert "launch file 'nowhere.launch.xml' does not exist" in capsys.readouterr().err
 
 
-def test_where_ros_launch_is_installed_it_takes_over(
-    file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Replaced(Exception):
-        pass
+class Replaced(Exception):
+    """This process would have become another program."""
+
+
+@pytest.fixture
+def ros_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Pretend that ROS 2's own launch is installed; return its command."""
 
     def execv(path: str, words: list[str]) -> None:
         raise Replaced(path, words)
 
+    command = tmp_path / 'bin' / 'ros2'
+    command.parent.mkdir()
+    command.touch(mode=0o755)
+    monkeypatch.setenv('PATH', str(command.parent))
     monkeypatch.setattr(up, 'find_spec', lambda module: object())
-    monkeypatch.setattr(up.shutil, 'which', lambda name: '/opt/ros/bin/ros2')
     monkeypatch.setattr(os, 'execv', execv)
+    return str(command)
+
+
+def test_where_ros_launch_is_installed_it_takes_over(file: str, ros_launch: str) -> None:
     with pytest.raises(Replaced) as replaced:
         up.main([file, 'tone:=low'])
-    command = ['/opt/ros/bin/ros2', 'launch', file, 'tone:=low']
-    assert replaced.value.args == ('/opt/ros/bin/ros2', command)
+    assert replaced.value.args == (ros_launch, [ros_launch, 'launch', file, 'tone:=low'])
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('<executable cmd="true"/>', 'launch argument params_file is unknown'),
+        (
+            '<arg name="params_file"/><include file="$(var params_file)"/>',
+            'launch file /nowhere.yaml: No such file or directory',
+        ),
+        (
+            '<arg name="params_file"/>'
+            '<node pkg="vla_safety" exec="gate"><param from="$(var params_file)"/></node>',
+            "parameter file '/nowhere.yaml' does not exist",
+        ),
+    ],
+)
+def test_ros_launch_gets_nothing_that_is_wrong(
+    tmp_path: Path,
+    ros_launch: str,
+    capsys: pytest.CaptureFixture,
+    content: str,
+    message: str,
+) -> None:
+    """ROS 2's launch starts a robot without the limits of a file that it does not find."""
+    path = tmp_path / 'test.launch.xml'
+    path.write_text(f'<launch>{content}</launch>')
+    assert up.main([str(path), 'params_file:=/nowhere.yaml']) == 2
+    assert message in capsys.readouterr().err
+
+
+FOREIGN = {
+    'element': '<timer period="1.0"/>',
+    'attribute': '<executable cmd="true" shell="true"/>',
+    'substitution': '<let name="a" value="$(eval 1)"/>',
+    'parameter': '<node pkg="vla_safety" exec="gate"><param name="a" value="$(eval 1)"/></node>',
+    'output': '<executable cmd="true" output="both"/>',
+    'included file': '<include file="{}"/>',
+}
+
+
+@pytest.mark.parametrize('case', FOREIGN)
+def test_ros_launch_gets_unchecked_what_is_not_played_here(
+    tmp_path: Path, ros_launch: str, case: str
+) -> None:
+    other = tmp_path / 'other.launch.py'
+    other.touch()
+    path = tmp_path / 'test.launch.xml'
+    path.write_text(f'<launch>{FOREIGN[case].format(other)}</launch>')
+    with pytest.raises(Replaced):
+        up.main([str(path), 'some:=thing'])
+    assert up.main([str(path), 'some:=thing', '--builtin']) == 2
+
+
+def test_ros_launch_gets_a_python_file(tmp_path: Path, ros_launch: str) -> None:
+    path = tmp_path / 'test.launch.py'
+    path.touch()
+    with pytest.raises(Replaced):
+        up.main([str(path)])

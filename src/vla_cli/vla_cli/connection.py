@@ -25,11 +25,19 @@ from vla_ros.in_turn import in_turn_executor
 DISCOVERY = 4.0
 # How long a service of the gate may take to answer, s.
 ANSWER = 4.0
+# How long further robots may take to be discovered once the first one is, s.
+SETTLING = 0.3
+#: What follows the name of an action in that of the service by which it takes goals.
+SEND_GOAL = '/_action/send_goal'
 _SLICE = 0.05
 
 
 class NoGraphError(VlaError):
     """Nobody is there who could do what was asked."""
+
+
+class SeveralRobotsError(VlaError):
+    """More than one robot would do what was meant for one."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -78,25 +86,58 @@ class Connection:
         if self.wait(ready, DISCOVERY):
             return
         name = self.node.resolve_service_name(what)
-        domain = os.environ.get('ROS_DOMAIN_ID', '0')
         raise NoGraphError(
-            f'no {who}: nobody offers {name} in ROS domain {domain}; expected a running robot '
+            f'no {who}: nobody offers {name} in ROS domain {_domain()}; expected a running robot '
             '(vla_up robot.launch.xml) with the same --namespace and ROS_DOMAIN_ID'
         )
 
-    def call(self, service: str) -> tuple[bool, str]:
+    def several(self, *services: str) -> str:
+        """Wait SETTLING s; say which service several robots offer, empty: there is none such."""
+        self.wait(lambda: False, SETTLING)
+        for service in services:
+            count = self.node.count_services(service)
+            if count > 1:
+                name = self.node.resolve_service_name(service).removesuffix(SEND_GOAL)
+                return (
+                    f'{count} robots offer {name} in ROS domain {_domain()}; expected one: choose '
+                    'it by ROS_DOMAIN_ID or --namespace, or keep to this computer with '
+                    'ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST'
+                )
+        return ''
+
+    def call(self, service: str, everyone: bool = False) -> tuple[bool, str]:
         """Call a Trigger service of the gate; return whether it accepted, and what it said.
+
+        Args:
+            service: its name; a request reaches whoever offers it.
+            everyone: ask at once, whoever is there; else only where a single gate is.
 
         Raises:
             NoGraphError: there is no gate, or it does not answer.
+            SeveralRobotsError: there are several gates; with `everyone` they have been asked.
         """
         client = self.node.create_client(Trigger, service)
         self.find(client.service_is_ready, service, 'gate')
+        if not everyone and (several := self.several(service)):
+            raise SeveralRobotsError(several)
+        answer = self._ask(client)
+        if everyone and (several := self.several(service)):
+            # A gate that was found only meanwhile has not heard the first request.
+            self._ask(client)
+            raise SeveralRobotsError(
+                f'all were asked, one answer of several was heard ({answer.message}): {several}'
+            )
+        return answer.success, answer.message
+
+    def _ask(self, client: Any) -> Any:
         future = client.call_async(Trigger.Request())
         if not self.wait(future.done, ANSWER):
-            raise NoGraphError(f'the gate does not answer {service} within {ANSWER} s')
-        answer: Any = future.result()
-        return answer.success, answer.message
+            raise NoGraphError(f'the gate does not answer {client.srv_name} within {ANSWER} s')
+        return future.result()
+
+
+def _domain() -> str:
+    return os.environ.get('ROS_DOMAIN_ID', '0')
 
 
 def valid_namespace(namespace: str) -> str:

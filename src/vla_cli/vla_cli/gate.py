@@ -7,7 +7,7 @@ import time
 
 from std_msgs.msg import String
 
-from vla_cli.connection import connect, Connection
+from vla_cli.connection import connect, Connection, SeveralRobotsError
 from vla_core.gate.causes import State
 from vla_interfaces.msg import Decision, SafetyState
 from vla_ros import qos
@@ -20,6 +20,8 @@ SERVICES = {
 }
 #: Name of its node.
 GATE = 'gate'
+# These stop the robot: they act first, on whoever is there.
+_STOPPING = ('disarm', 'estop')
 # The gate's ramp from ARMING to ACTIVE takes 1 s.
 ARMED_TIMEOUT = 3.0
 # A stop from full speed, with room, s.
@@ -31,9 +33,13 @@ HEARING_TIMEOUT = 1.0
 
 
 def ask(request: str, namespace: str) -> int:
-    """Ask the gate for `request`, a key of SERVICES; return the exit status."""
+    """Ask the gate for `request`, a key of SERVICES; return the exit status.
+
+    Raises:
+        SeveralRobotsError: there are several gates; all have been asked for a stop, else none.
+    """
     with connect(namespace) as connection:
-        accepted, message = connection.call(SERVICES[request])
+        accepted, message = connection.call(SERVICES[request], everyone=request in _STOPPING)
         if not accepted:
             print(f'{request} refused:', file=sys.stderr)
             for blocker in message.split('; '):
@@ -46,14 +52,27 @@ def ask(request: str, namespace: str) -> int:
 
 
 def stop(namespace: str) -> int:
-    """Publish the word "stop" and wait until the gate commands zero; return the exit status."""
+    """Publish the word "stop" and wait until the gate commands zero; return the exit status.
+
+    Raises:
+        SeveralRobotsError: there are several gates; all have been told.
+    """
     with connect(namespace) as connection:
         stillness = Stillness(connection)
         word = StopWord(connection)
         connection.find(stillness.heard, SERVICES['arm'], 'gate')
         word.wait()
         word.say()
-        return report_still(stillness)
+        several = connection.several(SERVICES['arm'])
+        if several:
+            # A gate that was found only meanwhile has not heard the first word.
+            word.say()
+        status = report_still(stillness)
+        if several:
+            raise SeveralRobotsError(
+                f'all were told, and one of several may not be still: {several}'
+            )
+        return status
 
 
 def report_still(stillness: Stillness) -> int:

@@ -16,6 +16,7 @@ import psutil
 import yaml
 
 from vla_core.errors import VlaError
+from vla_ros.domains import ALONE
 
 #: s for a graph to end by itself.
 END_PATIENCE = 15.0
@@ -86,8 +87,8 @@ class Graph:
             ],
             env={
                 **os.environ,
+                **ALONE,
                 'ROS_DOMAIN_ID': str(domain_id),
-                'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
             },
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -19,6 +19,8 @@ from vla_core.session import Fate
 _WINDOW = 2.0
 # A heartbeat older than this is late (docs/reference/safety.md), s.
 _LATE = 0.5
+# The gate repeats its state every 1 s and decides many times in one; what is older is lost, s.
+_STATE_LOST, _DECISION_LOST = 2.0, 0.5
 _ACTIVITY = {0: 'IDLE', 1: 'WAITING', 2: 'BUSY'}
 _GOOD, _DOUBTFUL, _BAD = 'green', 'yellow', 'bold red'
 _COLOURS = {
@@ -87,13 +89,16 @@ class GraphView:
             table.add_row('gate', Text('not heard', _BAD))
         else:
             name = State(state.state)
-            text = Text(name.name, _COLOURS.get(name, _DOUBTFUL))
-            text.append(
-                f'  {state.since + self.state.age:.0f} s  {_causes(state.causes)}', 'default'
-            )
+            age = self.state.age
+            lost = age > _STATE_LOST
+            if lost:
+                text = Text(f'not heard for {age:.0f} s (was {name.name})', _BAD)
+            else:
+                text = Text(name.name, _COLOURS.get(name, _DOUBTFUL))
+                text.append(f'  {state.since + age:.0f} s  {_causes(state.causes)}', 'default')
             table.add_row(f'gate {self._namespace}'.strip(), text)
             for label, lines in (('blocked by', state.blockers), ('warning', state.warnings)):
-                for line in lines:
+                for line in () if lost else lines:
                     table.add_row(label, Text(line, _DOUBTFUL))
         instruction = self.instruction.message
         if instruction is not None:
@@ -106,6 +111,10 @@ class GraphView:
         table = _table('cmd_vel', 'v m/s', 'ω rad/s', 'age of', 's')
         decision = self.decision.message
         if decision is None:
+            return table
+        if self.decision.age > _DECISION_LOST:
+            # No figure: the last ones look as if the robot still moved by them.
+            table.add_row(Text(f'not heard for {self.decision.age:.1f} s', _BAD))
             return table
         rows = (
             ('wanted', decision.wanted, 'heartbeat', decision.heartbeat_age),

@@ -7,7 +7,14 @@ from typing import Any
 
 from rclpy.action import ActionClient
 
-from vla_cli.connection import ANSWER, connect, Connection, Interrupted
+from vla_cli.connection import (
+    ANSWER,
+    connect,
+    Connection,
+    Interrupted,
+    SEND_GOAL,
+    SeveralRobotsError,
+)
 from vla_cli.gate import report_still, SERVICES, Stillness, StopWord
 from vla_core.gate.causes import State
 from vla_core.session import Fate
@@ -26,7 +33,11 @@ _ARMED = (State.ACTIVE, State.ARMING, State.HOLD, State.MANUAL)
 
 
 def say(text: str, deadline: float, namespace: str) -> int:
-    """Send `text` as a goal; return 0 when it is DONE, 130 after Ctrl-C, else 1."""
+    """Send `text` as a goal; return 0 when it is DONE, 130 after Ctrl-C, else 1.
+
+    Raises:
+        SeveralRobotsError: several gates or policies would take it; none has been told.
+    """
     with connect(namespace) as connection:
         goal = _Goal(connection)
         try:
@@ -60,6 +71,8 @@ class _Goal:
             connection.find(self._policy_known, ACTION, 'policy')
             # Ctrl-C may come at once, and then "stop" must have somebody to hear it.
             self._word.wait()
+            if several := connection.several(SERVICES['arm'], ACTION + SEND_GOAL):
+                raise SeveralRobotsError(several)
             # By whom it is accepted, if anyone: the answer may come after word of the next run.
             self._accepted_by = self._run
             sent = self._client.send_goal_async(

@@ -1,6 +1,7 @@
 """`vla_up FILE name:=value ...`: start a launch file, with ROS 2 launch where it is installed.
 
-Exit status: 0 when every process ended well, 1 when one failed, 2 when the file cannot be played.
+Exit status: 0 when every process ended well, 1 when one failed, 2 when the file cannot be played;
+where ROS 2 launch has taken over, its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 from ament_index_python.packages import get_package_share_path, PackageNotFoundError
 
 from vla_cli.launching import supervisor
+from vla_cli.launching.elements import LaunchFileError
 from vla_cli.launching.plan import Plan
 from vla_core.errors import ConfigError
 
@@ -28,16 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path = _launch_file(options.file)
         given = _configurations(options.values)
-        inspecting = options.dry_run or options.show_args
-        if not inspecting and not options.builtin and (ros2 := _ros_launch()):
-            os.execv(ros2, [ros2, 'launch', str(path), *options.values])  # noqa: S606
+        playing_here = options.dry_run or options.show_args or options.builtin
+        ros2 = None if playing_here else _ros_launch()
         plan = Plan(given, os.environ, looking=options.show_args)
-        plan.add(path)
-        if unknown := given.keys() - plan.declared.keys():
-            raise ConfigError(
-                f'launch argument {", ".join(sorted(unknown))} is unknown; '
-                f'expected one of {", ".join(sorted(plan.declared))}'
-            )
+        try:
+            # Before a handover too: launch ignores unknown arguments and missing parameter files.
+            _fill(plan, path)
+        except LaunchFileError as error:
+            if not (ros2 and error.foreign):
+                raise
+        if ros2:
+            os.execv(ros2, [ros2, 'launch', str(path), *options.values])  # noqa: S606
     except ConfigError as error:
         print(f'vla_up: {error}', file=sys.stderr)
         return 2
@@ -48,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         return supervisor.run(plan.processes, sys.stdout, _coloured())
     return 0
+
+
+def _fill(plan: Plan, path: Path) -> None:
+    plan.add(path)
+    if unknown := plan.configurations.keys() - plan.declared.keys():
+        raise ConfigError(
+            f'launch argument {", ".join(sorted(unknown))} is unknown; '
+            f'expected one of {", ".join(sorted(plan.declared))}'
+        )
 
 
 def described(plan: Plan, base: dict[str, str] | os._Environ[str]) -> list[dict[str, object]]:

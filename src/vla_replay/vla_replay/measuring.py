@@ -33,7 +33,7 @@ from vla_cli.graph import GraphError, use_profile
 from vla_interfaces.msg import ActionChunk, Decision, Heartbeat
 from vla_replay.bag.reader import BagReader
 from vla_ros import qos
-from vla_ros.domains import own_domain
+from vla_ros.domains import ALONE, own_domain
 
 CAMERA, NUMBERS = '/camera/color/image_raw', '/numbers'
 #: Pictures that take turns, so that no two in a chunk are alike.
@@ -228,23 +228,23 @@ def _source() -> Iterator[tuple[Source, Path, dict[str, str]]]:
     """Yield a source in a domain of its own, a folder, and the environment of a recorder."""
     use_profile()
     with own_domain() as domain, tempfile.TemporaryDirectory(prefix='vla_record_') as folder:
-        local = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_DOMAIN_ID': str(domain)}
-        before = os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE')
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        before = {name: os.environ.get(name) for name in ALONE}
+        os.environ.update(ALONE)
         context = rclpy.Context()
         rclpy.init(
             context=context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO
         )
         node = rclpy.create_node('source', context=context)
         try:
-            yield Source(node), Path(folder), {**os.environ, **local}
+            yield Source(node), Path(folder), {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
         finally:
             node.destroy_node()
             rclpy.try_shutdown(context=context)
-            if before is None:
-                del os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE']
-            else:
-                os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = before
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _start(folder: Path, environment: dict[str, str], images: str) -> subprocess.Popen[bytes]:

@@ -33,6 +33,7 @@ from vla_core.gate.causes import State
 from vla_replay.bag.writer import BagWriter
 from vla_replay.message_types import type_name
 from vla_ros.conversion import to_time
+from vla_ros.domains import ALONE
 from vla_ros.files import robot_path
 
 #: Added to the simulated robot, so that the gate listens to scans.
@@ -221,8 +222,8 @@ class _Watch:
         line = [sys.executable, '-m', 'vla_cli.main', 'play', str(bag)]
         environment = {
             **os.environ,
+            **ALONE,
             'ROS_DOMAIN_ID': str(self._live.domain_id),
-            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         }
         with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL) as player:
             end = time.monotonic() + _PATIENCE

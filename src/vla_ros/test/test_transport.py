@@ -43,6 +43,20 @@ def test_process_is_heard_as_far_as_before(reach: str, before: dict[str, str]) -
     assert again == environment
 
 
+@pytest.mark.parametrize('asked', ['', 'SUBNET', 'LOCALHOST'])
+def test_old_variable_keeps_a_process_to_this_computer(asked: str) -> None:
+    environment = {'ROS_LOCALHOST_ONLY': '1', REACH: asked}
+    assert discovery_range(environment) == 'LOCALHOST'
+    keep_off_shared_memory(environment)
+    assert environment == {
+        REACH: 'SYSTEM_DEFAULT',
+        PROFILE: str(SHIPPED / 'fastdds_udp_local.xml'),
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(SHIPPED / 'fastdds_udp_local.xml'),
+    }
+    assert discovery_range(environment) == 'LOCALHOST'
+    assert discovery_range({'ROS_LOCALHOST_ONLY': '0', REACH: asked}) == (asked or 'SUBNET')
+
+
 @pytest.mark.parametrize('by_hand', [PROFILE, 'FASTDDS_DEFAULT_PROFILES_FILE'])
 def test_profile_set_by_hand_stays(by_hand: str) -> None:
     environment = {REACH: 'LOCALHOST', by_hand: '/etc/mine.xml'}

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, ExitStack
-import fcntl
+import errno
 from functools import cache
 import os
-from pathlib import Path
-import tempfile
+import socket
 
 from vla_core.errors import VlaError
 
 #: Apart from the usual 0; the ports of a domain above 101 can collide with those that Linux hands
 #: out.
 DOMAINS = range(40, 102)
+#: Environment of what must hear nobody elsewhere: LOCALHOST alone still asks static peers.
+ALONE = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_STATIC_PEERS': ''}
 
 
 class DomainError(VlaError):
@@ -23,16 +24,23 @@ class DomainError(VlaError):
 def own_domain() -> Iterator[int]:
     """Give a ROS domain that nobody else who asks here uses meanwhile.
 
+    Never the exported ROS_DOMAIN_ID: a robot may be alive there.
+
     Raises:
         DomainError: if all are taken.
     """
-    folder = Path(tempfile.gettempdir()) / f'vla-domains-{os.getuid()}'
-    folder.mkdir(exist_ok=True)
+    exported = os.environ.get('ROS_DOMAIN_ID', '').strip()
     for domain in DOMAINS:
-        with (folder / str(domain)).open('w') as lock:
+        if str(domain) == exported:
+            continue
+        # An abstract name: every user of this network stack shares it, the kernel frees it at any
+        # death, and no file lies where somebody else could plant a link.
+        with socket.socket(socket.AF_UNIX) as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                lock.bind(f'\0vla-domain-{domain}')
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
                 continue
             yield domain
             return

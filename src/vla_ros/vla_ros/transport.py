@@ -13,6 +13,8 @@ from ament_index_python.packages import get_package_share_path
 from rclpy.utilities import get_rmw_implementation_identifier
 
 _RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
+#: Of older ROS; where it is 1, rcl does not read the range and keeps to this computer.
+LOCALHOST_ONLY = 'ROS_LOCALHOST_ONLY'
 # The second is the name of the first since Fast DDS 3 (Kilted and later).
 _PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 #: The largest buffer that the kernel grants a socket, bytes; and two raw frames of 640×480.
@@ -28,7 +30,7 @@ def keep_off_shared_memory(environment: MutableMapping[str, str] = os.environ) -
     shipped = get_package_share_path('vla_bringup') / 'config'
     chosen = [Path(environment[name]) for name in _PROFILES if environment.get(name)]
     by_hand = any(path.parent.resolve() != shipped.resolve() for path in chosen)
-    profile = _UDP.get(environment.get(_RANGE) or 'SUBNET')
+    profile = _UDP.get(discovery_range(environment))
     if by_hand or profile is None or 'fastrtps' not in get_rmw_implementation_identifier():
         return
     for name in _PROFILES:
@@ -37,6 +39,7 @@ def keep_off_shared_memory(environment: MutableMapping[str, str] = os.environ) -
         # With LOCALHOST rmw_fastrtps adds shared memory to whatever a profile says; the profile
         # itself says the same of discovery.
         environment[_RANGE] = 'SYSTEM_DEFAULT'
+        environment.pop(LOCALHOST_ONLY, None)
 
 
 def udp_holds_frames(granted: Path = _GRANTED) -> bool:
@@ -49,6 +52,8 @@ def udp_holds_frames(granted: Path = _GRANTED) -> bool:
 
 def discovery_range(environment: MutableMapping[str, str] = os.environ) -> str:
     """Return how far this process is heard: what was asked for, whoever sees to it."""
+    if environment.get(LOCALHOST_ONLY) == '1':
+        return 'LOCALHOST'
     asked = environment.get(_RANGE) or 'SUBNET'
     profiles = {Path(environment.get(name, '')).name for name in _PROFILES}
     local = asked == 'SYSTEM_DEFAULT' and profiles == {_UDP['LOCALHOST']}

@@ -81,4 +81,4 @@ def test_process_that_is_heard_further_than_the_robot_file_wants_says_so(
     monkeypatch.setattr(process, 'discovery_range', lambda: found)
     text = process.discovery_warning(SimpleNamespace(discovery='LOCALHOST'))
     assert bool(text) is warned
-    assert not warned or 'is SUBNET: the robot file expects LOCALHOST' in text
+    assert not warned or 'reaches SUBNET: the robot file expects LOCALHOST' in text

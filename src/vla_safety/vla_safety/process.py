@@ -46,7 +46,10 @@ def discovery_warning(robot: RobotConfig) -> str:
     found = discovery_range()
     if found == robot.discovery:
         return ''
-    return f'ROS_AUTOMATIC_DISCOVERY_RANGE is {found}: the robot file expects {robot.discovery}'
+    return (
+        f'discovery reaches {found}: the robot file expects {robot.discovery} '
+        '(ROS_AUTOMATIC_DISCOVERY_RANGE, ROS_LOCALHOST_ONLY)'
+    )
 
 
 def collect_only_when(node: Node, resting: Callable[[], bool]) -> None:

@@ -25,7 +25,7 @@ from vla_core.errors import VlaError
 from vla_core.types import NATIVE_AXES, NATIVE_UNITS
 from vla_interfaces.msg import ActionChunk
 from vla_ros import qos
-from vla_ros.domains import own_domain
+from vla_ros.domains import ALONE, own_domain
 from vla_ros.in_turn import in_turn_executor
 from vla_ros.transport import keep_off_shared_memory
 
@@ -56,8 +56,8 @@ def round_trips(kind: str, count: int) -> tuple[list[float], int]:
     with own_domain() as domain_id:
         environment = {
             **os.environ,
+            **ALONE,
             'ROS_DOMAIN_ID': str(domain_id),
-            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         }
         command = [sys.executable, '-m', __name__]
         with subprocess.Popen([*command, 'echo', kind], env=environment) as echo:

@@ -8,6 +8,8 @@ from xml.parsers import expat
 
 from vla_core.errors import ConfigError
 
+#: The other languages of ROS 2's launch.
+_FOREIGN_FILES = ('.py', '.yaml', '.yml')
 #: Elements inside each other; ours need five.
 MAX_DEPTH = 50
 _LONGEST_REASON = 1000
@@ -23,16 +25,21 @@ class Element:
     file: Path
     line: int
 
-    def error(self, what: str) -> LaunchFileError:
+    def error(self, what: str, foreign: bool = False) -> LaunchFileError:
         """Make the error that names this element's place."""
-        return LaunchFileError(self.file, self.line, f'<{self.tag}>: {what}')
+        return LaunchFileError(self.file, self.line, f'<{self.tag}>: {what}', foreign)
 
 
 class LaunchFileError(ConfigError):
-    """A launch file cannot be played; the message starts with file and line."""
+    """A launch file cannot be played; the message starts with file and line.
 
-    def __init__(self, file: Path, line: int, what: str) -> None:
+    Attributes:
+        foreign: it holds something that is not played here; ROS 2's own launch may know it.
+    """
+
+    def __init__(self, file: Path, line: int, what: str, foreign: bool = False) -> None:
         super().__init__(f'{file}:{line}: {what[:_LONGEST_REASON]}')
+        self.foreign = foreign
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ def read(path: Path) -> Element:
         ConfigError: the file cannot be read.
         LaunchFileError: it is not well-formed, or holds something that is not played here.
     """
+    if path.suffix in _FOREIGN_FILES and path.is_file():
+        raise LaunchFileError(path, 1, f'is a {path.suffix} file; expected XML', foreign=True)
     try:
         root = _parse(path, path.read_bytes())
     except OSError as error:
@@ -97,13 +106,17 @@ def _check(element: Element, kind: str) -> None:
         raise element.error(f'missing attribute {_listed(missing)}')
     if unknown := given - rule.required - rule.optional:
         allowed = _listed(rule.required | rule.optional) or 'none'
-        raise element.error(f'unknown attribute {_listed(unknown)}; expected one of {allowed}')
+        raise element.error(
+            f'unknown attribute {_listed(unknown)}; expected one of {allowed}', foreign=True
+        )
     if {'if', 'unless'} <= given:
         raise element.error('has both if and unless; expected one of them')
     for child in element.children:
         if child.tag not in rule.children:
             allowed = _listed(rule.children) or 'no elements'
-            raise child.error(f'not possible inside <{element.tag}>; expected {allowed}')
+            raise child.error(
+                f'not possible inside <{element.tag}>; expected {allowed}', foreign=True
+            )
         nested = f'{element.tag}/{child.tag}'
         _check(child, nested if nested in _RULES else child.tag)
 

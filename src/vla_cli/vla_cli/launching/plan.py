@@ -123,7 +123,7 @@ class Plan:
         except LaunchFileError:
             raise
         except ConfigError as error:
-            raise element.error(str(error)) from error
+            raise element.error(str(error), _foreign(error)) from error
 
     def _applies(self, element: Element) -> bool:
         if 'if' in element.attributes:
@@ -245,7 +245,7 @@ class Plan:
                 value = typed(element.attributes['value'], kind, self._resolve)
                 return InlineParameters(node, {self._text(element, 'name'): value})
         except ConfigError as error:
-            raise element.error(str(error)) from error
+            raise element.error(str(error), _foreign(error)) from error
         raise element.error('expected either from, or name and value')
 
     def _words(self, element: Element, name: str) -> list[str]:
@@ -260,9 +260,10 @@ class Plan:
                 environment[self._text(child, 'name')] = self._text(child, 'value')
         output = self._text(element, 'output', 'log')
         if output not in ('screen', 'log'):
-            raise ConfigError(f'output is {output!r}; expected screen or log')
+            raise element.error(f'output is {output!r}; expected screen or log', foreign=True)
         if attributes.get('on_exit', 'shutdown') != 'shutdown':
-            raise ConfigError(f'on_exit is {attributes["on_exit"]!r}; expected shutdown')
+            what = f'on_exit is {attributes["on_exit"]!r}; expected shutdown'
+            raise element.error(what, foreign=True)
         self.processes.append(
             Process(
                 label,
@@ -275,6 +276,10 @@ class Plan:
                 ends_launch='on_exit' in attributes,
             )
         )
+
+
+def _foreign(error: ConfigError) -> bool:
+    return isinstance(error, substitutions.UnknownSubstitutionError)
 
 
 def _joined(base: str | None, name: str) -> str:

@@ -28,6 +28,10 @@ _ARGUMENTS = {
 }
 
 
+class UnknownSubstitutionError(ConfigError):
+    """A substitution that is not played here."""
+
+
 @dataclass(frozen=True)
 class Call:
     """`$(name argument ...)`."""
@@ -94,7 +98,7 @@ def _parse_call(text: str, start: int) -> tuple[Call, int]:
     if text[end : end + 1] != ')':
         raise ConfigError(f'{text!r} has an unclosed substitution; expected a closing bracket')
     if name not in _ARGUMENTS:
-        raise ConfigError(
+        raise UnknownSubstitutionError(
             f'unknown substitution $({name}); expected one of {", ".join(_ARGUMENTS)}'
         )
     least, most = _ARGUMENTS[name]

@@ -18,6 +18,8 @@ from vla_cli.launching import guardian
 from vla_cli.launching.output import Output
 from vla_cli.launching.plan import Process
 
+# By a signal of ours, or a shell's number for it: what a program returns that ends in order.
+_ENDED_BY_US = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 # How long the output pipes of an ended process may stay open, s (a child of it may hold them).
 _DRAIN = 1.0
 
@@ -82,7 +84,7 @@ class _Supervisor:
             if self._ending.is_set():
                 break
         # Ended by our own SIGINT or SIGTERM is a clean end; killed is not.
-        clean = (0, -signal.SIGINT, -signal.SIGTERM) if self._ending.is_set() else (0,)
+        clean = (0, *_ENDED_BY_US) if self._ending.is_set() else (0,)
         if code not in clean:
             self._failed = True
             words = self._last_words.get(process.label, 'without a word')

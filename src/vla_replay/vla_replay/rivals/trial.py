@@ -34,7 +34,7 @@ from vla_replay.message_types import message_class
 from vla_replay.rivals import peer
 from vla_replay.rivals.feed import Feed
 from vla_ros.conversion import to_ns
-from vla_ros.domains import own_domain
+from vla_ros.domains import ALONE, own_domain
 from vla_ros.in_turn import in_turn_executor
 
 CAMERA, TEXT = 'camera/color/image_raw', 'turn left'
@@ -179,7 +179,7 @@ def _alone(
 ) -> Iterator[tuple[Node, subprocess.Popen[bytes], Callable[[float], None]]]:
     """Start a process in a domain of its own; yield a node beside it and a way to spin it."""
     use_profile()
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.update(ALONE)
     with own_domain() as domain, log.open('wb') as output:
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
         context = rclpy.Context()
