@@ -124,9 +124,9 @@ def _stamps_ahead(robot: RobotConfig) -> Expected:
 
 
 def _stamps_old(robot: RobotConfig) -> Expected:
-    """Everything is older than its limit as soon as the clock has jumped."""
+    """What comes is older than what was heard, and no news: that goes on ageing."""
     if robot.odom_required:
-        return stops(CLOCK, Cause.ODOM_LOST, *_LAPSE)
+        return stops(ODOM_TIMEOUT, Cause.ODOM_LOST, *_LAPSE)
     return _lapse(robot)
 
 
