@@ -27,6 +27,8 @@ DISCOVERY = 4.0
 ANSWER = 4.0
 # How long further robots may take to be discovered once the first one is, s.
 SETTLING = 0.3
+# How long a process that was killed is still counted (config/fastdds.xml), and a little more, s.
+LEASE = 3.5
 #: What follows the name of an action in that of the service by which it takes goals.
 SEND_GOAL = '/_action/send_goal'
 _SLICE = 0.05
@@ -92,14 +94,18 @@ class Connection:
         )
 
     def several(self, *services: str) -> str:
-        """Wait SETTLING s; say which service several robots offer, empty: there is none such."""
+        """Wait SETTLING s; say which service several robots offer, empty: there is none such.
+
+        One that was killed and started anew counts twice until its LEASE is over.
+        """
+        count = self.node.count_services
         self.wait(lambda: False, SETTLING)
+        self.wait(lambda: all(count(service) <= 1 for service in services), LEASE)
         for service in services:
-            count = self.node.count_services(service)
-            if count > 1:
+            if (found := count(service)) > 1:
                 name = self.node.resolve_service_name(service).removesuffix(SEND_GOAL)
                 return (
-                    f'{count} robots offer {name} in ROS domain {_domain()}; expected one: choose '
+                    f'{found} robots offer {name} in ROS domain {_domain()}; expected one: choose '
                     'it by ROS_DOMAIN_ID or --namespace, or keep to this computer with '
                     'ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST'
                 )

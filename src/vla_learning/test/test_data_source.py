@@ -165,6 +165,13 @@ def test_robot_does_with_the_gripper_what_was_recorded(tmp_path):
     assert native[:, 1].min() == pytest.approx(-1.0)
 
 
+def test_unit_of_a_checkpoint_says_what_is_a_position_whatever_its_name(tmp_path):
+    spec = write_records(tmp_path, [{'action': {'tool': g}} for g in (0.0, 1.0)])
+    view = View(SLOT, 1, axes=('tool',), action_scale=(1.0,), action_units=('1',))
+    batch = open_source(spec, view, 2, 'all').batch(0)
+    assert batch.actions[:, 0, 0].tolist() == [-1.0, 1.0]
+
+
 def test_chunk_ends_where_another_instruction_begins(tmp_path):
     said = ['left'] * 3 + ['right'] * 3
     records = [{'action': {'angular.z': n}, 'language_instruction': s} for n, s in enumerate(said)]

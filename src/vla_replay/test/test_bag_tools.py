@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mcap.writer import CompressionType, Writer
 import pytest
 from rosbags.interfaces import (
     Qos,
@@ -301,6 +302,28 @@ def test_one_chunk_behind_a_damaged_header_is_saved(tmp_path: Path):
     (tmp_path / 'torn.mcap').write_bytes(content)
     done = tools.repair(tmp_path / 'torn.mcap', tmp_path / 'none')
     assert (done.messages, done.skipped) == (0, len(content) - 8)
+
+
+def test_a_chunk_without_checksum_whose_records_are_damaged_costs_itself_alone(tmp_path: Path):
+    path = tmp_path / 'other.mcap'
+    with path.open('wb') as file:
+        writer = Writer(file, chunk_size=200, compression=CompressionType.NONE, enable_crcs=False)
+        writer.start('ros2', 'another')
+        schema = writer.register_schema('std_msgs/msg/String', 'ros2msg', b'string data')
+        good = writer.register_channel('/good', 'cdr', schema)
+        said = numbered(1)[0].data
+        for number in range(40):
+            if number == 20:
+                bad = writer.register_channel('/broken', 'cdr', schema)
+                writer.add_message(bad, number, said, number)
+            writer.add_message(good, number, said, number)
+        writer.finish()
+    content = bytearray(path.read_bytes())
+    content[content.index(b'/broken')] = 0xFF
+    path.write_bytes(content)
+    done = tools.repair(path, tmp_path / 'repaired')
+    assert done.messages == 40
+    assert done.skipped > 0
 
 
 def test_a_wrong_bit_in_the_profile_is_damage(tmp_path: Path, recorded):

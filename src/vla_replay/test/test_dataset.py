@@ -230,6 +230,23 @@ def test_a_frame_that_the_policy_skipped_gets_no_answer_to_another_one(tmp_path:
     assert set(np.round(moves, 3)) == {round(1.0 + at / 1000, 3) for at in answered}
 
 
+def test_answer_to_several_cameras_is_one_to_the_later_of_them_too(tmp_path: Path):
+    said = [frame(at) for at in range(100, 4100, 100)] + [odom(at) for at in range(0, 4100, 50)]
+    said += [chunk(at - 10, 1.0) for at in range(100, 4100, 100) if at != 2000]
+    bag = write(tmp_path / 'bag', said, {})
+    tally, _ = convert(tmp_path, bag, actions='chunks', instruction=TEXT, fps=10.0)
+    assert tally.left_out == {'frame that the policy did not answer': 1}
+    assert tally.episodes == 1
+
+
+def test_policy_that_answers_too_rarely_for_the_data_set_is_named(tmp_path: Path):
+    said = [frame(at) for at in range(0, 4000, 50)] + [odom(at) for at in range(0, 4000, 50)]
+    said += [chunk(at, 1.0) for at in range(0, 4000, 400)]
+    bag = write(tmp_path / 'bag', said, {})
+    with pytest.raises(BagError, match=r'answered 2\.5 frames per second: expected fps'):
+        convert(tmp_path, bag, actions='chunks', instruction=TEXT)
+
+
 @pytest.mark.parametrize('source', ['decision', 'topic'])
 def test_the_gripper_is_what_it_was_told(tmp_path: Path, source: str):
     said: list[Said] = []

@@ -27,9 +27,9 @@ def own_domain() -> Iterator[int]:
     Never the exported ROS_DOMAIN_ID: a robot may be alive there.
 
     Raises:
-        DomainError: if all are taken.
+        DomainError: if all are taken, or none can be kept for this process.
     """
-    exported = os.environ.get('ROS_DOMAIN_ID', '').strip()
+    exported = os.environ.get('ROS_DOMAIN_ID', '').strip().lstrip('0')
     for domain in DOMAINS:
         if str(domain) == exported:
             continue
@@ -40,7 +40,7 @@ def own_domain() -> Iterator[int]:
                 lock.bind(f'\0vla-domain-{domain}')
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
-                    raise
+                    raise DomainError(f'ROS domain {domain}: {error.strerror}') from error
                 continue
             yield domain
             return

@@ -60,6 +60,7 @@ class View:
         axes: D names; empty for the recording's own. An axis that the recording lacks is not
             taught: its `valid` is False.
         action_scale: D values of ±1, as in a checkpoint; empty for the data set's own.
+        action_units: D units, as in a checkpoint; empty for those of the axes' names.
     """
 
     slot: CameraSlot
@@ -67,12 +68,14 @@ class View:
     step_dt: float | None = None
     axes: tuple[str, ...] = ()
     action_scale: tuple[float, ...] = ()
+    action_units: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, spec: PolicySpec) -> View:
         """Return what a policy with this contract wants."""
         return cls(
-            spec.cameras[0], spec.horizon, spec.step_dt, spec.action_names, spec.action_scale
+            *(spec.cameras[0], spec.horizon, spec.step_dt),
+            *(spec.action_names, spec.action_scale, spec.action_units),
         )
 
 
@@ -125,7 +128,10 @@ class RecordedSource:
         self.axes = view.axes or recording.axes
         self.action_scale = view.action_scale or _scales(self.axes, self.statistics)
         self._taught, self._actions, self.clipped = _native(
-            recording, self.axes, self.action_scale
+            recording,
+            self.axes,
+            self.action_scale,
+            view.action_units or tuple(unit_of(axis) for axis in self.axes),
         )
         self._ahead = _steps_ahead(view, recording)
         self.rows = split_rows(recording, split, spec.validation_share, spec.seed)
@@ -238,7 +244,10 @@ def _scales(axes: tuple[str, ...], statistics: Statistics) -> tuple[float, ...]:
 
 
 def _native(
-    recording: Recording, axes: tuple[str, ...], scales: tuple[float, ...]
+    recording: Recording,
+    axes: tuple[str, ...],
+    scales: tuple[float, ...],
+    units: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return which axes are taught, bool [D]; native actions, float32 [F, D]; clipped frames."""
     place = {axis: n for n, axis in enumerate(recording.axes)}
@@ -249,9 +258,9 @@ def _native(
             f'each with one of {len(scales)} scales'
         )
     actions = np.zeros((recording.frames, len(axes)), np.float32)
-    for n, (axis, scale) in enumerate(zip(axes, scales, strict=True)):
+    for n, (axis, scale, unit) in enumerate(zip(axes, scales, units, strict=True)):
         if axis in place:
-            actions[:, n] = from_si(recording.actions[:, place[axis]], scale, unit_of(axis))
+            actions[:, n] = from_si(recording.actions[:, place[axis]], scale, unit)
     actions[~recording.good] = 0
     beyond = (np.abs(actions) > 1).any(1)
     return taught, np.clip(actions, -1, 1), int(beyond.sum())

@@ -284,19 +284,28 @@ class Scan:
         Returns:
             Whether there is one.
         """
-        found = self._next_chunk(self._sure)
+        sure = self._sure
+        found = self._next_chunk(sure)
+        while found is not None and not self._take(found):
+            found = self._next_chunk(found + 1)
         if found is None:
             return False
         # Behind it is what a wrong length took for messages.
-        wrong = [one for one in self.pieces if one.offset > found]
+        wrong = [one for one in self.pieces if one.offset > found and not one.chunk]
         for piece in wrong:
             self.pieces.remove(piece)
             self._count(_message(self._data, piece.offset, piece.length)[0], -1)
-        self.skipped.append((self._sure, found))
-        begin = found + _HEAD.size
-        length = _chunk_length(self._data, begin)
-        self._chunk(begin, length)
-        self.end = begin + length
+        self.skipped.append((sure, found))
+        self.end = self._sure
+        return True
+
+    def _take(self, at: int) -> bool:
+        """Read the chunk that begins there; say whether its records could be read, too."""
+        begin = at + _HEAD.size
+        try:
+            self._chunk(begin, _chunk_length(self._data, begin))
+        except Exception:  # without a checksum anything may be in it
+            return False
         return True
 
     def _next_chunk(self, begin: int) -> int | None:

@@ -17,7 +17,7 @@ UNFINISHED = 'UNFINISHED'
 #: s without a frame from which on nothing is put in between: a clock was set, or the drive ended.
 LONGEST_GAP = 60.0
 #: Of a frame's time, the share by which the frame that is taken for it may be older.
-_LATE = 1.5
+LATE = 1.5
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def choose_frames(
     moments = first + np.round(np.arange(count) * spacing).astype(np.int64)
     moments = moments[moments < end]
     index = np.searchsorted(stamps[inside], moments, side='right') - 1
-    old = moments - stamps[inside][index] > _LATE * spacing
+    old = moments - stamps[inside][index] > LATE * spacing
     pieces = np.split(index, np.flatnonzero(old))
     runs = [piece[1:] if number else piece for number, piece in enumerate(pieces)]
     return [inside[run] for run in runs if len(run)]

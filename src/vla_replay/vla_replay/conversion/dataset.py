@@ -18,7 +18,7 @@ from vla_core.gate.causes import State
 from vla_core.types import NATIVE_AXES
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.topics import INSTRUCTION, LABEL
-from vla_replay.conversion.alignment import choose_frames, Segment, Series
+from vla_replay.conversion.alignment import choose_frames, LATE, Segment, Series
 from vla_replay.conversion.drive import CHUNKS, COMMAND_AGE, Drive, ODOM_AGE, STATE_NAMES
 from vla_replay.errors import BagError
 from vla_replay.options import ToDataset
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _GOOD = ('', 'DONE', 'success')
 #: States of the gate in which what it publishes is what policy or person want, within limits.
 _OBEYING = (State.ACTIVE, State.MANUAL)
+#: s by which frames of several cameras may differ that make one observation (`slot_tolerance`).
+SET_AGE = 0.02
 #: Name of the pictures in the data set: the slot that policies know.
 _CAMERA = 'front'
 
@@ -207,8 +209,7 @@ def _episodes(drive: Drive, held: _Held, options: ToDataset, tally: Tally) -> li
     chosen: list[tuple[Segment, np.ndarray]] = []
     usable = np.ones(len(drive.stamps), dtype=bool)
     if options.actions == CHUNKS:
-        # A busy policy skips frames: what it answered to an earlier one is no answer to these.
-        usable = np.isin(drive.stamps, held.actions.stamps)
+        usable = _answered(drive.stamps, held.actions, options.fps)
     for segment in drive.segments(options.instruction):
         if segment.end not in _GOOD and not options.failures:
             tally.leave_out(f'episode that ended {segment.end}')
@@ -229,6 +230,27 @@ def _episodes(drive: Drive, held: _Held, options: ToDataset, tally: Tally) -> li
     if len(long) < len(episodes):
         tally.leave_out(f'episode below {options.shortest} frames', len(episodes) - len(long))
     return long
+
+
+def _answered(stamps: np.ndarray, answers: Series, fps: float) -> np.ndarray:
+    """Return which frames the policy answered, bool [N].
+
+    A busy policy skips frames: what it answered to an earlier one is no answer to these. Of
+    several cameras an answer has the stamp of the frame that came first.
+
+    Raises:
+        BagError: if they are too few for `fps`.
+    """
+    others = np.setdiff1d(answers.stamps, stamps)
+    beside = Series(others, np.zeros((len(others), 1))).at(stamps, SET_AGE)
+    answered = np.isin(stamps, answers.stamps) | np.isfinite(beside[:, 0])
+    gap = 1e-9 * float(np.median(np.diff(stamps[answered]))) if answered.sum() > 1 else 0.0
+    if gap * fps > LATE:
+        raise BagError(
+            f'the policy answered {1 / gap:.1f} frames per second: expected '
+            f'fps of at most that, not {fps:g}, or actions of a topic'
+        )
+    return answered
 
 
 def _cut(
