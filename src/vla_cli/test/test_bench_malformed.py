@@ -128,6 +128,13 @@ def test_command_of_a_gate_that_must_be_still_is_a_violation(victim, state):
     assert judged(victim, Heard(0.0, 0.1, state=state), decisions=False).bad == 0
 
 
+def test_command_counts_once_however_often_is_judged(victim):
+    heard = Heard()
+    heard.twists = [(0.0, Twist())] * 3
+    assert judged(victim, heard).commands == 3
+    assert judged(victim, heard).commands == 0
+
+
 def test_drive_within_the_limits_is_none(victim):
     assert judged(victim, Heard(0.0, 0.6, 1.2, -1.2)).bad == 0
 

@@ -75,6 +75,8 @@ class Victim:
         self._arguments |= {'policy': policy, 'policy_respawns': '-1'}
         self._parameters = parameters
         self._stack = ExitStack()
+        # Commands in hand that were judged before.
+        self._kept = 0
 
     def __enter__(self) -> Victim:
         """Start."""
