@@ -190,7 +190,8 @@ class Execution:
             return newest
         target = newest.copy()
         if blending.overlap == 'weighted':
-            if self._older:
+            # What was seen later than now was seen before the clock went back.
+            if self._older and self._older[0][0] <= stamp_ns:
                 older = _later(self._older[0][1], (stamp_ns - self._older[0][0]) * 1e-9)
                 both = min(len(older), len(newest))
                 share = blending.newest_share
@@ -198,7 +199,6 @@ class Execution:
             self._older.clear()
             self._older.appendleft((stamp_ns, target))
         else:
-            # What was seen later than now was seen before the clock went back.
             while self._older and self._older[0][0] > stamp_ns:
                 self._older.popleft()
             self._older.appendleft((stamp_ns, newest))
@@ -219,22 +219,36 @@ class Execution:
     def _splice(self, target: np.ndarray, speed: np.ndarray, change: np.ndarray) -> np.ndarray:
         """Go from the present command and its rate of change over to the target.
 
-        The difference to the target vanishes along a cubic in time: of all ways with the same
-        ends that is the one of least mean square jerk (Flash and Hogan 1985, for one order
-        less). Done anew with every chunk it is a well damped follower of second order. It takes
-        longer where acceleration would be exceeded, and no row is further from the one before
-        than the gate allows.
+        The way is a cubic in time from the present to the first row of the target that can be
+        reached: of all ways with the same ends that is the one of least mean square jerk (Flash
+        and Hogan 1985, for one order less). Done anew with every chunk it is a well damped
+        follower of second order. No row is further from the one before than the gate allows, and
+        none goes the other way if neither the present nor the target does.
         """
-        slope = (target[1] - target[0]) / PERIOD if len(target) > 1 else np.zeros(len(speed))
-        apart, turn = speed - target[0], change - slope
         limits = self._limits
         strictest = np.minimum(limits.accel, limits.decel)
-        # 1.5: largest slope of the cubic 1 - 3 x^2 + 2 x^3.
-        longest = float((1.5 * np.abs(apart) / strictest).max())
-        span = max(self._blending.splice_time, longest)
-        x = np.minimum(np.arange(len(target)) * (PERIOD / span), 1.0)[:, None]
-        fading = apart * (1.0 - x * x * (3.0 - 2.0 * x)) + turn * span * x * (1.0 - x) ** 2
-        wanted = self._within(target + fading)
+        at = np.arange(len(target)) * PERIOD
+        # 1.5: largest slope of the cubic 3 x^2 - 2 x^3.
+        needed = (1.5 * np.abs(target - speed) / strictest).max(axis=1)
+        needed = np.maximum(needed, self._blending.splice_time)
+        reached = np.flatnonzero(at >= needed - ROUNDING)
+        if len(reached):
+            meet = reached[0]
+            span = at[meet]
+            slope = np.clip((target[meet] - target[meet - 1]) / PERIOD, -strictest, strictest)
+        else:  # It is met after its end, where it stays what it was.
+            meet, span, slope = -1, needed[-1], np.zeros(len(speed))
+        x = np.minimum(at / span, 1.0)[:, None]
+        way = x * x * (3.0 - 2.0 * x)
+        wanted = (1.0 - way) * speed + way * target[meet]
+        wanted += span * x * (1.0 - x) * ((1.0 - x) * change - x * slope)
+        wanted = self._within(np.where(x < 1.0, wanted, target))
+        both = np.vstack((speed, target))
+        wanted = np.clip(
+            wanted,
+            np.where((both >= 0.0).all(axis=0), 0.0, -np.inf),
+            np.where((both <= 0.0).all(axis=0), 0.0, np.inf),
+        )
         wanted[:, ~self._moving] = target[:, ~self._moving]
         rows = [tuple(speed.tolist())]
         for row in wanted[1:].tolist():

@@ -56,7 +56,10 @@ def to_velocities(actions: np.ndarray, spec: PolicySpec, period: float) -> np.nd
         rows = _steps_between(rows, spec)
     if kind is not Representation.VELOCITY:
         moving = np.array([unit != POSITION for unit in spec.action_units])
-        rows[:, moving] /= period
+        spans = np.full((len(rows), 1), period)
+        # Of the last one the chunk may cover a part: it is no slower for that.
+        spans[-1] = len(actions) * spec.step_dt - (len(rows) - 1) * period
+        rows[:, moving] /= spans
     return rows
 
 
