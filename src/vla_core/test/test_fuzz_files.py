@@ -261,6 +261,7 @@ def test_any_raw_image(encoding, sides, data):
 
 @FUZZ
 @given(text=st.text(st.characters(), max_size=MAX_TEXT + 9))
+@example(text='stop ' * MAX_TEXT)
 @example(text='\ud800')
 @example(text='stop\x00')
 @example(text='ſtop')

@@ -404,7 +404,20 @@ def test_every_life_is_lawful(events):
 @given(
     st.lists(
         st.sampled_from(
-            ['stop', 'STOP', 'please', ' ', '\t', '!', '.', 'now', '\x1c', '\x00', "'"]
+            [
+                'stop',
+                'STOP',
+                'please',
+                ' ',
+                '\t',
+                '!',
+                '。',
+                'now',
+                '\x1c',
+                '\x00',
+                "'",
+                'stop ' * 200,
+            ]
         )
     )
 )

@@ -5,7 +5,16 @@ from hypothesis import strategies as st
 import pytest
 
 from vla_core.errors import ObservationError
-from vla_core.text import clean_text, is_stop_word, MAX_TEXT, STOP_WORDS
+from vla_core.gate.causes import State
+from vla_core.text import (
+    clean_text,
+    is_stop_word,
+    MAX_RAW,
+    MAX_TEXT,
+    name_of,
+    printable,
+    STOP_WORDS,
+)
 
 
 @pytest.mark.parametrize('word', sorted(STOP_WORDS))
@@ -25,9 +34,28 @@ def test_other_texts_do_not_stop(text):
     assert not is_stop_word(text)
 
 
-def test_repeated_stop_stops():
-    """A person in a hurry says it more than once."""
-    assert is_stop_word('Stop! Stop! STOP!')
+@pytest.mark.parametrize(
+    'text',
+    [
+        *('Stop! Stop! STOP!', 'stop ' * 150, 'stop' + ' ' * 600, 'please ' * 90 + 'stop'),
+        *(
+            'stop！',
+            'ｓｔｏｐ',
+            'stop。',
+            '«stop»',
+            '‘stop’',
+            'don’t move',
+            'STOP ✋',
+            'STOP ✋🏽',
+            '⚠️ stop ⚠️',
+        ),
+        *('stop right now', 'Robot, stop!', 'stop immediately', 'stop̶'),
+    ],
+)
+def test_stop_stops_however_often_and_with_whatever_marks(text):
+    """A person in a hurry says it more than once, and a keyboard adds what it likes."""
+    assert is_stop_word(text)
+    assert is_stop_word(clean_text(text))
 
 
 @given(st.text(max_size=MAX_TEXT))
@@ -43,7 +71,11 @@ def test_clean_text_is_visible_bounded_and_idempotent(text):
 
 
 @pytest.mark.parametrize(
-    'text', ['', '   ', '\x00\x07\n', 'x' * (MAX_TEXT + 1), 'y' * 1_000_000, 'go \ufffd']
+    'text',
+    [
+        *('', '   ', '\x00\x07\n', 'x' * (MAX_TEXT + 1), 'y' * 1_000_000, 'go \ufffd'),
+        *(' ' * MAX_RAW + 'go', 'go ' * MAX_TEXT, 'stop ' * MAX_RAW),
+    ],
 )
 def test_malformed_texts_are_refused(text):
     """Empty and endless texts are errors that say what was expected."""
@@ -59,3 +91,15 @@ def test_stop_words_survive_cleaning(text):
     except ObservationError:
         return
     assert is_stop_word(cleaned) == is_stop_word(text)
+
+
+@given(st.text())
+def test_printable_ends_no_line_moves_no_cursor_and_keeps_the_rest(text):
+    shown = printable(text)
+    assert shown.isprintable()
+    assert shown == ''.join(one for one in text if one.isprintable())
+
+
+@pytest.mark.parametrize(('number', 'name'), [(State.ESTOP, 'ESTOP'), (99, 'State 99')])
+def test_number_from_elsewhere_has_a_name_or_says_what_it_is(number, name):
+    assert name_of(State, number) == name
