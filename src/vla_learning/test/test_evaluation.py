@@ -1,5 +1,6 @@
 """Tasks, judgement and figures of the evaluation, without a graph."""
 
+from contextlib import contextmanager
 import json
 import math
 from pathlib import Path
@@ -9,12 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 import pytest
+from rich.console import Console
 
 from vla_core.errors import ConfigError
-from vla_learning.evaluation import episodes
-from vla_learning.evaluation.blocks import BLOCK, plan, Settings
-from vla_learning.evaluation.episodes import Outcome
-from vla_learning.evaluation.report import draw, Results, wilson, write
+from vla_core.session import Fate, MOST_TEXTS
+from vla_learning.evaluation import blocks, episodes
+from vla_learning.evaluation.blocks import ATTEMPTS, BLOCK, Block, plan, play_block, Settings
+from vla_learning.evaluation.episodes import Answer, Outcome, SILENT
+from vla_learning.evaluation.report import draw, Results, show, wilson, write
 from vla_learning.evaluation.tasks import (
     BLIND,
     DRIVEN,
@@ -27,11 +30,12 @@ from vla_learning.evaluation.tasks import (
     purpose_of,
     RELATIONS,
     SAID,
+    Sentence,
+    sentences,
     SWAPPED,
     task,
-    wordings,
 )
-from vla_learning.sim.relations import RELATION_KINDS
+from vla_learning.sim.relations import HELD_OUT_PHRASES, RELATION_KINDS
 from vla_learning.sim.wording import (
     COLOURS,
     fill,
@@ -43,9 +47,10 @@ from vla_learning.sim.wording import (
     TRAIN_MOTIONS,
     TRAIN_TEMPLATES,
 )
+from vla_ros.lockstep import LockstepError, TICK
 from vla_sim.layout import ARENA_HALF_WIDTH
 
-SEED = 500_000
+SEED, JUDGED = 500_000, 1_000_001
 
 
 def outcome(category: str = GO_TO, number: int = 0, **changes) -> Outcome:
@@ -62,6 +67,10 @@ def outcome(category: str = GO_TO, number: int = 0, **changes) -> Outcome:
     return Outcome(**(fields | changes))
 
 
+def answer(category: str, wording: str, refused: bool | None) -> Answer:
+    return Answer(Sentence(category, wording, f'{wording} {refused}'), refused)
+
+
 def results(outcomes: list[Outcome]) -> Results:
     return Results(
         policy='demo',
@@ -69,7 +78,13 @@ def results(outcomes: list[Outcome]) -> Results:
         seed=SEED,
         episodes=2,
         outcomes=tuple(outcomes),
-        refused={HELD_OUT_WORDINGS: (1, 244), NONSENSE: (97, 100)},
+        answers=(
+            *(answer(HELD_OUT_WORDINGS, 'meet', refused) for refused in (False, True, False)),
+            *(answer(HELD_OUT_WORDINGS, 'hunt', refused) for refused in (False, False)),
+            *(answer(HELD_OUT_RELATIONS, 'left of', refused) for refused in (False, None)),
+            *(answer(NONSENSE, text, True) for text in ('uh', 'hmm')),
+            *(answer(NONSENSE, 'bake', refused) for refused in (None, False)),
+        ),
         restarts=0,
         wall_seconds=60.0,
     )
@@ -112,7 +127,12 @@ def test_relations_come_in_turn_and_name_no_object_by_colour_and_shape():
         item = one.layout.objects[one.target]
         nouns = '|'.join(NOUNS[item.shape])
         assert not re.search(f'{item.colour} ({nouns})', one.text)
-    assert len({one.seed for one in tasks if one.relation == tasks[0].relation}) == 2
+
+
+def test_no_two_tasks_of_relations_share_a_layout():
+    """Drives of one layout that kinds share are no independent trials."""
+    seeds = [task(RELATIONS, JUDGED, number).seed for number in range(24)]
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_goal_names_the_target_and_swapped_another_object():
@@ -168,7 +188,7 @@ def test_motion_starts_with_free_floor_before_and_behind(number):
         ('turn right', 0.0, 0.0, 31.0, False),
     ],
 )
-def test_motion_is_judged_by_odometry(motion, forward, sideways, degrees, fulfilled):
+def test_motion_is_judged_by_way_and_turn(motion, forward, sideways, degrees, fulfilled):
     assert motion_fulfilled(motion, forward, sideways, math.radians(degrees)) is fulfilled
 
 
@@ -177,23 +197,40 @@ def test_numbers_that_are_not_finite_fulfil_no_motion():
         assert not motion_fulfilled(motion, math.nan, math.nan, math.nan)
 
 
+@pytest.mark.parametrize('seed', [SEED, JUDGED])
 @pytest.mark.parametrize('category', SAID)
-def test_wordings_are_all_different(category):
-    texts = wordings(category)
+def test_sentences_are_all_different(category, seed):
+    texts = [sentence.text for sentence in sentences(category, seed)]
     assert len(set(texts)) == len(texts) >= 100
 
 
+@pytest.mark.parametrize(
+    ('category', 'fewest'), [(HELD_OUT_WORDINGS, 30), (HELD_OUT_RELATIONS, 30), (NONSENSE, 60)]
+)
+def test_judging_has_wordings_of_its_own(category, fewest):
+    judged, chosen = sentences(category, JUDGED), sentences(category, SEED)
+    assert len({one.wording for one in judged}) >= fewest
+    for field in ('wording', 'text'):
+        assert not {getattr(one, field) for one in judged} & {
+            getattr(one, field) for one in chosen
+        }
+
+
 def test_every_wording_that_was_kept_back_is_said():
-    said, stops = set(wordings(HELD_OUT_WORDINGS)), set(wordings(HELD_OUT_RELATIONS))
-    for texts, templates in ((said, HELD_OUT_TEMPLATES), (stops, HELD_OUT_STOP_TEMPLATES)):
-        for template in templates:
-            assert any(
-                fill(template, colour, noun) in texts
-                for nouns in NOUNS.values()
-                for noun in nouns
-                for colour in COLOURS
-            ), template
-    assert {text for motion in MOTIONS for text in HELD_OUT_MOTIONS[motion]} <= said
+    said = {one.wording for one in sentences(HELD_OUT_WORDINGS, SEED)}
+    stops = {one.wording for one in sentences(HELD_OUT_RELATIONS, SEED)}
+    motions = {text for motion in MOTIONS for text in HELD_OUT_MOTIONS[motion]}
+    assert said == {*HELD_OUT_TEMPLATES, *motions}
+    phrases = {phrase for texts in HELD_OUT_PHRASES.values() for phrase in texts}
+    assert stops == {*HELD_OUT_STOP_TEMPLATES, *phrases}
+
+
+def test_every_template_is_said_with_every_colour_and_noun_of_some_object():
+    goals = [one for one in sentences(HELD_OUT_WORDINGS, JUDGED) if '{o}' in one.wording]
+    for template in {one.wording for one in goals}:
+        texts = ' '.join(one.text for one in goals if one.wording == template)
+        assert all(colour in texts for colour in COLOURS)
+        assert all(noun in texts for nouns in NOUNS.values() for noun in nouns)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +246,7 @@ def test_layouts_are_for_one_purpose(first, last, purpose):
 
 
 def test_blocks_hold_every_episode_once_and_a_long_run_begins_like_a_short_one():
-    blocks = plan(25, DRIVEN + SAID)
+    blocks = plan(25, DRIVEN + SAID, SEED)
     for category in DRIVEN:
         numbers = [
             number
@@ -218,9 +255,11 @@ def test_blocks_hold_every_episode_once_and_a_long_run_begins_like_a_short_one()
             for number in range(block.first, block.first + block.count)
         ]
         assert numbers == list(range(25))
-    assert {block for block in plan(20, DRIVEN + SAID) if block.category in DRIVEN} <= set(blocks)
+    assert {block for block in plan(20, DRIVEN + SAID, SEED) if block.category in DRIVEN} <= set(
+        blocks
+    )
     assert max(block.count for block in blocks if block.category in DRIVEN) == BLOCK
-    assert {block.category for block in plan(5, (GO_TO, NONSENSE))} == {GO_TO, NONSENSE}
+    assert {block.category for block in plan(5, (GO_TO, NONSENSE), SEED)} == {GO_TO, NONSENSE}
 
 
 def test_settings_come_from_the_environment():
@@ -229,7 +268,7 @@ def test_settings_come_from_the_environment():
     assert Settings.of({'FINAL': '0'}).seed == Settings.of({'FINAL': ''}).seed == 500_000
     with pytest.raises(ConfigError, match="FINAL is 'yes'"):
         Settings.of({'FINAL': 'yes'})
-    with pytest.raises(ConfigError, match='layouts 999990 to about 1001990'):
+    with pytest.raises(ConfigError, match='layouts 999990 to about 1007990'):
         Settings.of({'SEED': '999990'})
     assert Settings.of({'FINAL': '1', 'SEED': '0', 'EPISODES': '3', 'JOBS': '2'}) == Settings(
         3, 0, 2, 'demo'
@@ -278,12 +317,33 @@ def test_report_has_the_layout_that_was_agreed(tmp_path: Path):
         'blind': [0, 0],
         'wrong_object': [1, 2],
     }
-    assert content['refused'] == {HELD_OUT_WORDINGS: [1, 244], NONSENSE: [97, 100]}
+    assert content['refused'] == {
+        HELD_OUT_WORDINGS: [1, 2],
+        HELD_OUT_RELATIONS: [1, 1],
+        NONSENSE: [2, 3],
+    }
+    assert content['refused_intervals_95'][NONSENSE] == list(wilson(2, 3))
+    assert content['misunderstood'] == {
+        HELD_OUT_WORDINGS: [1, 5],
+        HELD_OUT_RELATIONS: [1, 2],
+        NONSENSE: [2, 4],
+    }
+    assert content['misunderstood_texts'] == [
+        'meet True',
+        'left of None',
+        'bake None',
+        'bake False',
+    ]
     kinds = {'left': [1, 2], 'right': [0, 0], 'nearest': [0, 0], 'tall': [1, 1]}
     assert content['relation_kinds'] == kinds
     seeds = [SEED + 1, related[1].task.seed]
     assert [failure['seed'] for failure in content['failures']] == seeds
-    assert content['seeds'] == [SEED, max(SEED + 1, related[1].task.seed)]
+    last = max(one.task.seed for one in played + related)
+    assert content['seeds'] == [SEED, last]
+    console = Console(width=120)
+    with console.capture() as shown:
+        show(report, console)
+    assert f'layouts {SEED} to {last}' in shown.get()
 
 
 def test_picture_shows_the_paths(tmp_path: Path):
@@ -309,3 +369,102 @@ def test_who_is_not_to_end_there_need_not_say_that_it_is_done(category, end, suc
     one = task(category, SEED, 0)
     found = episodes._judge(SimpleNamespace(arena=near), one, witness, (0.0, 0.0, 0.0), end)
     assert found.success is success
+
+
+class _Arena:
+    """A robot whose wheels spin at a wall: it did not move, whatever they count."""
+
+    layout = SimpleNamespace(objects=())
+    pose = (1.0, 0.0, 0.0)
+    odometry = (1.6, 0.0, 0.0)
+
+
+def test_motion_is_judged_by_the_truth_and_not_by_the_wheels():
+    driver = SimpleNamespace(arena=_Arena(), tick_number=0)
+    witness = episodes._Witness(driver)
+    one = task(MOTION, SEED, MOTIONS.index('move forward'))
+    found = episodes._judge(driver, one, witness, (0.96, 0.0, 0.0), 'RUNNING')
+    assert not found.success
+
+
+class _Graphs:
+    """Stands in for graphs; it falls silent in the items of `deadly`, at the start if `dumb`."""
+
+    def __init__(self, monkeypatch, deadly=(), dumb=False):
+        self.deadly, self.dumb, self.started, self.played = deadly, dumb, 0, []
+        monkeypatch.setattr(blocks, '_arena', lambda: None)
+        monkeypatch.setattr(blocks, 'lockstep_graph', self._graph)
+        monkeypatch.setattr(blocks, 'make_ready', lambda driver: None)
+        monkeypatch.setattr(blocks, 'play', self._play)
+        monkeypatch.setattr(blocks, 'hear', self._hear)
+
+    @contextmanager
+    def _graph(self, *args):
+        self.started += 1
+        if self.dumb:
+            raise LockstepError('graph is not complete')
+        yield SimpleNamespace(reset=lambda layout: None)
+
+    def _play(self, driver, item):
+        self.played.append(item)
+        if len(self.played) - 1 in self.deadly:
+            raise LockstepError('the gate holds the frame of 17.9 s (camera or policy)')
+        return Outcome(item, True, False, 'DONE', 0.2, 12.0, '', ())
+
+    def _hear(self, driver, item):
+        self._play(driver, item)
+        return Answer(item, item.category == NONSENSE)
+
+
+SETTINGS = Settings(10, SEED, 1, 'demo')
+
+
+def test_episode_that_silences_the_graph_has_failed_and_is_not_played_again(monkeypatch, tmp_path):
+    graphs = _Graphs(monkeypatch, deadly=(3, 9))
+    played = play_block(Block(GO_TO, 0, 10), SETTINGS, tmp_path / 'log')
+    assert graphs.played == [task(GO_TO, SEED, number) for number in range(10)]
+    assert [one.success for one in played.results] == [
+        number not in (3, 9) for number in range(10)
+    ]
+    assert [one.end for one in played.results].count(SILENT) == 2
+    assert (graphs.started, played.restarts) == (2, 1)
+    assert len((tmp_path / 'log.errors').read_text().splitlines()) == 2
+
+
+def test_silent_episode_is_reported(monkeypatch, tmp_path):
+    _Graphs(monkeypatch, deadly=(0,))
+    played = play_block(Block(SWAPPED, 0, 1), SETTINGS, tmp_path / 'log')
+    write(results(list(played.results)), tmp_path / 'evaluate.json')
+    content = json.loads((tmp_path / 'evaluate.json').read_text(), parse_constant=pytest.fail)
+    assert content['success'][SWAPPED] == [0, 1]
+    assert [(one['end'], one['gap']) for one in content['failures']] == [(SILENT, None)]
+    draw(results([outcome(end=SILENT, gap=math.nan, seconds=math.nan)]), tmp_path / 'one.png')
+
+
+@pytest.mark.parametrize('category', SAID)
+def test_sentence_that_silences_the_graph_is_misunderstood(monkeypatch, tmp_path, category):
+    graphs = _Graphs(monkeypatch, deadly=(5,))
+    played = play_block(Block(category, 0, 0), SETTINGS, tmp_path / 'log')
+    assert [one.sentence for one in played.results] == sentences(category, SEED) == graphs.played
+    assert [n for n, one in enumerate(played.results) if one.refused is None] == [5]
+
+
+def test_graph_that_is_never_ready_fails_no_episode(monkeypatch, tmp_path):
+    graphs = _Graphs(monkeypatch, dumb=True)
+    with pytest.raises(LockstepError, match='not complete'):
+        play_block(Block(GO_TO, 0, 10), SETTINGS, tmp_path / 'log')
+    assert graphs.started == ATTEMPTS
+
+
+def test_sentences_keep_to_the_rate_at_which_the_policy_hears():
+    said = []
+    driver = SimpleNamespace(
+        tick=said.append,
+        say=lambda text: said.append(text) or 7,
+        status=lambda number: Fate.REFUSED,
+    )
+    sentence = sentences(NONSENSE, JUDGED)[0]
+    assert episodes.hear(driver, sentence) == Answer(sentence, True)
+    ticks, text = said
+    assert text == sentence.text
+    assert ticks * TICK * MOST_TEXTS > 1.0

@@ -4,10 +4,22 @@ import sys
 
 import pytest
 
+from vla_core.text import is_stop_word
+from vla_learning.sim.judging import (
+    JUDGING_MOTIONS,
+    JUDGING_NONSENSE,
+    JUDGING_PHRASES,
+    judging_relations,
+    JUDGING_STOP_TEMPLATES,
+    JUDGING_TEMPLATES,
+)
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE, training_nonsense
+from vla_learning.sim.relations import held_out_relations, training_relations
 from vla_learning.sim.wording import (
     COLOURS,
+    draw_motion,
     draw_template,
+    fill,
     held_out_sayings,
     HELD_OUT_TEMPLATES,
     keeps_back,
@@ -15,6 +27,7 @@ from vla_learning.sim.wording import (
     NOUNS,
     TRAIN_MOTIONS,
     training_sayings,
+    undecorated,
 )
 
 
@@ -94,7 +107,7 @@ def test_same_seed_gives_the_same_sentences():
 
 def test_wordings_need_no_third_party_package():
     program = (
-        'import sys; import vla_learning.sim.wording, vla_learning.sim.nonsense; '
+        'import sys; import vla_learning.sim.judging, vla_learning.sim.nonsense; '
         "print(sorted({'torch', 'numpy', 'onnxruntime'} & set(sys.modules)))"
     )
     result = subprocess.run(
@@ -106,3 +119,32 @@ def test_wordings_need_no_third_party_package():
 def test_held_out_templates_have_places_for_colour_and_noun():
     for template in HELD_OUT_TEMPLATES:
         assert '{o}' in template or ('{c}' in template and '{n}' in template)
+
+
+def judged() -> list[str]:
+    """Return what judges releases; templates said of the red box."""
+    goals = [fill(text, 'red', 'box') for text in JUDGING_TEMPLATES + JUDGING_STOP_TEMPLATES]
+    motions = [text for texts in JUDGING_MOTIONS.values() for text in texts]
+    relations = [text for texts in judging_relations().values() for text in texts]
+    return goals + motions + relations + list(JUDGING_NONSENSE)
+
+
+def test_no_judged_wording_is_trained_on_or_counted_in_choosing():
+    """Not even one that is the same but for politeness, articles and marks."""
+    draw = random.Random(0)
+    known = {fill(draw_template(draw), 'red', 'box') for _ in range(20_000)}
+    known |= {draw_motion(motion, draw) for motion in MOTIONS for _ in range(2000)}
+    known |= {saying.text for saying in (*training_sayings(), *held_out_sayings())}
+    known |= {text for text, _ in (*training_relations(0, 30), *held_out_relations())}
+    known |= {*training_nonsense(20_000), *EVALUATION_NONSENSE}
+    inner = set().union(*map(undecorated, known))
+    assert not [text for text in judged() if not inner.isdisjoint(undecorated(text))]
+
+
+def test_judged_wordings_are_instructions_to_the_policy():
+    assert not list(filter(is_stop_word, judged()))
+    assert set(JUDGING_MOTIONS) == set(MOTIONS)
+    phrases = [phrase for texts in JUDGING_PHRASES.values() for phrase in texts]
+    assert list(judging_relations()) == phrases
+    for texts in (JUDGING_TEMPLATES + JUDGING_STOP_TEMPLATES, phrases, JUDGING_NONSENSE):
+        assert len(set(texts)) == len(texts)

@@ -1,11 +1,12 @@
 """Play an evaluation in blocks of ten episodes, each on a fresh graph, some of them side by side.
 
-A block is the same wherever and beside whatever it is played: no result depends on JOBS.
+A block is the same wherever and beside whatever it is played: no result depends on JOBS. What
+silences the graph has failed; a new graph goes on with what comes next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vla_core.errors import ConfigError
 from vla_core.manifest import load_manifest
 from vla_core.policy import policy_names
-from vla_learning.evaluation.episodes import make_ready, Outcome, play, refused
+from vla_learning.evaluation.episodes import Answer, hear, make_ready, Outcome, play, silent
 from vla_learning.evaluation.report import Results
 from vla_learning.evaluation.tasks import (
     BLIND,
@@ -28,16 +29,19 @@ from vla_learning.evaluation.tasks import (
     LOOKED_THROUGH,
     purpose_of,
     SAID,
+    Sentence,
+    sentences,
+    Task,
     task,
-    wordings,
 )
 from vla_ros.files import checkpoint_path
 from vla_ros.lockstep import LockstepError
 from vla_sim.arena import Arena
 from vla_sim.graph import lockstep_graph
+from vla_sim.layout import sample_layout
 
 BLOCK = 10
-#: A graph that fell silent is started anew and its block played again, so often.
+#: Starts of a graph that may fail one after the other.
 ATTEMPTS = 3
 FIRST_SEED, FINAL_SEED = 500_000, 1_000_001
 
@@ -95,15 +99,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Played:
-    """What came of a block; `refused` counts sentences, for the categories of wordings."""
+    """What came of a block; `restarts` counts graphs after the first."""
 
     block: Block
-    outcomes: tuple[Outcome, ...] = ()
-    refused: int = 0
-    restarts: int = 0
+    results: tuple[Outcome | Answer, ...]
+    restarts: int
 
 
-def plan(episodes: int, categories: Sequence[str]) -> list[Block]:
+def plan(episodes: int, categories: Sequence[str], seed: int) -> list[Block]:
     """Divide the evaluation into blocks; the longest episodes come first."""
     driven = [category for category in (BLIND, *DRIVEN[:-1]) if category in categories]
     blocks = [
@@ -112,22 +115,30 @@ def plan(episodes: int, categories: Sequence[str]) -> list[Block]:
         for first in range(0, episodes, BLOCK)
     ]
     said = [category for category in SAID if category in categories]
-    return blocks + [Block(category, 0, len(wordings(category))) for category in said]
+    return blocks + [Block(category, 0, len(sentences(category, seed))) for category in said]
 
 
 def play_block(block: Block, settings: Settings, log: Path) -> Played:
-    """Play a block, on a new graph if one falls silent.
+    """Play a block; where a graph falls silent, a new one goes on with the next item.
 
     Raises:
-        LockstepError: if it does so every time.
+        LockstepError: if graphs fall silent before they are ready, ATTEMPTS times in a row.
     """
-    for restarts in range(ATTEMPTS - 1):
+    items = _items(block, settings)
+    results: list[Outcome | Answer] = []
+    graphs = vain = 0
+    while len(results) < len(items):
+        graphs, vain, before = graphs + 1, vain + 1, len(results)
         try:
-            return _play_once(block, settings, log, restarts)
+            for result in _go_on(block, items[before:], settings, log):
+                results.append(result)
+                vain = 0
         except LockstepError as error:
             with log.with_suffix('.errors').open('a', encoding='utf-8') as file:
                 file.write(f'{error}\n')
-    return _play_once(block, settings, log, ATTEMPTS - 1)
+            if vain == ATTEMPTS:
+                raise
+    return Played(block, tuple(results), graphs - 1)
 
 
 def evaluate(settings: Settings, logs: Path, console: Console) -> Results:
@@ -147,39 +158,46 @@ def evaluate(settings: Settings, logs: Path, console: Console) -> Results:
     sha256 = '' if builtin else load_manifest(checkpoint_path(settings.policy)).spec.model_sha256
     logs.mkdir(parents=True, exist_ok=True)
     unfit = (BLIND,) if builtin else ()
-    blocks = plan(settings.episodes, [one for one in settings.categories if one not in unfit])
+    categories = [one for one in settings.categories if one not in unfit]
+    blocks = plan(settings.episodes, categories, settings.seed)
     began = time.monotonic()
     played = _play_all(blocks, settings, logs, console)
+    results = [one for part in played for one in part.results]
     return Results(
         policy=settings.policy,
         model_sha256=sha256,
         seed=settings.seed,
         episodes=settings.episodes,
-        outcomes=tuple(outcome for part in played for outcome in part.outcomes),
-        refused={
-            part.block.category: (part.refused, part.block.count)
-            for part in played
-            if not part.outcomes
-        },
+        outcomes=tuple(one for one in results if isinstance(one, Outcome)),
+        answers=tuple(one for one in results if isinstance(one, Answer)),
         restarts=sum(part.restarts for part in played),
         wall_seconds=time.monotonic() - began,
     )
 
 
-def _play_once(block: Block, settings: Settings, log: Path, restarts: int) -> Played:
+def _items(block: Block, settings: Settings) -> list[Task] | list[Sentence]:
+    if block.category in SAID:
+        return sentences(block.category, settings.seed)
+    numbers = range(block.first, block.first + block.count)
+    return [task(block.category, settings.seed, number) for number in numbers]
+
+
+def _go_on(
+    block: Block, items: Sequence[Task | Sentence], settings: Settings, log: Path
+) -> Iterator[Outcome | Answer]:
+    """Play items on a new graph, up to the one that silences it."""
     blind: dict[str, dict[str, object]] = {'policy': {'ablate_language': True}}
     parameters = blind if block.category == BLIND else None
     with lockstep_graph(_arena(), settings.policy, log, parameters) as driver:
-        if block.category not in DRIVEN:
-            driver.reset(task(DRIVEN[0], settings.seed, 0).layout)
-            driver.tick(2)
-            count = refused(driver, wordings(block.category))
-            return Played(block, refused=count, restarts=restarts)
-        numbers = range(block.first, block.first + block.count)
-        tasks = [task(block.category, settings.seed, number) for number in numbers]
-        driver.reset(tasks[0].layout)
-        make_ready(driver)
-        return Played(block, tuple(play(driver, one) for one in tasks), restarts=restarts)
+        driver.reset(sample_layout(settings.seed))
+        if block.category in DRIVEN:
+            make_ready(driver)
+        for item in items:
+            try:
+                yield play(driver, item) if isinstance(item, Task) else hear(driver, item)
+            except LockstepError:
+                yield silent(item)
+                raise
 
 
 def _play_all(

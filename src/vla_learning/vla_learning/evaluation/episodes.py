@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 import hashlib
 import math
@@ -10,7 +9,7 @@ import math
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_interfaces.msg import Decision
-from vla_learning.evaluation.tasks import BLIND, motion_fulfilled, SWAPPED, Task
+from vla_learning.evaluation.tasks import BLIND, motion_fulfilled, Sentence, SWAPPED, Task
 from vla_ros.conversion import to_ns, twist_from_msg
 from vla_ros.lockstep import LockstepError, TICK
 from vla_sim.lockstep import LockstepDriver
@@ -26,10 +25,14 @@ REST = 0.6
 #: s of standing in a new layout before anything is said.
 SETTLE = 0.12
 _POSE_EVERY = 5
+#: Ticks before a sentence that is only said: the policy hears at most 50 texts a second.
+_PAUSE = 2
 #: s between two attempts to get the gate armed, and how many there are.
 _ARMING_PAUSE, _ARMING_ATTEMPTS = 0.5, 40
 #: Begins the end of an episode that the gate ended.
 _GATE = 'gate '
+#: End of an episode in which the graph fell silent.
+SILENT = 'SILENT'
 _GOING_ON = (State.ARMING, State.ACTIVE, State.HOLD)
 
 
@@ -41,7 +44,8 @@ class Outcome:
         task: what was asked for.
         success: as the task's category counts it; a goal also has to be called DONE.
         wrong_object: at rest near another object than the one that counts, and not near that one.
-        end: status of the instruction at the end; the gate's state if that stopped the robot.
+        end: status of the instruction at the end; the gate's state if that stopped the robot;
+            SILENT if the graph fell silent.
         gap: m to the surface of the object that counts; NaN for motions.
         seconds: simulated.
         digest: of every decision, hex; equal runs have equal digests.
@@ -58,6 +62,14 @@ class Outcome:
     poses: tuple[tuple[float, float, float], ...]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What became of a sentence that was only said; None: the graph fell silent."""
+
+    sentence: Sentence
+    refused: bool | None
+
+
 class _Witness:
     """Sees every tick: how far the robot turned, since when it rests, what was decided."""
 
@@ -66,7 +78,7 @@ class _Witness:
         self._hash = hashlib.sha256()
         self._still_ticks = 0
         self._began = driver.tick_number
-        self._yaw = driver.arena.odometry[2]
+        self._yaw = driver.arena.pose[2]
         self.turn = 0.0
         self.poses = [driver.arena.pose]
 
@@ -90,7 +102,7 @@ class _Witness:
         speed, turn_rate = arena.velocity
         still = abs(speed) < STILL_SPEED and abs(turn_rate) < STILL_TURN_RATE
         self._still_ticks = self._still_ticks + 1 if still else 0
-        yaw = arena.odometry[2]
+        yaw = arena.pose[2]
         self.turn += math.remainder(yaw - self._yaw, math.tau)
         self._yaw = yaw
         if (driver.tick_number - self._began) % _POSE_EVERY == 0:
@@ -142,7 +154,7 @@ def play(driver: LockstepDriver, task: Task) -> Outcome:
     """
     driver.reset(task.layout, task.start)
     driver.tick(round(SETTLE / TICK))
-    before = driver.arena.odometry
+    before = driver.arena.pose
     instruction = driver.say(task.text)
     witness = _Witness(driver)
     limit = MOTION_TIME if task.motion else TIME_LIMIT
@@ -161,13 +173,22 @@ def play(driver: LockstepDriver, task: Task) -> Outcome:
     return outcome
 
 
-def refused(driver: LockstepDriver, texts: Iterable[str]) -> int:
-    """Say texts one after the other and count those that the policy refuses."""
-    count = 0
-    for text in texts:
-        count += driver.status(driver.say(text)) == Fate.REFUSED
-    driver.say('stop')
-    return count
+def hear(driver: LockstepDriver, sentence: Sentence) -> Answer:
+    """Say a sentence and see whether the policy refuses it.
+
+    Raises:
+        LockstepError: if a hop is missing.
+    """
+    driver.tick(_PAUSE)
+    return Answer(sentence, driver.status(driver.say(sentence.text)) == Fate.REFUSED)
+
+
+def silent(item: Task | Sentence) -> Outcome | Answer:
+    """Return what became of an item in which the graph fell silent: it failed."""
+    if isinstance(item, Sentence):
+        return Answer(item, None)
+    start = item.start or item.layout.start
+    return Outcome(item, False, False, SILENT, math.nan, math.nan, '', (start,))
 
 
 def _judge(
@@ -181,7 +202,7 @@ def _judge(
     gap, success, wrong = math.nan, False, False
     stopped = end.startswith(_GATE)
     if task.motion:
-        x, y = (after - start for after, start in zip(arena.odometry[:2], before[:2], strict=True))
+        x, y = (after - start for after, start in zip(arena.pose[:2], before[:2], strict=True))
         cos, sin = math.cos(before[2]), math.sin(before[2])
         forward, sideways = cos * x + sin * y, cos * y - sin * x
         success = motion_fulfilled(task.motion, forward, sideways, witness.turn) and not stopped

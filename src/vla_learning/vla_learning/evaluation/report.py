@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 import hashlib
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vla_core.machine import describe
-from vla_learning.evaluation.episodes import Outcome
+from vla_learning.evaluation.episodes import Answer, Outcome, SILENT
 from vla_learning.evaluation.tasks import (
     DRIVEN,
     GO_TO,
@@ -55,8 +56,8 @@ class Results:
         seed: of the first layout.
         episodes: per category.
         outcomes: of all episodes, in order.
-        refused: category of wordings -> refused, said.
-        restarts: graphs that fell silent and whose block was played again.
+        answers: to all sentences that were only said, in order.
+        restarts: graphs that fell silent and were started anew.
         wall_seconds: s.
     """
 
@@ -65,7 +66,7 @@ class Results:
     seed: int
     episodes: int
     outcomes: tuple[Outcome, ...]
-    refused: dict[str, Count]
+    answers: tuple[Answer, ...]
     restarts: int
     wall_seconds: float
 
@@ -84,6 +85,39 @@ class Results:
         went = self.of(GO_TO)
         counts['wrong_object'] = (sum(outcome.wrong_object for outcome in went), len(went))
         return {category: counts[category] for category in AIMS}
+
+    @property
+    def refused(self) -> dict[str, Count]:
+        """Category -> refused wordings, wordings.
+
+        Sentences of one wording are no independent trials: one that is misunderstood fails it.
+        """
+        counts = {}
+        for category in REFUSAL_AIMS:
+            answers = [one for one in self.answers if one.sentence.category == category]
+            said = {one.sentence.wording for one in answers}
+            failed = {one.sentence.wording for one in answers if misunderstood(one)}
+            if said:
+                refused = said - failed if category == NONSENSE else failed
+                counts[category] = (len(refused), len(said))
+        return counts
+
+    @property
+    def misunderstood(self) -> dict[str, Count]:
+        """Category -> misunderstood sentences, sentences."""
+        said = Counter(one.sentence.category for one in self.answers)
+        wrong = Counter(one.sentence.category for one in self.answers if misunderstood(one))
+        return {category: (wrong[category], count) for category, count in said.items()}
+
+    @property
+    def last_seed(self) -> int:
+        """Seed of the last layout that was driven in; the first one if none was."""
+        return max((outcome.task.seed for outcome in self.outcomes), default=self.seed)
+
+
+def misunderstood(answer: Answer) -> bool:
+    """Say whether nonsense was not refused, or something else was, or nobody answered."""
+    return answer.refused is not (answer.sentence.category == NONSENSE)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -107,12 +141,14 @@ def write(results: Results, path: Path) -> None:
         'held_out_templates': _by_wording(results.of(GO_TO)),
         'relation_kinds': _by_kind(results.of(RELATIONS)),
         'refused': results.refused,
+        'refused_intervals_95': {name: wilson(*count) for name, count in results.refused.items()},
+        'misunderstood': results.misunderstood,
+        'misunderstood_texts': [
+            one.sentence.text for one in results.answers if misunderstood(one)
+        ],
         'policy': results.policy,
         'model_sha256': results.model_sha256,
-        'seeds': [
-            results.seed,
-            max((o.task.seed for o in results.outcomes), default=results.seed),
-        ],
+        'seeds': [results.seed, results.last_seed],
         'purpose': purpose_of(results.seed, results.seed),
         'wall_seconds': round(results.wall_seconds, 1),
         'restarts': results.restarts,
@@ -126,15 +162,13 @@ def write(results: Results, path: Path) -> None:
 
 def show(results: Results, console: Console) -> None:
     """Print the table."""
-    last = results.seed + results.episodes - 1
-    table = Table(title=f'{results.policy}, layouts {results.seed} to {last}')
+    table = Table(title=f'{results.policy}, layouts {results.seed} to {results.last_seed}')
     for name in ('category', 'k', 'n', 'rate', '95 % interval', 'aim'):
         table.add_column(name, justify='left' if name == 'category' else 'right')
     rows = [(name, *count, AIMS[name]) for name, count in results.success.items()]
     rows += [
-        (f'refused: {name.replace("_", " ")}', *results.refused[name], aim)
-        for name, aim in REFUSAL_AIMS.items()
-        if name in results.refused
+        (f'refused: {name.replace("_", " ")}', *count, REFUSAL_AIMS[name])
+        for name, count in results.refused.items()
     ]
     for name, successes, trials, aim in rows:
         low, high = wilson(successes, trials)
@@ -147,6 +181,8 @@ def show(results: Results, console: Console) -> None:
             aim,
         )
     console.print(table)
+    for name, (wrong, said) in results.misunderstood.items():
+        console.print(f'{name}: {wrong} of {said} sentences misunderstood; k and n are wordings')
     console.print(
         f'{results.wall_seconds:.0f} s; graphs started anew: {results.restarts}; '
         'build/evaluate.json, build/evaluate.png'
@@ -193,7 +229,8 @@ def _by_kind(outcomes: Sequence[Outcome]) -> dict[str, Count]:
 
 def _unwanted(outcome: Outcome) -> bool:
     """Say whether a person would look at it: what should fail (swapped, blind) is no failure."""
-    return outcome.task.category in (GO_TO, RELATIONS, MOTION) and not outcome.success
+    asked = outcome.task.category in (GO_TO, RELATIONS, MOTION)
+    return outcome.end == SILENT or (asked and not outcome.success)
 
 
 def _failure(outcome: Outcome) -> dict[str, object]:
@@ -203,14 +240,14 @@ def _failure(outcome: Outcome) -> dict[str, object]:
         'seed': task.seed,
         'text': task.text,
         'end': outcome.end,
-        'gap': None if math.isnan(outcome.gap) else round(outcome.gap, 3),
-        'seconds': round(outcome.seconds, 2),
+        'gap': _rounded(outcome.gap, 3),
+        'seconds': _rounded(outcome.seconds, 2),
         'wrong_object': outcome.wrong_object,
     }
 
 
-def _last_seed(results: Results) -> int:
-    return max((outcome.task.seed for outcome in results.outcomes), default=results.seed)
+def _rounded(value: float, digits: int) -> float | None:
+    return None if math.isnan(value) else round(value, digits)
 
 
 def _digest(outcomes: Sequence[Outcome]) -> str:

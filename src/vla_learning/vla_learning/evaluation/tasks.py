@@ -6,7 +6,7 @@ a run of 100, whatever machine or number of jobs does it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -16,11 +16,18 @@ import random
 import numpy as np
 
 from vla_core.errors import ConfigError
+from vla_learning.sim.judging import (
+    JUDGING_MOTIONS,
+    JUDGING_NONSENSE,
+    judging_relations,
+    JUDGING_STOP_TEMPLATES,
+    JUDGING_TEMPLATES,
+)
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE
 from vla_learning.sim.posing import ask
 from vla_learning.sim.relations import (
     draw_relation,
-    held_out_relations,
+    held_out_phrases,
     Relation,
     RELATION_KINDS,
 )
@@ -28,7 +35,6 @@ from vla_learning.sim.wording import (
     fill,
     held_out_goals,
     HELD_OUT_MOTIONS,
-    held_out_motions,
     HELD_OUT_STOP_TEMPLATES,
     HELD_OUT_TEMPLATES,
     MOTIONS,
@@ -43,17 +49,18 @@ GO_TO, RELATIONS, MOTION = 'go_to', 'relations', 'motion'
 SWAPPED, BLIND = 'swapped', 'blind'
 HELD_OUT_WORDINGS, NONSENSE = 'held_out_wordings', 'nonsense'
 HELD_OUT_RELATIONS = 'held_out_stops_and_relations'
-#: First layouts that are for choosing and for judging; those below are for training.
+#: First layouts that are for choosing and for judging; those below are for training. Sentences
+#: whose understanding alone is judged have the same tiers.
 CHOOSING, JUDGING = 500_000, 1_000_000
 #: Layouts that are looked through for a task of RELATIONS, at most.
-LOOKED_THROUGH = 40
+LOOKED_THROUGH = 160
 #: Categories in which it is enough to understand.
 SAID = (HELD_OUT_WORDINGS, HELD_OUT_RELATIONS, NONSENSE)
 #: Categories in which the robot drives.
 DRIVEN = (GO_TO, RELATIONS, MOTION, SWAPPED, BLIND)
-#: Every so-manieth of the held-out sentences is said. They come template by template, so that the
-#: stride must share no factor with the number of templates: else some are never said.
-WORDING_STRIDE = 3
+#: Every so-manieth colour and noun is said in a template. Colours follow one another, so that the
+#: stride must share no factor with their number: else some are never said.
+WORDING_STRIDE = 5
 #: m of free floor before and behind the robot where it is told to move or turn.
 _RUNWAY = 1.3
 _RUNWAY_GAP = 0.10
@@ -88,6 +95,21 @@ class Task:
     def layout(self) -> Layout:
         """Where things stand."""
         return sample_layout(self.seed)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What is said to see whether it is understood.
+
+    Attributes:
+        category: one of SAID.
+        wording: template or phrase; its sentences are understood together or not at all.
+        text: what is said.
+    """
+
+    category: str
+    wording: str
+    text: str
 
 
 def purpose_of(first: int, last: int) -> str:
@@ -133,18 +155,19 @@ def task(category: str, first_seed: int, number: int) -> Task:
     return Task(category, seed, text, held_out, layout.target)
 
 
-def wordings(category: str) -> list[str]:
-    """Return the sentences whose understanding alone is judged."""
+def sentences(category: str, first_seed: int) -> list[Sentence]:
+    """Return what is said in one of SAID; layouts for judging have wordings of their own."""
+    judging = first_seed >= JUDGING
     if category == NONSENSE:
-        return list(EVALUATION_NONSENSE)
-    if category == HELD_OUT_RELATIONS:
-        texts = [saying.text for saying in held_out_goals(HELD_OUT_STOP_TEMPLATES)]
-        texts += [text for text, _ in held_out_relations()]
+        said = _each(JUDGING_NONSENSE if judging else EVALUATION_NONSENSE)
+    elif category == HELD_OUT_RELATIONS:
+        said = _goals(JUDGING_STOP_TEMPLATES if judging else HELD_OUT_STOP_TEMPLATES)
+        said |= judging_relations() if judging else _held_out_relations()
     else:
-        texts = [saying.text for saying in held_out_goals(HELD_OUT_TEMPLATES)]
-        motions = [saying.text for saying in held_out_motions()]
-        return motions + texts[::WORDING_STRIDE]
-    return texts[::WORDING_STRIDE]
+        motions = JUDGING_MOTIONS if judging else HELD_OUT_MOTIONS
+        said = _each(text for texts in motions.values() for text in texts)
+        said |= _goals(JUDGING_TEMPLATES if judging else HELD_OUT_TEMPLATES)
+    return [Sentence(category, wording, text) for wording in said for text in said[wording]]
 
 
 def motion_fulfilled(motion: str, forward: float, sideways: float, turn: float) -> bool:
@@ -163,10 +186,26 @@ def motion_fulfilled(motion: str, forward: float, sideways: float, turn: float) 
     return angle >= math.radians(30.0) and math.hypot(forward, sideways) <= 0.15
 
 
+def _each(texts: Iterable[str]) -> dict[str, list[str]]:
+    return {text: [text] for text in texts}
+
+
+def _goals(templates: Iterable[str]) -> dict[str, list[str]]:
+    texts = {one: [saying.text for saying in held_out_goals((one,))] for one in templates}
+    return {one: said[::WORDING_STRIDE] for one, said in texts.items()}
+
+
+def _held_out_relations() -> dict[str, list[str]]:
+    return {phrase: [text for text, _ in said] for phrase, said in held_out_phrases().items()}
+
+
 def _relation(first_seed: int, number: int) -> Task:
-    """Make a task of the kinds in turn, on the next layout where its kind can be asked about."""
+    """Make a task of the kinds in turn, on the next layout where its kind can be asked about.
+
+    Each kind looks through layouts of its own, so that no two tasks share one.
+    """
     turn, kind = divmod(number, len(RELATION_KINDS))
-    asked = _Asked.of(first_seed, RELATION_KINDS[kind])
+    asked = _Asked.of(first_seed + kind, RELATION_KINDS[kind])
     seed, relation, target = asked[turn]
     held_out = turn % 2 == 1
     text = draw_relation(relation, held_out, random.Random(f'{relation.kind} {seed}'))
@@ -183,7 +222,7 @@ class _Asked:
     @classmethod
     @cache
     def of(cls, first_seed: int, kind: str) -> _Asked:
-        return cls(ask(count(first_seed), kind))
+        return cls(ask(count(first_seed, len(RELATION_KINDS)), kind))
 
     def __getitem__(self, number: int) -> tuple[int, Relation, int]:
         while len(self._found) <= number:

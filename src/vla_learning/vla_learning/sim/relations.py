@@ -152,10 +152,20 @@ def draw_relation(relation: Relation, held_out: bool, draw: random.Random) -> st
 
 def held_out_relations() -> Iterator[tuple[str, Relation]]:
     """Yield sentences from wordings that training never shows: every phrase in every frame."""
+    for sentences in held_out_phrases().values():
+        yield from sentences
+
+
+def held_out_phrases() -> dict[str, list[tuple[str, Relation]]]:
+    """Return phrase -> these sentences."""
     draw = random.Random(0)
+    found: dict[str, list[tuple[str, Relation]]] = {}
     for kind, phrases in HELD_OUT_PHRASES.items():
         choices = [relation for relation in RELATIONS if relation.kind == kind]
         for phrase in phrases:
+            meant = found[phrase] = []
             for frame in _HELD_OUT_FRAMES:
                 relation = draw.choice(choices)
-                yield frame.format(o=say(relation, phrase, draw, held_out=True)), relation
+                text = frame.format(o=say(relation, phrase, draw, held_out=True))
+                meant.append((text, relation))
+    return found
