@@ -7,7 +7,17 @@ pytest.importorskip('tqdm', reason='comes with the train extra')
 
 from vla_core.errors import ConfigError
 from vla_learning.model.config import ModelConfig
-from vla_learning.sim.frames import collect, HORIZON, label, load, render_shard, sample_pose
+from vla_learning.sim import frames
+from vla_learning.sim.frames import (
+    collect,
+    HORIZON,
+    label,
+    load,
+    render_shard,
+    sample_pose,
+    SHARD_FRAMES,
+    shards_of,
+)
 from vla_learning.sim.views import grid_of, KINDS, look, SLOT, slot_of, token_masks
 from vla_sim.arena import Arena
 from vla_sim.expert import Expert, SEARCH_TURN_RATE
@@ -125,8 +135,25 @@ def test_shards_are_equal_and_kept(shard, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_collecting_again_renders_nothing(tmp_path):
-    folder = tmp_path / 'shard_0000'
-    folder.mkdir()
+def test_collecting_again_renders_nothing(tmp_path, monkeypatch):
+    render_shard(tmp_path / 'shard_0000', 0, frames=1)
+    monkeypatch.setattr(
+        frames, 'ProcessPoolExecutor', lambda *job, **more: pytest.fail('rendered')
+    )
     collect(tmp_path, 1)
-    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(('length', 'slot'), [(2, SLOT), (5, SLOT), (3, LARGE)])
+def test_a_shard_of_another_length_or_size_is_rendered_again(tmp_path, length, slot):
+    render_shard(tmp_path / 'shard_0000', 0, frames=length, slot=slot)
+    load(shards_of(tmp_path, 3))
+    collect(tmp_path, 3, processes=1)
+    found = load(shards_of(tmp_path, 3))
+    assert (len(found), len(found.kinds), found.slot) == (3, 3, SLOT)
+    assert [path.name for path in tmp_path.iterdir()] == ['shard_0000']
+
+
+def test_only_the_shards_of_so_many_frames_are_named(tmp_path):
+    names = [shard.name for shard in shards_of(tmp_path, 2 * SHARD_FRAMES + 1)]
+    assert names == ['shard_0000', 'shard_0001', 'shard_0002']
+    assert shards_of(tmp_path, SHARD_FRAMES) == [tmp_path / 'shard_0000']

@@ -19,7 +19,7 @@ from vla_learning import drives, grounding, offline
 from vla_learning.answers import load
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.drives import Drive, drive, tasks, worst_first
-from vla_learning.evaluation.tasks import GO_TO, purpose_of, task
+from vla_learning.evaluation.tasks import GO_TO, purpose_of, SWAPPED, task
 from vla_learning.offline import Evaluate, evaluate, FILE_NAME, judge, plain, REPORT_NAME
 from vla_learning.questions import simulated
 from vla_learning.report.curves import read_curves
@@ -229,30 +229,33 @@ def test_what_a_robot_would_not_do_does_not_happen_without_ros_either(intent, bl
 class Driver:
     """Goes somewhere in five frames."""
 
-    def __init__(self, gaps, finished=True):
-        self.gaps, self.finished = gaps, finished
+    def __init__(self, gaps, finished=True, blind=False):
+        self.gaps, self.finished, self.blind = gaps, finished, blind
 
     def goal(self, layout, text, limit, record):
         for step in range(5):
             record((0.1 * step, 0.0, 0.0), np.zeros((2, 2, 3), np.uint8))
         gaps = tuple(self.gaps.get(n, 2.0) for n in range(len(layout.objects)))
-        return Ending(self.finished, 12.0, int(np.argmin(gaps)), gaps)
+        return Ending(True, self.finished, 12.0, gaps)
 
 
 @pytest.mark.parametrize(
-    ('near', 'finished', 'success', 'wrong'),
+    ('category', 'blind', 'near', 'finished', 'success', 'wrong'),
     [
-        ('target', True, True, False),
-        ('target', False, False, False),
-        ('other', True, False, True),
-        ('nothing', True, False, False),
+        (GO_TO, False, 'target', True, True, False),
+        (GO_TO, False, 'target', False, False, False),
+        (GO_TO, False, 'other', True, False, True),
+        (GO_TO, False, 'other', False, False, True),
+        (GO_TO, False, 'nothing', True, False, False),
+        (GO_TO, True, 'target', False, True, False),
+        (SWAPPED, False, 'target', False, True, False),
     ],
 )
-def test_a_drive_is_judged_by_where_it_ends(near, finished, success, wrong):
-    asked = task(GO_TO, 500_000, 3)
+def test_a_drive_is_judged_by_where_it_ends(category, blind, near, finished, success, wrong):
+    asked = task(category, 500_000, 3)
     other = (asked.target + 1) % len(asked.layout.objects)
     gaps = {'target': {asked.target: 0.2}, 'other': {other: 0.2}, 'nothing': {}}[near]
-    found = drive(Driver(gaps, finished), asked)
+    found = drive(Driver(gaps, finished, blind), asked)
     assert (found.success, found.wrong_object) == (success, wrong)
     assert found.poses[0] == (0.0, 0.0, 0.0)
     assert found.poses[-1] == (0.4, 0.0, 0.0)

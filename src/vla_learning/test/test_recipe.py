@@ -11,7 +11,9 @@ from vla_core.types import Intent, Observation  # noqa: E402
 from vla_inference.onnx_policy import OnnxPolicy  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
 from vla_learning.sim import recipe  # noqa: E402
-from vla_learning.training.state import STATE_FILE  # noqa: E402
+from vla_learning.sim.frames import render_shard  # noqa: E402
+from vla_learning.structure import plain  # noqa: E402
+from vla_learning.training.state import STATE_FILE, write_state  # noqa: E402
 
 
 def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
@@ -64,6 +66,43 @@ def test_what_the_simulator_cannot_teach_is_refused_before_anything_is_rendered(
     with pytest.raises(ConfigError, match=message):
         recipe.follow(wrong, tmp_path / 'run', tmp_path / 'checkpoint')
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_another_experiment_is_refused_before_anything_is_rendered(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recipe, 'collect', lambda *job: pytest.fail('rendered'))
+    state = dict.fromkeys(('data', 'step', 'model', 'average', 'optimizer'))
+    state |= dict.fromkeys(('scaler', 'best', 'validated'))
+    write_state(tmp_path, state | {'experiment': plain(recipe.SMOKE)})
+    more = recipe.scaled(recipe.SMOKE, 400, None)
+    for make in (recipe.follow, recipe.export_run):
+        with pytest.raises(ConfigError, match=r'data\.sim\.frames was 60 and is 400'):
+            make(more, tmp_path, tmp_path / 'checkpoint')
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+
+
+def test_of_a_folder_without_a_run_nothing_is_exported(tmp_path):
+    with pytest.raises(ConfigError, match='holds no run'):
+        recipe.export_run(recipe.SMOKE, tmp_path, tmp_path / 'checkpoint')
+
+
+def test_a_run_learns_from_the_pictures_that_it_asks_for_and_goes_on_with_no_others(tmp_path):
+    run, frames = tmp_path / 'run', tmp_path / 'run' / 'frames'
+    small = recipe.scaled(recipe.SMOKE, 8, None)
+    small = replace(small, data=replace(small.data, sim=replace(small.data.sim, rounds=())))
+    # Of an interrupted run that wanted more, and of a policy whose state was removed.
+    render_shard(frames / 'shard_0000', 0, 12)
+    render_shard(frames / 'shard_0001', 500, 4)
+    render_shard(run / 'on_policy' / 'round_0', 400_000, 4)
+    recipe.follow(small, run, tmp_path / 'demo')
+    training = load_manifest(tmp_path / 'demo').training
+    assert (training['sampled_frames'], training['on_policy_frames']) == (8, 0)
+    assert len(recipe.open_source(small, run, recipe._sentences(small, run))._frames) == 8
+
+    render_shard(frames / 'shard_0000', 100, 8)
+    with pytest.raises(ConfigError, match='holds a run on other data'):
+        recipe.follow(small, run, tmp_path / 'demo')
 
 
 def test_checkpoints_that_nobody_would_write_are_refused():

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from vla_learning.answers import EvaluationError
 from vla_learning.asking import open_policy
-from vla_learning.evaluation.tasks import GO_TO, RELATIONS, Task, task
-from vla_learning.sim.closed_loop import Driver, SUCCESS_GAP
+from vla_learning.evaluation.tasks import GO_TO, RELATIONS, SWAPPED, Task, task
+from vla_learning.sim.closed_loop import Driver
 
 _POSE_EVERY = 3
 
@@ -29,8 +29,8 @@ class Drive:
         seed: of the layout.
         target: index of the object that is meant.
         text: what was said.
-        success: at rest near the named object.
-        wrong_object: at rest near another one instead.
+        success: at rest near the named object, and done; a blind policy need not say so.
+        wrong_object: at rest near another one instead, done or not.
         finished: the policy said that it was done.
         gap: m, to the named object.
         seconds: of simulated time.
@@ -72,15 +72,13 @@ def drive(driver: Driver, asked: Task, limit: float = 60.0) -> Drive:
     """
     poses: list[tuple[float, float, float]] = []
     ending = driver.goal(asked.layout, asked.text, limit, lambda pose, image: poses.append(pose))
-    success = ending.reached(asked.target)
-    near = ending.gaps[ending.nearest] <= SUCCESS_GAP
     return Drive(
         category=asked.category,
         seed=asked.seed,
         target=asked.target,
         text=asked.text,
-        success=success,
-        wrong_object=ending.finished and not success and near,
+        success=ending.reached(asked.target, driver.blind or asked.category == SWAPPED),
+        wrong_object=ending.elsewhere(asked.target),
         finished=ending.finished,
         gap=ending.gaps[asked.target],
         seconds=ending.seconds,

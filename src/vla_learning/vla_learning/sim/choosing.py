@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import replace
+from itertools import count, islice
 import logging
 import math
 import random
@@ -14,89 +14,67 @@ from tqdm import tqdm
 
 from vla_core.policy import Policy
 from vla_core.types import Intent
-from vla_learning.evaluation.tasks import motion_fulfilled
-from vla_learning.sim.closed_loop import Driver, SUCCESS_GAP
+from vla_learning.evaluation.tasks import (
+    GO_TO,
+    MOTION,
+    motion_fulfilled,
+    RELATIONS,
+    SWAPPED,
+    Task,
+    task,
+)
+from vla_learning.sim.closed_loop import Driver
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE
-from vla_learning.sim.posing import ask, obstructed
-from vla_learning.sim.relations import draw_relation, held_out_relations, RELATION_KINDS
+from vla_learning.sim.posing import obstructed
+from vla_learning.sim.relations import held_out_relations, RELATION_KINDS
 from vla_learning.sim.wording import (
     fill,
-    HELD_OUT_MOTIONS,
     held_out_sayings,
     HELD_OUT_STOP_TEMPLATES,
-    HELD_OUT_TEMPLATES,
     NOUNS,
     STOP_TEMPLATES,
-    TRAIN_MOTIONS,
-    TRAIN_TEMPLATES,
 )
-from vla_sim.layout import sample_layout
 
 LOG = logging.getLogger(__name__)
-CHOOSING_SEEDS = 500_000
 #: m to another object below which the robot touched it.
 _TOUCH = 0.005
 
 Count = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Errand:
-    """One episode: a layout, what is said, and the object that counts."""
-
-    seed: int
-    text: str
-    target: int
+def tasks(category: str, first: int = 0, step: int = 1) -> Callable[[int], Iterator[Task]]:
+    """Take the tasks of `make evaluate` from number `first` on, one of each `step`."""
+    return lambda first_seed: (task(category, first_seed, number) for number in count(first, step))
 
 
-def go_to(first_seed: int) -> Iterator[Errand]:
-    """Name the layout's target; half of the wordings were never trained on."""
-    yield from _named(first_seed, (TRAIN_TEMPLATES, HELD_OUT_TEMPLATES))
+go_to = tasks(GO_TO)
 
 
-def swapped(first_seed: int) -> Iterator[Errand]:
-    """Name another object and score the layout's target."""
-    for seed in count(first_seed):
-        draw, layout = random.Random(seed), sample_layout(seed)
-        named = draw.choice([i for i in range(len(layout.objects)) if i != layout.target])
-        item = layout.objects[named]
-        template = draw.choice(draw.choice((TRAIN_TEMPLATES, HELD_OUT_TEMPLATES)))
-        text = fill(template, item.colour, draw.choice(NOUNS[item.shape]))
-        yield Errand(seed, text, layout.target)
-
-
-def stopping(first_seed: int) -> Iterator[Errand]:
+def stopping(first_seed: int) -> Iterator[Task]:
     """Say in words that the robot is to stop there."""
-    yield from _named(first_seed, (STOP_TEMPLATES, HELD_OUT_STOP_TEMPLATES))
+    for asked in go_to(first_seed):
+        draw, item = random.Random(f'stop {asked.seed}'), asked.layout.objects[asked.target]
+        template = draw.choice(HELD_OUT_STOP_TEMPLATES if asked.held_out else STOP_TEMPLATES)
+        yield replace(asked, text=fill(template, item.colour, draw.choice(NOUNS[item.shape])))
 
 
-def obstacles(first_seed: int) -> Iterator[Errand]:
+def obstacles(first_seed: int) -> Iterator[Task]:
     """Name the target where something else stands on the straight way to it."""
-    for errand in go_to(first_seed):
-        if obstructed(sample_layout(errand.seed)):
-            yield errand
+    return (asked for asked in go_to(first_seed) if obstructed(asked.layout))
 
 
-def relations(kind: str) -> Callable[[int], Iterator[Errand]]:
-    """Make the category of one kind of relation; every other wording was never trained on."""
-
-    def errands(first_seed: int) -> Iterator[Errand]:
-        for number, (seed, relation, target) in enumerate(ask(count(first_seed), kind)):
-            text = draw_relation(relation, number % 2 == 1, random.Random(seed))
-            yield Errand(seed, text, target)
-
-    return errands
-
-
-#: Category -> errands from a seed on.
-CATEGORIES: dict[str, Callable[[int], Iterator[Errand]]] = {
-    'go_to': go_to,
+#: Category -> tasks from a seed on.
+CATEGORIES: dict[str, Callable[[int], Iterator[Task]]] = {
+    GO_TO: go_to,
     'stop': stopping,
     'obstacles': obstacles,
-    'swapped': swapped,
-    **{kind: relations(kind) for kind in RELATION_KINDS},
+    SWAPPED: tasks(SWAPPED),
+    # Those of RELATIONS ask about one kind after the other.
+    **{
+        kind: tasks(RELATIONS, first, len(RELATION_KINDS))
+        for first, kind in enumerate(RELATION_KINDS)
+    },
 }
-MOTION = 'motion'
 
 
 def choose(
@@ -124,12 +102,12 @@ def choose(
 
     for category in categories:
         if category == MOTION:
-            for seed in tqdm(range(first_seed, first_seed + episodes), category, mininterval=5):
-                note(category, _move(driver, seed))
+            for number in tqdm(range(episodes), category, mininterval=5):
+                note(category, _move(driver, task(MOTION, first_seed, number)))
             continue
-        errands = CATEGORIES[category](first_seed)
-        for _ in tqdm(range(episodes), category, mininterval=5):
-            for name, happened in _run(driver, category, next(errands)).items():
+        asked = islice(CATEGORIES[category](first_seed), episodes)
+        for one in tqdm(asked, category, episodes, mininterval=5):
+            for name, happened in _run(driver, category, one).items():
                 note(name, happened)
     driver.close()
     return {name: (value[0], value[1]) for name, value in counts.items()}
@@ -155,50 +133,36 @@ def refusals(policy: Policy) -> dict[str, Count]:
     return counts
 
 
-def _named(
-    first_seed: int, templates: tuple[tuple[str, ...], tuple[str, ...]]
-) -> Iterator[Errand]:
-    for seed in count(first_seed):
-        draw, layout = random.Random(seed), sample_layout(seed)
-        item = layout.objects[layout.target]
-        template = draw.choice(draw.choice(templates))
-        text = fill(template, item.colour, draw.choice(NOUNS[item.shape]))
-        yield Errand(seed, text, layout.target)
-
-
-def _run(driver: Driver, category: str, errand: Errand) -> dict[str, bool]:
-    """Drive one errand; returns what happened, by name."""
-    layout = sample_layout(errand.seed)
+def _run(driver: Driver, category: str, asked: Task) -> dict[str, bool]:
+    """Drive to an object; returns what happened, by name."""
+    layout = asked.layout
     poses: list[tuple[float, float, float]] = []
-    ending = driver.goal(layout, errand.text, record=lambda pose, image: poses.append(pose))
-    success = ending.reached(errand.target)
-    near = ending.finished and ending.gaps[ending.nearest] <= SUCCESS_GAP
+    ending = driver.goal(layout, asked.text, record=lambda pose, image: poses.append(pose))
+    success = ending.reached(asked.target, driver.blind or category == SWAPPED)
     gaps = layout.plan.gaps(np.array(poses)[:, :2])
-    others = np.arange(gaps.shape[1]) != errand.target
+    others = np.arange(gaps.shape[1]) != asked.target
     happened = {
         category: success,
-        f'{category}: another object': near and not success,
+        f'{category}: another object': ending.elsewhere(asked.target),
         f'{category}: never done': not ending.finished,
         f'{category}: touched something': bool(gaps[:, others].min() < _TOUCH),
     }
     if not success:
         LOG.info(
             '%s, seed %d: %r, %.0f s, %s, gap %.2f of %s',
-            *(category, errand.seed, errand.text, ending.seconds),
+            *(category, asked.seed, asked.text, ending.seconds),
             'done' if ending.finished else 'not done',
-            ending.gaps[errand.target],
+            ending.gaps[asked.target],
             ' '.join(f'{gap:.2f}' for gap in ending.gaps),
         )
     return happened
 
 
-def _move(driver: Driver, seed: int) -> bool:
-    draw = random.Random(seed)
-    motion = draw.choice(list(TRAIN_MOTIONS))
-    words = draw.choice(draw.choice((TRAIN_MOTIONS, HELD_OUT_MOTIONS))[motion])
-    along, drift, turn = driver.motion(sample_layout(seed), words)
+def _move(driver: Driver, asked: Task) -> bool:
+    along, drift, turn = driver.motion(asked.layout, asked.text, asked.start)
     sideways = math.sqrt(max(drift**2 - along**2, 0.0))
-    obeyed = motion_fulfilled(motion, along, sideways, turn)
+    obeyed = motion_fulfilled(asked.motion, along, sideways, turn)
     if not obeyed:
-        LOG.info('seed %d: %r: %.2f m, %.2f m, %.2f rad', seed, words, along, drift, turn)
+        numbers = (along, drift, turn)
+        LOG.info('seed %d: %r: %.2f m, %.2f m, %.2f rad', asked.seed, asked.text, *numbers)
     return obeyed

@@ -5,7 +5,8 @@ are drawn at random around the objects of random layouts, and one picture is lab
 object of its layout as if that one had been named.
 
 Frames lie in shards, folders of plain .npy files. A shard is written under another name and then
-renamed, so an interrupted run continues where it was.
+renamed, so an interrupted run continues where it was. One of another length, or with pictures of
+another size, is rendered again.
 
 Shape legend: N frames, K objects (MAX_OBJECTS, padded), H horizon, G tokens of the grid.
 """
@@ -161,9 +162,13 @@ def label(layout: Layout, poses: np.ndarray, slot: CameraSlot = SLOT) -> dict[st
 
 
 def write_shard(folder: Path, seeds: np.ndarray, poses: np.ndarray, images: np.ndarray) -> None:
-    """Write one shard: layout seeds [N], poses [N, 3] and images."""
+    """Write one shard, in place of any there: layout seeds [N], poses [N, 3] and images."""
     draft = folder.with_name(folder.name + '.draft')
     shutil.rmtree(draft, ignore_errors=True)
+    if folder.exists():
+        # Gone at once, lest an interruption leaves half of it.
+        folder.rename(draft)
+        shutil.rmtree(draft)
     draft.mkdir(parents=True)
     for name, array in (('seeds', seeds), ('poses', poses), ('images', images)):
         np.save(draft / f'{name}.npy', array)
@@ -192,23 +197,34 @@ def render_shard(
     write_shard(folder, seeds, poses, images)
 
 
+def shards_of(folder: Path, frames: int) -> list[Path]:
+    """Say where `collect` puts so many frames; there may be more shards beside them."""
+    return [folder / f'shard_{index:04d}' for index in range(math.ceil(frames / SHARD_FRAMES))]
+
+
 def collect(folder: Path, frames: int, slot: CameraSlot = SLOT, processes: int = 2) -> None:
-    """Render shards until `folder` holds `frames` of them; those that exist are kept."""
+    """Render `frames` into shards of `folder`; those that are there as they should be are kept."""
     missing = []
-    for index in range(math.ceil(frames / SHARD_FRAMES)):
-        shard = folder / f'shard_{index:04d}'
-        if not shard.exists():
-            first = index * SHARD_FRAMES
-            count = min(SHARD_FRAMES, frames - first)
-            missing.append((shard, first // FRAMES_PER_LAYOUT, count, slot))
+    firsts = range(0, frames, SHARD_FRAMES)
+    for first, shard in zip(firsts, shards_of(folder, frames), strict=True):
+        length = min(SHARD_FRAMES, frames - first)
+        if not _holds(shard, length, slot):
+            missing.append((shard, first // FRAMES_PER_LAYOUT, length, slot))
     if not missing:
         return
+    _labels.cache_clear()
     # Not forked: an OpenGL context does not survive a fork.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         jobs = [pool.submit(render_shard, *job) for job in missing]
         for job in tqdm(jobs, desc='rendering', unit=f'{SHARD_FRAMES} frames'):
             job.result()
+
+
+def _holds(shard: Path, frames: int, slot: CameraSlot) -> bool:
+    images = shard / 'images.npy'
+    wanted = (frames, slot.height, slot.width, 3)
+    return images.exists() and np.load(images, mmap_mode='r').shape == wanted
 
 
 def load(shards: Iterable[Path]) -> Frames:

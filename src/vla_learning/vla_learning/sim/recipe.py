@@ -6,9 +6,12 @@ and given again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+import hashlib
 import logging
 from pathlib import Path
+import shutil
 import tempfile
 
 from accelerate import PartialState
@@ -19,15 +22,16 @@ from vla_core.policy import native_spec
 from vla_core.types import CameraSlot, NATIVE_AXES
 from vla_inference.onnx_policy import OnnxPolicy
 from vla_learning.envelope import measure
-from vla_learning.experiment import DataConfig, Experiment, SimConfig, TrainConfig
+from vla_learning.experiment import DataConfig, Experiment, same, SimConfig, TrainConfig
 from vla_learning.export import export
 from vla_learning.model import ModelConfig
-from vla_learning.sim.frames import collect, FRAMES_PER_LAYOUT, HORIZON, load
+from vla_learning.sim.frames import collect, FRAMES_PER_LAYOUT, HORIZON, load, shards_of
 from vla_learning.sim.on_policy import collect_on_policy
 from vla_learning.sim.sentences import Sentences, training_sentences
 from vla_learning.sim.source import SimSource
 from vla_learning.sim.views import slot_of
 from vla_learning.training.provenance import provenance
+from vla_learning.training.state import read_state
 from vla_learning.training.trainer import on_cpu, Trainer
 from vla_sim.layout import LAYOUT_VERSION
 
@@ -64,11 +68,17 @@ def follow(recipe: Experiment, run: Path, checkpoint: Path) -> None:
     Of several processes the first one collects and drives; the others find what it made.
 
     Raises:
-        ConfigError: if the simulator cannot teach such a network, or has not enough layouts.
+        ConfigError: if the simulator cannot teach such a network, or has not enough layouts, or
+            the folder holds another experiment.
+        CheckpointError: if the folder's state cannot be read.
     """
     check(recipe)
+    begun = _is_begun(recipe, run)
     processes = PartialState(cpu=on_cpu(recipe.train))
     with processes.main_process_first():
+        if not begun:
+            # Rounds of a policy whose state is gone.
+            shutil.rmtree(run / 'on_policy', ignore_errors=True)
         (run / 'on_policy').mkdir(parents=True, exist_ok=True)
         collect(run / 'frames', recipe.data.sim.frames, slot_of(recipe.model))
         sentences = _sentences(recipe, run)
@@ -118,7 +128,14 @@ def check(recipe: Experiment) -> None:
 
 
 def export_run(recipe: Experiment, run: Path, checkpoint: Path) -> None:
-    """Export a run's latest weights, finished or not."""
+    """Export a run's latest weights, finished or not.
+
+    Raises:
+        ConfigError: if the folder holds no run, or another experiment's.
+        CheckpointError: if its state cannot be read.
+    """
+    if not _is_begun(recipe, run):
+        raise ConfigError(f'{run} holds no run: expected one that has trained')
     sentences = _sentences(recipe, run)
     publish(recipe, run, _trainer(recipe, run, sentences), sentences, checkpoint)
 
@@ -130,7 +147,7 @@ def publish(
     known = {
         'layout_version': LAYOUT_VERSION,
         'on_policy_frames': _count(run / 'on_policy'),
-        'sampled_frames': _count(run / 'frames'),
+        'sampled_frames': recipe.data.sim.frames,
         'sentences': len(sentences.lengths),
     }
     known = provenance(recipe, trainer.step, PartialState().num_processes) | known
@@ -144,9 +161,8 @@ def publish(
 
 def open_source(recipe: Experiment, run: Path, sentences: Sentences) -> SimSource:
     """Load all frames of a run; those from driving get their share of the draws."""
-    sampled = sorted((run / 'frames').glob('shard_*[0-9]'))
     driven = sorted((run / 'on_policy').glob('round_*[0-9]'))
-    frames = load(sampled + driven)
+    frames = load(_sampled(recipe, run) + driven)
     weights = np.ones(len(frames))
     fresh = _count(run / 'on_policy')
     if fresh:
@@ -169,8 +185,7 @@ def open_sample(folder: Path, frames: int, slot: CameraSlot) -> SimSource:
     collect(folder / 'frames', frames, slot)
     # What is asked for matters, not in which words.
     sentences = training_sentences(folder / 'sentences.npz', 1, 1, 0)
-    shards = sorted((folder / 'frames').glob('shard_*[0-9]'))
-    return SimSource(load(shards), sentences, np.ones(frames))
+    return SimSource(load(shards_of(folder / 'frames', frames)), sentences, np.ones(frames))
 
 
 def sample_origin(layout_version: int, frames: int, driven: int = 0) -> str:
@@ -185,8 +200,18 @@ def sample_origin(layout_version: int, frames: int, driven: int = 0) -> str:
     return f'{frames} sampled poses{more} in layouts for training, light varied, expert labels'
 
 
+def _is_begun(recipe: Experiment, run: Path) -> bool:
+    """Say whether the folder holds a run, which must be of this recipe."""
+    state = read_state(run)
+    if state is not None:
+        same(recipe, state['experiment'], run)
+    return state is not None
+
+
 def _trainer(recipe: Experiment, run: Path, sentences: Sentences) -> Trainer:
-    return Trainer(recipe, open_source(recipe, run, sentences), run)
+    # Rounds of driving are added on the way; what they are follows from the rest.
+    data = {'sha256': _digest(_sampled(recipe, run))}
+    return Trainer(recipe, open_source(recipe, run, sentences), run, data=data)
 
 
 def _drive(
@@ -213,5 +238,18 @@ def _sentences(recipe: Experiment, run: Path) -> Sentences:
     return training_sentences(cache, sim.sayings, sim.nonsense, recipe.train.seed)
 
 
+def _sampled(recipe: Experiment, run: Path) -> list[Path]:
+    return shards_of(run / 'frames', recipe.data.sim.frames)
+
+
 def _count(folder: Path) -> int:
     return sum(len(np.load(path)) for path in folder.glob('*[0-9]/seeds.npy'))
+
+
+def _digest(shards: Iterable[Path]) -> str:
+    """Hash which poses in which layouts the pictures are of."""
+    found = hashlib.sha256()
+    for shard in shards:
+        for name in ('seeds', 'poses'):
+            found.update(np.load(shard / f'{name}.npy').tobytes())
+    return found.hexdigest()
