@@ -68,8 +68,10 @@ def test_limits_are_mandatory_and_finite(tmp_path, name, value):
         ({'axes': {'yaw': {}}}, ('yaw', 'unknown', 'angular.z')),
         (
             {'axes': _axis(source='linear.y')['axes'] | {'linear.y': _axis()['axes']['linear.x']}},
-            ('source', "'linear.y'", 'two axes'),
+            ('source', "'linear.y'", 'two of axes', 'expected one'),
         ),
+        (_axis(source=' linear.x'), ('axes.linear.x', 'source', "' linear.x'", 'a name')),
+        (_axis(source=' '), ('axes.linear.x', 'source', "' '", 'a name')),
         ({'estop': ...}, ('estop', 'missing', 'required, none')),
         ({'estop': 'off'}, ('estop', "'off'", 'required, none')),
         ({'estop': True}, ('estop', 'True')),
@@ -83,9 +85,20 @@ def test_limits_are_mandatory_and_finite(tmp_path, name, value):
         ({'max_inference': float('nan')}, ('max_inference', 'nan')),
         ({'max_observation_age': float('inf')}, ('max_observation_age', 'inf')),
         ({'max_observation_age': 100.0}, ('max_observation_age', '100.0', '2')),
+        (
+            {'max_inference': 2.0, 'max_observation_age': 0.05},
+            ('max_inference', '2.0 s', 'less than max_observation_age', '0.05 s'),
+        ),
+        ({'max_inference': 0.6}, ('max_inference', '0.6 s', 'max_observation_age', '0.6 s')),
         ({'max_speed': 1.0}, ('max_speed', 'unknown')),
         ({'gripper': {'speed': 1.0}}, ('gripper', 'speed', 'unknown')),
         ({'gripper': True}, ('gripper', 'True', 'mapping')),
+        ({'gripper': {'source': ''}}, ('gripper', 'source', "''", 'a name')),
+        ({'gripper': {'source': 'gripper '}}, ('gripper', 'source', "'gripper '", 'a name')),
+        (
+            {'gripper': {'source': 'linear.x'}},
+            ('source', "'linear.x'", 'axes and gripper', 'expected one'),
+        ),
     ],
 )
 def test_bad_file_is_refused_with_parameter_value_and_what_is_allowed(tmp_path, changes, parts):
@@ -93,6 +106,11 @@ def test_bad_file_is_refused_with_parameter_value_and_what_is_allowed(tmp_path, 
         _load(tmp_path, **changes)
     for part in ('robot.yaml', *parts):
         assert part in str(error.value)
+
+
+def test_a_checkpoint_may_call_its_axes_as_it_likes(tmp_path):
+    robot = _load(tmp_path, **_axis(source='left wheel'), gripper={'source': 'axis_6'})
+    assert (robot.axes[0].source, robot.gripper) == ('left wheel', 'axis_6')
 
 
 def test_stop_of_exactly_the_longest_time_is_fine(tmp_path):

@@ -138,6 +138,17 @@ class RobotConfig:
             )
 
 
+def _name(value: str, where: str) -> str:
+    """Return the name of something outside of the file.
+
+    Raises:
+        ConfigError: if nothing is called that.
+    """
+    if not value or value != value.strip():
+        raise ConfigError(f'{where} is {value!r}: expected a name, without spaces around it')
+    return value
+
+
 def _axis(name: str, values: Any, where: str) -> AxisConfig:
     axis = build(AxisConfig, section(values, where), where)
     stop = axis.max_speed / axis.max_decel
@@ -147,9 +158,8 @@ def _axis(name: str, values: Any, where: str) -> AxisConfig:
             f'{LONGEST_STOP} s, or every controlled stop would end in ESTOP; '
             f'max_decel of at least {axis.max_speed / LONGEST_STOP:.3g} would do'
         )
-    return AxisConfig(
-        axis.max_speed, axis.max_accel, axis.max_decel, axis.source or name, axis.flip
-    )
+    source = _name(axis.source or name, f'{where}: parameter source')
+    return AxisConfig(axis.max_speed, axis.max_accel, axis.max_decel, source, axis.flip)
 
 
 def _axes(values: Any, where: str) -> tuple[AxisConfig | None, ...]:
@@ -159,14 +169,23 @@ def _axes(values: Any, where: str) -> tuple[AxisConfig | None, ...]:
         raise ConfigError(f'{where}: unknown axis {unknown[0]!r}: expected some of {list(AXES)}')
     if not found:
         raise ConfigError(f'{where} is empty: expected at least one of {list(AXES)}')
-    axes = tuple(
+    return tuple(
         _axis(name, found[name], f'{where}.{name}') if name in found else None for name in AXES
     )
-    sources = [axis.source for axis in axes if axis]
+
+
+def _gripper(values: Any, where: str) -> str:
+    gripper = build(GripperConfig, section(values, where), where)
+    return _name(gripper.source, f'{where}: parameter source')
+
+
+def _check_once(sources: list[str], where: str) -> None:
+    """Refuse two movements by one number."""
     twice = [source for source in sources if sources.count(source) > 1]
     if twice:
-        raise ConfigError(f'{where}: source {twice[0]!r} drives two axes: expected one')
-    return axes
+        raise ConfigError(
+            f'{where}: source {twice[0]!r} drives two of axes and gripper: expected one'
+        )
 
 
 def load_robot(path: Path) -> RobotConfig:
@@ -174,7 +193,8 @@ def load_robot(path: Path) -> RobotConfig:
 
     Raises:
         ConfigError: if the file cannot be read, a key is unknown, missing or not allowed, an axis
-            could not stop within LONGEST_STOP, or the file contradicts itself.
+            could not stop within LONGEST_STOP, a name can be nobody's, or the file contradicts
+            itself.
     """
     values = load_yaml(path)
     where = str(path)
@@ -183,12 +203,21 @@ def load_robot(path: Path) -> RobotConfig:
     axes = _axes(values.pop('axes'), f'{where}: axes')
     gripper = None
     if 'gripper' in values:
-        there = f'{where}: gripper'
-        gripper = build(GripperConfig, section(values.pop('gripper'), there), there).source
+        gripper = _gripper(values.pop('gripper'), f'{where}: gripper')
+    _check_once([axis.source for axis in axes if axis] + ([gripper] if gripper else []), where)
     odom_required = values.get('odom') == 'required'
     longest_stop = max(axis.max_speed / axis.max_decel if axis else 0.0 for axis in axes[:3])
     around = load_surroundings(values, where, odom_required, longest_stop)
+    for key, part in (('geofence', around['fence']), ('scan', around['scan'])):
+        if part is not None:
+            _name(part.frame_id, f'{where}: {key}: parameter frame_id')
     basics = build(_Basics, values, where)
+    if basics.max_inference >= basics.max_observation_age:
+        raise ConfigError(
+            f'{where}: max_inference is {basics.max_inference} s: expected less than '
+            f'max_observation_age, {basics.max_observation_age} s, or what took that long lapses '
+            'before it arrives'
+        )
     if basics.self_arm and not basics.simulated:
         raise ConfigError(
             f'{where}: self_arm is true: expected false, a real robot is armed by a person'

@@ -132,14 +132,26 @@ def test_obeys_cmd_vel_and_stops_without_it(bench):
     bench.until(lambda: bench.newest['odom'].twist.twist.linear.x < 0.001, 'stop')
 
 
-def test_command_that_is_not_finite_is_counted_and_changes_nothing(bench):
+def test_command_that_is_not_finite_is_counted_and_the_older_one_goes_on(bench, monkeypatch):
+    monkeypatch.setattr('vla_sim.live.COMMAND_TIMEOUT', math.inf)
+
+    def moving():
+        _drive(bench, 0.1, 0.0)
+        return 'odom' in bench.newest and bench.newest['odom'].twist.twist.linear.x > 0.09
+
     def counted():
         _drive(bench, math.nan, 0.0)
         beat = bench.newest.get('vla/heartbeat')
         return beat is not None and beat.errors_total > 0
 
+    def place():
+        position = bench.newest['odom'].pose.pose.position
+        return position.x, position.y
+
+    bench.until(moving, 'motion')
     bench.until(counted, 'error in the heartbeat')
-    assert abs(bench.newest['odom'].twist.twist.linear.x) < 1e-3
+    begin = place()
+    bench.until(lambda: math.dist(place(), begin) > 0.05, 'motion after the error')
 
 
 def test_reset_service_sets_up_the_layout_of_the_seed(bench):

@@ -77,6 +77,12 @@ class Arena:
         x, y, yaw = self._odometry
         return float(x), float(y), math.remainder(yaw, math.tau)
 
+    @property
+    def wheel_velocity(self) -> tuple[float, float]:
+        """Forward speed in m/s and turn rate in rad/s as the wheels have them: slip counts too."""
+        left, right = self._data.qvel[4:6] * robot.WHEEL_RADIUS
+        return float(left + right) / 2, float(right - left) / robot.WHEEL_SEPARATION
+
     def reset(self, layout: Layout) -> None:
         """Set up a layout, with the robot at rest at its start and the time at zero."""
         model = self._model
@@ -198,10 +204,9 @@ class Arena:
         return self._renderer.render()
 
     def _count_wheels(self) -> None:
-        left, right = self._data.qvel[4:6] * robot.WHEEL_RADIUS * TIMESTEP
-        turn = (right - left) / robot.WHEEL_SEPARATION
+        speed, turn_rate = self.wheel_velocity
+        forward, turn = speed * TIMESTEP, turn_rate * TIMESTEP
         middle = self._odometry[2] + turn / 2
-        forward = (left + right) / 2
         self._odometry += (forward * math.cos(middle), forward * math.sin(middle), turn)
 
     def _set_appearance(self) -> None:

@@ -62,7 +62,7 @@ def camera_info(stamp: Time) -> CameraInfo:
 def odometry(arena: Arena, stamp: Time) -> Odometry:
     """Return what the wheels say: pose in the odom frame, velocity of the base."""
     x, y, yaw = arena.odometry
-    speed, turn_rate = arena.velocity
+    speed, turn_rate = arena.wheel_velocity
     message = Odometry(header=Header(stamp=stamp, frame_id=ODOM_FRAME), child_frame_id=BASE_FRAME)
     message.pose.pose = _pose(x, y, yaw)
     message.twist.twist.linear.x = speed

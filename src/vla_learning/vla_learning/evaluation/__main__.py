@@ -23,6 +23,9 @@ from vla_learning.evaluation.report import draw, show, write
 
 def main() -> int:
     """Run the command; return its exit status."""
+    if len(sys.argv) > 1:
+        print(__doc__)
+        return 0 if sys.argv[1:] in (['-h'], ['--help']) else 2
     signal.signal(signal.SIGTERM, _end)
     console = Console()
     folder = Path('build')

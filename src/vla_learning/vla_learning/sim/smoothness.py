@@ -125,7 +125,7 @@ class _Rig:
         """Let 20 ms pass; return what the gate decides, and the one of the first actions."""
         self._tick += 1
         stamp_ns, now = self._tick * _TICK_NS, self._tick * PERIOD
-        speed, turn_rate = self._arena.velocity
+        speed, turn_rate = self._arena.wheel_velocity
         self._pilot.odometry(stamp_ns, speed, turn_rate)
         self._sent.clear()
         if self._tick % _TICKS_PER_FRAME == 0:
