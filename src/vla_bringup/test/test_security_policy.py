@@ -60,14 +60,14 @@ axes:
 Grant = tuple[str, str, str]
 
 
-def grants() -> set[Grant]:
+def grants(policy: Path | None = None) -> set[Grant]:
     """Every (enclave, verb, absolute name) of the policy."""
     found = set()
-    for enclave in ET.parse(POLICY).getroot().iter('enclave'):
-        profile = enclave.find('profiles/profile')
-        assert profile is not None
-        namespace, node = profile.get('ns', '').rstrip('/'), profile.get('node')
-        for rule in profile:
+    for enclave in ET.parse(policy or POLICY).getroot().iter('enclave'):
+        profiles = list(enclave.iter('profile'))
+        assert profiles
+        for profile, rule in ((one, rule) for one in profiles for rule in one):
+            namespace, node = profile.get('ns', '').rstrip('/'), profile.get('node')
             verbs = [verb for verb in VERBS[rule.tag] if rule.get(verb)]
             assert len(verbs) == len(rule.attrib) > 0
             assert set(rule.attrib.values()) == {'ALLOW'}
@@ -144,6 +144,19 @@ def test_sros2_can_read_it():
 )
 def test_what_moves_or_releases_the_robot_is_granted_to_exactly(verb, name, only):
     assert holders(verb, name) == only
+
+
+def test_a_second_profile_of_an_enclave_is_seen(tmp_path):
+    """Its node has the same keys: what one profile grants, the whole process may."""
+    tree = ET.parse(POLICY)
+    profiles = tree.getroot().find('enclaves/enclave[@path="/vla/policy"]/profiles')
+    assert profiles is not None
+    profile = ET.SubElement(profiles, 'profile', ns='/', node='helper')
+    topics = ET.SubElement(profile, 'topics', publish='ALLOW')
+    ET.SubElement(topics, 'topic').text = 'cmd_vel'
+    tree.write(tmp_path / 'policy.xml')
+    added = grants(tmp_path / 'policy.xml') - grants()
+    assert added == {('/vla/policy', 'publish', '/cmd_vel')}
 
 
 def test_nothing_is_granted_by_a_pattern():

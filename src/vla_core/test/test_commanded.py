@@ -7,19 +7,20 @@ from hypothesis import given, HealthCheck, settings
 from hypothesis import strategies as st
 import pytest
 
-from vla_core.commanded import audit, beyond, Commanded, SMOOTH
+from vla_core.commanded import audit, beyond, Commanded, LONGEST_LEAD, SMOOTH
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.limits import Limits, ZERO
 from vla_core.gate.messages import Estop, Stop, StopLevel
 
 PERIOD = 0.02
-ACTIVE = Commanded(1, PERIOD, State.ACTIVE, Cause.NONE, (1, 1), ZERO)
+ACTIVE = Commanded(1, PERIOD, PERIOD, State.ACTIVE, Cause.NONE, (1, 1), ZERO)
 
 
 def steps_of(world):
     return [
         Commanded(
             result.tick,
+            result.tick * PERIOD,
             result.dt,
             result.state,
             result.cause,
@@ -94,7 +95,7 @@ def test_motion_where_nothing_may_move_is_found(limits, state):
 def test_zero_at_once_is_a_breach_where_the_gate_has_to_brake(limits, state, chunk, at_boundary):
     speed = (0.2, 0.0, 0.0, 0.0, 0.0, 0.0)
     first = replace(ACTIVE, published=speed)
-    second = Commanded(2, PERIOD, state, Cause.NONE, chunk, ZERO)
+    second = Commanded(2, 2 * PERIOD, PERIOD, state, Cause.NONE, chunk, ZERO)
     found = audit([first, second], limits)
     by_policy = state in (State.ARMING, State.ACTIVE)
     assert (found.too_sudden, found.at_boundaries) == (1, at_boundary and by_policy)
@@ -118,6 +119,57 @@ def test_a_command_beyond_the_speed_limit_makes_no_gap(limits):
     fast = replace(ACTIVE, number=2, published=(9.0, 0.0, 0.0, 0.0, 0.0, 0.0))
     found = audit([ACTIVE, fast, replace(ACTIVE, number=3)], limits)
     assert (found.too_fast, found.too_sudden, found.gaps) == (1, 2, 1)
+
+
+def accelerating(limits, stamps, lie=1.0):
+    """A gate that accelerates as its dt allows, told at `stamps`, `lie` times as long as true."""
+    steps = [replace(ACTIVE, stamp=stamps[0])]
+    for stamp in stamps[1:]:
+        dt = lie * 0.005
+        speed = min(limits.speed[0], steps[-1].published[0] + limits.accel[0] * dt)
+        published = (speed, *ZERO[1:])
+        number = len(steps) + 1
+        steps.append(replace(ACTIVE, number=number, stamp=stamp, dt=dt, published=published))
+    return steps
+
+
+@pytest.mark.parametrize('base', [0.0, 1.7e9])
+def test_a_dt_that_is_not_true_is_found(limits, base):
+    """By such a dt every change is within the limits."""
+    stamps = [base + 0.005 * number for number in range(100)]
+    assert audit(accelerating(limits, stamps), limits).kept
+    found = audit(accelerating(limits, stamps, 3.0), limits)
+    assert (found.too_sudden, found.not_zero) == (0, 0)
+    assert found.lead == pytest.approx(99 * 0.010, abs=1e-3)
+    assert not found.kept
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(delays=st.lists(st.floats(0.0, LONGEST_LEAD - 0.01), min_size=2, max_size=99))
+def test_a_true_dt_is_believed_however_late_a_step_is_told(limits, delays):
+    stamps, latest = [], 0.0
+    for number, delay in enumerate(delays):
+        # Nothing is told before what was decided before it.
+        latest = max(latest, 0.005 * number + delay)
+        stamps.append(latest)
+    assert audit(accelerating(limits, stamps), limits).lead < LONGEST_LEAD
+
+
+@pytest.mark.parametrize('jump', [-3600.0, -1.0, 1.0, 3600.0])
+def test_a_clock_that_is_set_is_no_lie(limits, jump):
+    stamps = [1e4 + 0.005 * number + (jump if number >= 50 else 0.0) for number in range(100)]
+    assert audit(accelerating(limits, stamps), limits).kept
+
+
+def test_after_a_silence_of_the_gate_zero_follows_and_nothing_else(limits):
+    fast = (0.6, *ZERO[1:])
+    first = replace(ACTIVE, published=fast)
+    hung = Commanded(2, 0.6, 0.5, State.CONTROLLED_STOP, Cause.GATE_HUNG, None, ZERO)
+    found = audit([first, hung, replace(hung, number=3, stamp=0.62, dt=PERIOD)], limits)
+    assert found.kept
+    assert found.stops == {Cause.GATE_HUNG: 1}
+    found = audit([first, replace(hung, published=(0.5, *ZERO[1:]))], limits)
+    assert (found.not_zero, found.kept) == (1, False)
 
 
 def test_nothing_was_kept_where_nothing_was_commanded(limits):

@@ -116,7 +116,7 @@ def test_policy_that_was_never_heard_is_lost_at_once_but_in_lockstep(
     make_world, timing, wall, cause
 ):
     signals = Signals(make_world().robot, timing())
-    signals.level(7.0, Inputs(7.0), ZERO)
+    signals.level(7.0, 0.02, Inputs(7.0), ZERO)
     assert signals.heartbeat_cause(wall) is cause
 
 

@@ -184,13 +184,6 @@ def test_one_hiccup_after_another_is_no_hold_for_ever(driving):
     assert any(result.cause is Cause.HOLD_BUDGET for result in driving.results)
 
 
-def test_gate_that_was_suspended_in_a_hold_goes_on(driving):
-    assert driving.step(Stop(StopLevel.HOLD)).state is State.HOLD
-    driving.now += 61.0
-    result = driving.step(Stop(StopLevel.HOLD))
-    assert (result.state, result.cause) == (State.HOLD, Cause.HOLD_REQUESTED)
-
-
 def _bad_chunks(world):
     """One chunk for every rule, each wrong in one thing only."""
     good = world.chunk

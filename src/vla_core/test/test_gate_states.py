@@ -46,6 +46,7 @@ ROBOT_FAULTS = (
     Cause.SCAN_LOST,
     Cause.SCAN_INVALID,
     Cause.SCAN_FROZEN,
+    Cause.GATE_HUNG,
 )
 EMERGENCIES = (
     Cause.ESTOP_INPUT,

@@ -15,6 +15,28 @@ MARGIN = 0.002
 JUST = [pytest.param(-MARGIN, False, id='below'), pytest.param(MARGIN, True, id='above')]
 
 
+def _person_drives(world):
+    world.step(Human((0.5, 0.0, 0.0, 0.0, 0.0, 0.5), world.now + 0.02))
+    assert world.gate.state is State.MANUAL
+
+
+def _is_arming(world):
+    world.step(request=Request.DISARM)
+    world.until(State.STOPPED)
+    world.go(1.1)
+    world.step(request=Request.ARM)
+    world.go(0.5)
+    assert world.gate.state is State.ARMING
+
+
+MOVING_STATES = [
+    pytest.param(_is_arming, id='ARMING'),
+    pytest.param(lambda world: None, id='ACTIVE'),
+    pytest.param(_person_drives, id='MANUAL'),
+    pytest.param(lambda world: world.step(Stop(StopLevel.HOLD)), id='HOLD'),
+]
+
+
 def _fresh(world, **without):
     """Everything that arrives by itself, but for what a test leaves out."""
     messages = []
@@ -28,10 +50,11 @@ def _fresh(world, **without):
 
 
 def _later(world, seconds, **without):
-    """Step twice: at a moment when all is fresh, and `seconds` later without some of it."""
+    """Step `seconds` later, and on the way before the gate counts as hung, without some of it."""
     end = world.now + seconds
-    world.now = end
-    result = world.step(*_fresh(world, **without), dt=0.0, quiet=True)
+    while world.now < end - 1e-6:
+        world.now = min(end, world.now + 0.4)
+        result = world.step(*_fresh(world, **without), dt=0.0, quiet=True)
     assert world.now == pytest.approx(end)
     return result
 
@@ -424,6 +447,56 @@ def test_lockstep_trusts_a_policy_that_was_not_heard_yet(make_world):
     world.until(State.STOPPED)
     world.go(1.1)
     assert world.results[-1].ready_to_arm
+
+
+@pytest.mark.parametrize('begin', MOVING_STATES)
+@pytest.mark.parametrize('silence', [0.502, 1.5, 61.0])
+def test_gate_that_hung_stops_from_zero_until_a_person_arms(make_world, begin, silence):
+    """All is fresh in the very step that ends the silence: only the gate's own time tells."""
+    world = make_world(velocity=(0.6, 0.5)).armed()
+    begin(world)
+    assert any(world.published)
+    result = world.step(dt=silence)
+    assert (result.state, result.published) == (State.CONTROLLED_STOP, ZERO)
+    assert Cause.GATE_HUNG in result.causes
+    assert world.go(0.1).published == ZERO
+    world.until(State.STOPPED)
+    assert world.go(2.0).published == ZERO
+    assert world.step(request=Request.ARM).state is State.ARMING
+
+
+@pytest.mark.parametrize(
+    ('silence', 'state'), [(0.502, State.CONTROLLED_STOP), (3.0, State.ESTOP)]
+)
+def test_gate_that_hung_while_it_stopped_goes_on_from_zero(driving, silence, state):
+    assert any(driving.step(Stop(StopLevel.CONTROLLED_STOP)).published)
+    result = driving.step(dt=silence)
+    assert (result.state, result.published) == (state, ZERO)
+    assert driving.go(2.0).published == ZERO
+
+
+def test_gate_that_hung_says_for_how_long(driving):
+    result = driving.step(dt=0.7)
+    assert result.cause is Cause.GATE_HUNG
+    (event,) = (event for event in result.events if event.cause is Cause.GATE_HUNG)
+    assert (event.axis, event.value, event.limit) == ('gate silent', pytest.approx(0.7), 0.5)
+
+
+@pytest.mark.parametrize('begin', MOVING_STATES)
+def test_gate_that_was_late_does_not_stop_for_it(make_world, begin):
+    world = make_world(velocity=(0.6, 0.5)).armed()
+    begin(world)
+    state = world.results[-1].state
+    assert Cause.GATE_HUNG not in world.step(dt=0.498).causes
+    assert world.gate.state in (state, State.ACTIVE, State.STOPPED)
+
+
+def test_gate_that_hung_while_nothing_moved_is_armed_as_ever(world):
+    world.until(State.STOPPED)
+    world.go(1.1)
+    assert world.step(dt=3.0).causes == ()
+    world.go(1.6)
+    assert world.step(request=Request.ARM).state is State.ARMING
 
 
 def test_steps_without_time_repeat_the_command(driving):

@@ -80,6 +80,22 @@ def test_a_command_against_the_limits_is_found(
     assert not said.startswith('beyond acceleration × dt: 0')
 
 
+def test_a_dt_longer_than_the_time_that_passed_is_found(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gate that takes its steps for longer accelerates faster, and says that it did not."""
+    with BagReader(drive) as bag, BagWriter(tmp_path / 'lying') as writer:
+        writer.add_topic(TOPIC, TYPE)
+        for one in bag.messages({TOPIC}):
+            msg = deserialize_message(one.data, Decision)
+            msg.dt *= 2.0
+            writer.write(TOPIC, one.stamp_ns, serialize_message(msg))
+    assert main(['bag', 'audit', str(tmp_path / 'lying')]) == 1
+    said = capsys.readouterr().out
+    assert 'beyond acceleration × dt: 0, of them' in said
+    assert 'dt runs ahead of the stamps by up to ' in said
+
+
 @pytest.mark.parametrize(
     ('arguments', 'expected'),
     [

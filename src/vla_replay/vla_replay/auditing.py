@@ -7,7 +7,7 @@ import math
 
 from rclpy.serialization import deserialize_message
 
-from vla_core.commanded import Audit, audit, Commanded
+from vla_core.commanded import Audit, audit, Commanded, LONGEST_LEAD
 from vla_core.gate.causes import Cause, State
 from vla_core.gate.limits import Limits
 from vla_core.robot import load_robot
@@ -16,7 +16,7 @@ from vla_replay.bag.reader import BagReader
 from vla_replay.bag.types import require_installed
 from vla_replay.bag_options import AuditBag
 from vla_replay.errors import BagError
-from vla_ros.conversion import twist_from_msg
+from vla_ros.conversion import to_ns, twist_from_msg
 from vla_ros.files import robot_path
 
 _DECISION = 'vla_interfaces/msg/Decision'
@@ -52,7 +52,8 @@ def _steps(bag: BagReader, topic: str) -> Iterator[Commanded]:
         if not msg.repeated:
             chunk = (msg.policy_run, msg.sequence) if msg.step_index >= 0 else None
             published = twist_from_msg(msg.published)
-            yield Commanded(msg.tick, msg.dt, state, cause, chunk, published)
+            stamp = to_ns(msg.header.stamp) * 1e-9
+            yield Commanded(msg.tick, stamp, msg.dt, state, cause, chunk, published)
 
 
 def describe(found: Audit, robot: str) -> str:
@@ -64,6 +65,11 @@ def describe(found: Audit, robot: str) -> str:
         f'{found.at_boundaries}',
         f'other than zero where nothing may move: {found.not_zero}',
     ]
+    if found.lead >= LONGEST_LEAD:
+        lines.append(
+            f'dt runs ahead of the stamps by up to {found.lead:.2f} s: expected less than '
+            f'{LONGEST_LEAD} s; by their clock the robot accelerates faster than dt says'
+        )
     if found.stops:
         causes = ', '.join(f'{cause.name} {count}' for cause, count in found.stops.most_common())
         lines.append(f'zero at once, on purpose: {causes}')

@@ -147,6 +147,31 @@ def test_services_are_answered_between_ticks(request_):
     assert world.outbox.published[-1][:2] == (10, True)
 
 
+def _broken():
+    raise RuntimeError('no graph')
+
+
+@pytest.mark.parametrize('broken', ['writers', 'estop_publishers'])
+def test_graph_that_cannot_be_asked_is_an_emergency_stop_in_that_step(broken):
+    world = _World()
+    for _ in range(250):
+        world.advance('ocp')
+    assert world.outbox.published[-1][2].published[0] != 0.0
+    owner, name = (
+        (world.outbox, 'writers') if broken == 'writers' else (world.stepper, '_estop_publishers')
+    )
+    setattr(owner, name, _broken)
+    told = len(world.outbox.published)
+    for _ in range(100):
+        world.advance('oc')
+    results = [result for _, _, result in world.outbox.published[told:]]
+    assert len(results) == 100
+    assert {result.state for result in results} == {State.ESTOP}
+    assert results[0].cause is Cause.INTERNAL_ERROR
+    assert not any(any(result.published) for result in results)
+    assert 'RuntimeError: no graph' in [event.text for event in results[0].events]
+
+
 # -- steady ------------------------------------------------------------------------------------
 
 
@@ -218,6 +243,19 @@ def test_chunks_are_stepped_on_arrival_at_most_every_5_ms(steady):
     assert steady.steps == 3
     errors = [result.consecutive_errors for _, _, result in steady.outbox.published]
     assert errors == [1, 2, 3]
+
+
+def test_gate_whose_graph_was_never_heard_says_zero_in_every_step(steady):
+    steady.outbox.writers = _broken
+    for _ in range(100):
+        steady.stepper.deliver(Rejected('odom', 'one'), Urgency.NEXT)
+        steady.now += 0.02
+        steady.timers[0].callback()
+    assert steady.steps == 100
+    results = [result for _, _, result in steady.outbox.published]
+    assert {result.state for result in results} == {State.ESTOP}
+    # One of each, and none that was left behind.
+    assert [result.counts['errors'] for result in results] == list(range(2, 202, 2))
 
 
 def test_what_can_wait_waits_for_the_timer(steady):

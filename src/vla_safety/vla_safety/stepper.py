@@ -53,6 +53,8 @@ class Stepper:
         self._estop_publishers = estop_publishers
         self._odom_required = odom_required
         self._messages: list[Message] = []
+        # Publishers of cmd_vel and of safety/estop, as last known.
+        self._levels = (0, 0)
         self._stepped_at = float('-inf')
         self._soon: Any = None
         # Lock-step: time of the newest /clock, odom and step, s.
@@ -65,7 +67,7 @@ class Stepper:
         self._soon.cancel()
 
     def fail(self, error: Exception) -> None:
-        """Latch ESTOP with the next step: a callback raised what nobody expected."""
+        """Latch ESTOP with the next step: something raised what nobody expected."""
         self._messages.append(InternalError(f'{type(error).__name__}: {error}'))
 
     def deliver(self, message: Message, urgency: Urgency) -> None:
@@ -114,8 +116,8 @@ class Stepper:
         wall = time.monotonic()
         # Between two ticks no simulated time passes, though the next /clock may be here.
         now = max(0.0, self._tick_at) if self._clock.lockstep else wall
-        # Asked before anything is taken: should they raise, no message is lost.
-        writers, estop_publishers = self._outbox.writers(), self._estop_publishers()
+        self._count_publishers()
+        writers, estop_publishers = self._levels
         messages = self._take(now, repeated)
         self._stepped_at = wall
         inputs = Inputs(
@@ -129,6 +131,13 @@ class Stepper:
         tick = round(now / PERIOD) if self._clock.lockstep else result.tick
         self._outbox.publish(result, tick, repeated)
         return result
+
+    def _count_publishers(self) -> None:
+        """Ask the graph; should it raise, the step comes all the same, and is an ESTOP."""
+        try:
+            self._levels = self._outbox.writers(), self._estop_publishers()
+        except Exception as error:
+            self.fail(error)
 
     def _take(self, now: float, repeated: bool) -> tuple[Message, ...]:
         """Take what has arrived; in lock-step only what belongs to this tick.

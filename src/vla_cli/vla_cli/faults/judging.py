@@ -9,7 +9,7 @@ import math
 
 from vla_cli.faults.expectation import BASE_TIMEOUT, Expected, Kind
 from vla_cli.reaction import Point, react, Reaction, SLOWER, travelled
-from vla_core.commanded import beyond, SMOOTH
+from vla_core.commanded import beyond, follows, LONGEST_LEAD, run_ahead
 from vla_core.gate.causes import ARMED, Cause, State
 from vla_core.gate.limits import clamp, holds, Limits, Vector, ZERO
 
@@ -216,19 +216,24 @@ def _rested(samples: Sequence[Sample]) -> bool:
 
 
 def _out_of_limits(samples: Sequence[Sample], limits: Limits) -> list[str]:
-    """Find the first command beyond a speed or an acceleration of the robot file."""
+    """Find the first command beyond the robot file's speed or acceleration, or a dt not true."""
+    lead = 0.0
     for before, sample in itertools.pairwise((None, *samples)):
         if not holds(sample.velocity, limits):
             return [f'published {sample.velocity}: expected within {limits.speed}']
-        if sample.state not in SMOOTH:
+        known = before if before and sample.tick == before.tick + 1 else None
+        lead = run_ahead(lead, sample.dt, sample.at - known.at) if known else 0.0
+        if lead >= LONGEST_LEAD:
+            return [
+                f'dt runs ahead of the stamps by {lead:.2f} s: expected less than {LONGEST_LEAD} s'
+            ]
+        if not follows(sample.state, sample.dt):
             if sample.velocity != ZERO:
                 return [f'published {sample.velocity} in {sample.state.name}: expected zero']
             continue
-        if before is None or sample.tick != before.tick + 1:
-            continue
-        if beyond(before.velocity, sample.velocity, limits, sample.dt):
+        if known and beyond(known.velocity, sample.velocity, limits, sample.dt):
             return [
-                f'published {before.velocity}, then {sample.velocity} after {sample.dt:.3f} s: '
+                f'published {known.velocity}, then {sample.velocity} after {sample.dt:.3f} s: '
                 f'expected acceleration within {limits.accel}, deceleration within {limits.decel}'
             ]
     return []

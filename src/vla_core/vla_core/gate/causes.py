@@ -48,6 +48,7 @@ class Cause(enum.IntEnum):
     SCAN_LOST = 33
     SCAN_INVALID = 34
     SCAN_FROZEN = 35
+    GATE_HUNG = 36
     ESTOP_INPUT = 40
     ESTOP_SERVICE = 41
     ESTOP_REQUESTED = 42

@@ -41,6 +41,8 @@ CHUNK_FAULT = 0.50  # after the chunk lapsed
 ODOM_TIMEOUT = 0.50
 FREEZE_TIMEOUT = 0.50
 HUMAN_TIMEOUT = 0.50
+#: s without a step of the gate in which a base may have stopped by itself.
+STEP_TIMEOUT = 0.50
 MONITOR_TIMEOUT = 1.0  # WARN only
 STAMP_AHEAD = 0.050
 #: This long without a good chunk, and the order of the sequence is forgotten: by then no robot

@@ -1,8 +1,8 @@
 """The gate: one step from everything that was heard to the one command that is published.
 
-Order of a step: latch, validity of every input, human override, staleness, fence and zones,
-clamp of every axis, one ratio, acceleration and deceleration, final assertion. No clock is read
-and nothing is published here: the same calls give the same commands.
+Order of a step: latch, validity of every input, human override, staleness, clamp of every axis
+and one ratio, fence and zones, scale, acceleration and deceleration, final assertion. No clock is
+read and nothing is published here: the same calls give the same commands.
 """
 
 from collections import deque
@@ -92,7 +92,7 @@ class Gate:
         dt, self._now, self._wall = max(0.0, now - self._now), now, inputs.wall
         self._tick += 1
         hearing, request = self._hearing, inputs.request
-        hearing.signals.level(now, inputs, self._drive.published)
+        hearing.signals.level(now, dt, inputs, self._drive.published)
         for message in inputs.messages:
             hearing.receive(message, self._state, now)
         if request is Request.TRIGGER_ESTOP:
@@ -100,6 +100,9 @@ class Gate:
         elif request is Request.DISARM and self._state in MOVING:
             hearing.signals.raise_momentary(Cause.DISARMED, now)
         causes = hearing.causes(self._state, self._since, now, inputs.wall)
+        if Cause.GATE_HUNG in causes:
+            # The base may have stopped by itself meanwhile: nothing follows from the last command.
+            self._drive.published = ZERO
         blockers = self._blockers(causes, now, inputs.wall)
         reply = self._answer(request, blockers) if request else None
         self._change(now, causes, blockers, request)
@@ -224,9 +227,7 @@ class Gate:
         """Count a hold again that is renewed: asked for again, or by one hiccup after another."""
         requested = Cause.HOLD_REQUESTED in causes
         span = REQUEST_SPAN if requested else LONGEST_HOLD
-        # A gate that was suspended in a hold may have forgotten it by now.
-        counted = self._holds[-1] if self._holds else self._since
-        if self._state is not State.HOLD or now - counted < span:
+        if self._state is not State.HOLD or now - self._holds[-1] < span:
             return causes
         if len(self._holds) < HOLD_BUDGET:
             self._holds.append(now)

@@ -3,7 +3,7 @@
 import math
 
 from vla_core.errors import VlaError
-from vla_core.gate.causes import ARMED, Cause, Severity, severity, State
+from vla_core.gate.causes import ARMED, Cause, MOVING, Severity, severity, State
 from vla_core.gate.config import (
     ERROR_SPAN,
     ERRORS_TO_LATCH,
@@ -186,6 +186,8 @@ class Hearing:
             active.append(Cause.ESTOP_INPUT)
         if signals.second_writer():
             active.append(Cause.SECOND_WRITER)
+        if state in MOVING and signals.hung():
+            active.append(Cause.GATE_HUNG)
         if self.errors_in_row(now, wall) >= ERRORS_TO_LATCH:
             active.append(Cause.ERRORS_IN_ROW)
         if state is not State.INIT:

@@ -14,6 +14,7 @@ from vla_core.gate.config import (
     HOLD_BUDGET,
     HUMAN_TIMEOUT,
     ODOM_TIMEOUT,
+    STEP_TIMEOUT,
     STOP_LIMIT,
 )
 from vla_core.gate.signals import Signals
@@ -209,6 +210,9 @@ _JUDGES: dict[Cause, Callable[[Moment], Reason]] = {
     Cause.SCAN_INVALID: _scan,
     Cause.SCAN_FROZEN: lambda moment: Reason(
         'scan unchanged', moment.around.unchanged_age(moment.now), FREEZE_TIMEOUT, 's'
+    ),
+    Cause.GATE_HUNG: lambda moment: Reason(
+        'gate silent', moment.signals.silence, STEP_TIMEOUT, 's'
     ),
     Cause.ERRORS_IN_ROW: lambda moment: Reason(
         'errors in a row', float(moment.errors_in_row), float(ERRORS_TO_LATCH)

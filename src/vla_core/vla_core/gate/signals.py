@@ -14,6 +14,7 @@ from vla_core.gate.config import (
     REQUEST_SPAN,
     SETTLE_SPAN,
     STAMP_AHEAD,
+    STEP_TIMEOUT,
     STILL_ANGULAR,
     STILL_LINEAR,
     STILL_SPAN,
@@ -43,6 +44,8 @@ class Signals:
         self.timing = timing
         self._beats: dict[tuple[str, str], Beat] = {}
         self._first_wall = math.nan
+        #: s from the step before to this one.
+        self.silence = 0.0
         self._momentary: dict[Cause, float] = {}
         self._estop: dict[str, bool] = {}
         self.estop_publishers = 0
@@ -59,16 +62,18 @@ class Signals:
         self._human_moved = -math.inf
         self._human_void_at = -math.inf
 
-    def level(self, now: float, inputs: Inputs, published: Vector) -> None:
+    def level(self, now: float, dt: float, inputs: Inputs, published: Vector) -> None:
         """Take the levels that come with every step, before its messages.
 
         Args:
             now: s.
+            dt: s since the step before.
             inputs: of this step.
             published: command of the step before, which the robot has followed until now.
         """
         if math.isnan(self._first_wall):
             self._first_wall = inputs.wall
+        self.silence = dt
         self.estop_publishers = inputs.estop_publishers
         if inputs.estop_publishers > 0:
             self._estop_seen = now
@@ -315,6 +320,10 @@ class Signals:
         if self._robot.odom_required:
             return now - self._odom_at < ODOM_TIMEOUT and now - self._slow_since >= STILL_SPAN
         return now - self._slow_since >= STILL_SPAN_BLIND
+
+    def hung(self) -> bool:
+        """Say whether the gate itself has been silent for so long that a base stops."""
+        return not self.silence < STEP_TIMEOUT
 
     def human_velocity(self, now: float) -> Vector:
         """Return the person's velocity, zero when it is not fresh."""

@@ -14,6 +14,7 @@ from vla_core.gate.config import (
     HUMAN_TIMEOUT,
     ODOM_TIMEOUT,
     REQUEST_SPAN,
+    STEP_TIMEOUT,
     STOP_LIMIT,
     Timing,
 )
@@ -56,6 +57,7 @@ _RAISED = {
     Cause.SCAN_LOST: 'the parameter',
     Cause.SCAN_INVALID: 'the parameter',
     Cause.SCAN_FROZEN: f'{FREEZE_TIMEOUT} s',
+    Cause.GATE_HUNG: f'{STEP_TIMEOUT} s',
     Cause.ERRORS_IN_ROW: f'the {ERRORS_TO_LATCH}th in a row',
     Cause.STOP_TIMEOUT: f'{STOP_LIMIT} s',
 }
