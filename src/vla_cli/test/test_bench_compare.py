@@ -118,6 +118,16 @@ def test_ratio_that_was_kept_and_is_not_any_more_is_worse(file):
     assert judged(file, *rows).worse == ('ratio to seed_way <= 0.1',)
 
 
+@pytest.mark.parametrize('notes', [{}, {'missing': '0'}, {'missing': None}])
+def test_promise_that_was_kept_and_cannot_be_judged_any_more_is_worse(file, notes):
+    rows = [
+        Row('row', 'ms', [1.0], notes=n, limits={'missing': 0}) for n in ({'missing': 0}, notes)
+    ]
+    assert judged(file, *rows).worse == ('missing <= 0 is not known any more',)
+    assert judged(file, rows[1], rows[1]).worse == ()
+    assert judged(file, rows[1], rows[0]).worse == ()
+
+
 def test_promise_that_is_new_is_said_and_both_are_held_to_it(file, capsys):
     old = file('old', many(3.9))
     good, bad = (
@@ -196,12 +206,7 @@ def test_row_that_was_asked_for_and_is_gone_is_worse(file, capsys, row, asked, s
         '{"machine": {}, "settings": {}, "results": [3]}',
         '{"machine": [], "settings": {}, "results": []}',
         '{"machine": {}, "settings": {}, "results": [{"name": "a"}]}',
-        '{"machine": {}, "settings": {}, "results": [{"name": "a", "unit": "ms", "n": 9, '
-        '"limits": {}, "p50": "fast", "p99": 1.0}]}',
-        '{"machine": {}, "settings": {}, "results": [{"name": "a", "unit": "ms", "n": 9, '
-        '"limits": {}, "against": 3, "p50": 1.0, "p99": 1.0}]}',
-        '{"machine": {}, "settings": {}, "results": [{"name": "a", "unit": "ms", "n": 9, '
-        '"limits": {}, "p50": NaN, "p99": 1.0}]}',
+        '{"machine": {}, "settings": {}, "results": ' + 100_000 * '[',
         '\xff',
     ],
 )
@@ -211,6 +216,42 @@ def test_file_that_is_none_of_measurements_is_refused_in_one_line(tmp_path, text
     with pytest.raises(CompareError, match=r'wrong\.json: .*expected a file') as refused:
         read(path)
     assert '\n' not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'name': 5},
+        {'unit': None},
+        {'n': -5},
+        {'n': 5.0},
+        {'n': 0},
+        *({figure: wrong} for figure in ('p50', 'max') for wrong in (None, 'x', float('nan'), -5)),
+        {'p99': True},
+        {'against': 3},
+        {'against': {'seed_way': 'x'}},
+        {'limits': {'p50': 'x'}},
+        {'limits': {'p50': float('nan')}},
+        {'notes': []},
+        {'load_average': None},
+        {'load_average': 'x'},
+    ],
+    ids=str,
+)
+def test_row_that_nobody_measured_is_refused_in_one_line(file, change):
+    path = file('wrong', many(1.0))
+    content = json.loads(path.read_text())
+    content['results'][0] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(CompareError, match=r"wrong\.json: row '.*expected a file") as refused:
+        read(path)
+    assert '\n' not in str(refused.value)
+
+
+def test_name_that_looks_like_markup_is_printed_as_it_is(file, capsys):
+    path = file('odd', many(1.0, name='[/x]'))
+    assert compare(path, path, 0.2, Console(width=110)) == 0
+    assert '[/x], ms' in capsys.readouterr().out
 
 
 def test_missing_file_row_twice_and_nothing_in_common_are_refused(file, tmp_path):

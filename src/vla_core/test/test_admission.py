@@ -23,7 +23,11 @@ from vla_core.parity import AxisError, Parity, Reference
 from vla_core.policy import native_spec
 
 AXIS = AxisError('m/s', 0.001, 0.002, 0.01, 0.2)
-AXES = dict.fromkeys(native_spec('x').action_names, AXIS)
+SPEC = native_spec('x')
+AXES = {
+    name: replace(AXIS, unit=unit)
+    for name, unit in zip(SPEC.action_names, SPEC.action_units, strict=True)
+}
 EXPORTED = {'bound': 1e-4, 'largest_difference': {'actions': 1e-6}}
 
 
@@ -41,7 +45,7 @@ def write(folder, policy='onnx', parity=None, content='weights', **more):
     write_manifest(folder, policy, spec, language, training={}, parity=parity, **more)
 
 
-def report(folder, reference, **changes):
+def report(folder, reference, /, **changes):
     """A good report, but for the changes."""
     parity = Parity(
         files_sha256=folder_digest(folder),
@@ -115,6 +119,10 @@ def test_good_one_drives(fast):
         (axis(0.1, 0.1, 0.1, 1e3), 'deviation of linear.x is 1000.0: expected at most its scale'),
         ({'axes': {'linear.x': AXIS}}, 'compared on the axes .*expected all of'),
         ({'axes': {}}, 'compared on the axes'),
+        (
+            {'axes': AXES | {'linear.x': replace(AXIS, unit='furlong')}},
+            "compared linear.x in 'furlong': expected 'm/s'",
+        ),
     ],
 )
 def test_bad_report_gives_way_to_the_reference(fast, reference, change, reason):
@@ -155,6 +163,21 @@ def test_reference_that_is_missing_damaged_or_another_takes_no_place(fast, refer
     moved.rename(reference)
     (reference / 'policy.onnx').write_text('damaged too')
     with pytest.raises(CheckpointError, match=r'and its reference.*SHA-256'):
+        admit(fast)
+
+
+def test_reference_that_is_itself_far_from_what_was_trained_takes_no_place(fast, reference):
+    write_parity(reference, {'bound': 1.0, 'largest_difference': {'actions': 0.5}})
+    report(fast, reference, frames=3)
+    with pytest.raises(CheckpointError, match=r'and its reference: .*difference of actions'):
+        admit(fast)
+
+
+@pytest.mark.parametrize('path', ['a\0b', '\ud800'])
+def test_reference_whose_path_is_none_takes_no_place(fast, reference, path):
+    lineage = Reference('reference', sha256(reference / FILE_NAME), path)
+    report(fast, reference, frames=3, reference=lineage)
+    with pytest.raises(CheckpointError, match=r'3 frames.*and its reference: '):
         admit(fast)
 
 

@@ -40,3 +40,17 @@ def test_this_machine_has_a_name_and_cores():
     name, cores = machine.kind()
     assert name
     assert cores >= 1
+
+
+def test_gpu_is_part_of_the_name_where_policies_may_run_on_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, '_DEVICES', tmp_path)
+    monkeypatch.setattr(machine, '_NVIDIA', tmp_path / 'gpus')
+    plain = machine.kind()
+    assert machine.kind('auto') == plain
+    (tmp_path / 'nvidia0').touch()
+    assert machine.kind('auto') == (f'{plain[0]} with GPU', plain[1])
+    for number in range(2):
+        (tmp_path / 'gpus' / str(number)).mkdir(parents=True)
+        (tmp_path / 'gpus' / str(number) / 'information').write_text('Model: \t NVIDIA Abacus\n')
+    assert machine.kind('cuda')[0] == f'{plain[0]} with NVIDIA Abacus'
+    assert machine.kind('cpu') == plain

@@ -96,6 +96,9 @@ def test_timing_is_of_one_kind_of_machine():
     ('change', 'message'),
     [
         ({'frames': '500'}, r'parity\.frames'),
+        ({'frames': -500}, r'parity\.frames is -500: expected 0 to'),
+        ({'frames': 10**30}, r'parity\.frames is 10+: expected 0 to'),
+        ({'timings': [{**vars(TIMING), 'frames': 10**30}]}, r'parity\.timings\.frames'),
         ({'axes': []}, r'parity\.axes'),
         ({'axes': {'linear.x': {'unit': 'm/s'}}}, r'parity\.axes\.linear\.x'),
         ({'axes': {'x': {**vars(AXIS), 'rms': math.nan}}}, r'parity\.axes\.x\.rms'),

@@ -105,7 +105,8 @@ def find_reference(folder: Path, refused: str) -> Manifest:
     try:
         manifest = load_manifest(folder / reference.path)
         check_parity(manifest)
-    except CheckpointError as error:
+    except (CheckpointError, ValueError) as error:
+        # A ValueError is that of a path with characters that no file system takes.
         raise CheckpointError(f'{refused}; and its reference: {error}') from error
     found = manifest.spec.model_sha256
     if found != reference.sha256 or 'reference' in manifest.parity:
@@ -136,13 +137,18 @@ def _check_export(report: Mapping[str, Any], files_sha256: str, where: str) -> N
 
 
 def _check_axes(parity: Parity, spec: PolicySpec, where: str) -> None:
-    """Refuse a report that leaves an axis out, or whose deviations no actions can have."""
+    """Refuse a report without an axis, in other units, or of deviations that no actions have."""
     if set(parity.axes) != set(spec.action_names):
         raise CheckpointError(
             f'{where}: compared on the axes {sorted(parity.axes)}: expected all of '
             f'{sorted(spec.action_names)}'
         )
-    for name, scale in zip(spec.action_names, spec.action_scale, strict=True):
+    contract = zip(spec.action_names, spec.action_units, spec.action_scale, strict=True)
+    for name, unit, scale in contract:
+        if parity.axes[name].unit != unit:
+            raise CheckpointError(
+                f'{where}: compared {name} in {parity.axes[name].unit!r}: expected {unit!r}'
+            )
         deviation = parity.axes[name].deviation
         if not deviation <= abs(scale):
             raise CheckpointError(

@@ -6,6 +6,10 @@ import platform
 
 #: Fields of /proc/cpuinfo that tell models of one name apart: x86's, then ARM's.
 _MODEL = ('cpu family', 'model', 'stepping', 'CPU implementer', 'CPU part', 'CPU revision')
+#: Where GPUs on which torch computes have files: NVIDIA's (cards; Jetson; WSL), then AMD's.
+_DEVICES = Path('/dev')
+_GPUS = ('nvidia[0-9]*', 'nvhost-gpu', 'nvgpu', 'dxg', 'kfd')
+_NVIDIA = Path('/proc/driver/nvidia/gpus')
 
 
 def describe() -> dict[str, object]:
@@ -20,15 +24,29 @@ def describe() -> dict[str, object]:
     }
 
 
-def kind() -> tuple[str, int]:
+def kind(device: str = 'cpu') -> tuple[str, int]:
     """Return processor and cores: machines alike in these are taken to be equally fast.
+
+    Args:
+        device: of the policies that are timed. Any but `cpu` may be a GPU, which is then part of
+            the processor's name, where there is one.
 
     A virtual machine often says no more than "AMD EPYC Processor", an ARM board nothing at all, so
     the numbers of the processor's model are part of its name here.
     """
     machine = describe()
     numbers = '/'.join(filter(None, (_field('/proc/cpuinfo', name) for name in _MODEL)))
-    return f'{machine["processor"]} {numbers}'.strip(), int(str(machine['cores']))
+    gpu = '' if device == 'cpu' else _gpu()
+    name = f'{machine["processor"]} {numbers}'.strip() + (f' with {gpu}' if gpu else '')
+    return name, int(str(machine['cores']))
+
+
+def _gpu() -> str:
+    """Name the GPUs; empty without one. torch is not asked: a robot need not have it."""
+    if not any(list(_DEVICES.glob(pattern)) for pattern in _GPUS):
+        return ''
+    models = {_field(str(file), 'Model') for file in _NVIDIA.glob('*/information')}
+    return ', '.join(sorted(models - {''})) or 'GPU'
 
 
 def _field(file: str, name: str, separator: str = ':') -> str:

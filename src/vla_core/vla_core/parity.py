@@ -20,6 +20,8 @@ RESOLUTION = 1e-3
 #: Frames below which the figures mean nothing: compared, and timed.
 FEWEST_FRAMES = 100
 FEWEST_TIMED = 10
+#: Nobody compares or times as many frames, and no machine has as many cores.
+MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,8 @@ class Parity:
         """Read what `plain` gave.
 
         Raises:
-            CheckpointError: if a key is unknown or missing, or a value is of another type or not
-                finite; names the path.
+            CheckpointError: if a key is unknown or missing, or a value is of another type, not
+                finite, negative or beyond MOST; names the path.
         """
         own = _record(cls, data, where)
         timings = own['timings']
@@ -208,6 +210,8 @@ def _record(kind: type[Any], data: Any, where: str) -> dict[str, Any]:
         value = data[name]
         if expected in (str, int, float) and type(value) is not expected:
             raise CheckpointError(f'{where}.{name} is {value!r}: expected a {expected.__name__}')
+        if expected is int and not 0 <= value <= MOST:
+            raise CheckpointError(f'{where}.{name} is {value}: expected 0 to {MOST}')
         if expected is float and not (math.isfinite(value) and value >= 0.0):
             raise CheckpointError(f'{where}.{name} is {value}: expected a finite number >= 0')
     return dict(data)

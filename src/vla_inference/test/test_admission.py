@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from vla_core.errors import CheckpointError
+from vla_core import machine
+from vla_core.errors import ActionRejected, CheckpointError
 from vla_core.machine import kind
 from vla_core.manifest import (
     FILE_NAME,
@@ -21,7 +22,7 @@ from vla_core.manifest import (
 from vla_core.parity import AxisError, Parity, Reference, Timing
 from vla_core.types import Intent, Language, Prediction
 from vla_inference import admission
-from vla_inference.admission import open_checkpoint, time_in_turns
+from vla_inference.admission import open_checkpoint, time_in_turns, UntimedError
 
 AXIS = AxisError('m/s', 0.001, 0.002, 0.01, 0.2)
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
@@ -51,7 +52,10 @@ def optimise(demo, tmp_path):
             reference=Reference('demo', sha256(demo / FILE_NAME), str(demo)),
             source='500 frames',
             frames=500,
-            axes=dict.fromkeys(spec.action_names, AXIS),
+            axes={
+                name: replace(AXIS, unit=unit)
+                for name, unit in zip(spec.action_names, spec.action_units, strict=True)
+            },
             timings=tuple(Timing(*kind(), 100, *both) for both in timings),
         )
         write_parity(folder, replace(parity, **changes).plain())
@@ -124,10 +128,87 @@ def test_one_whose_graphs_do_not_run_gives_way_with_a_warning(optimise):
 
 @pytest.mark.parametrize(('p50', 'expected'), [(0.001, 'fast'), (0.009, 'demo')])
 def test_on_a_machine_nobody_timed_it_is_timed_now(optimise, monkeypatch, p50, expected):
-    monkeypatch.setattr(
-        admission, 'time_in_turns', lambda one, other: Timing(*kind(), 30, p50, 0.004)
-    )
+    monkeypatch.setattr(admission, 'time_in_turns', lambda *_: Timing(*kind(), 30, p50, 0.004))
     assert opened(optimise(timings=()))[0] == expected
+
+
+class Failing:
+    """A policy that fails when it is run, as some other one."""
+
+    def __init__(self, spec, error):
+        self.spec, self._error, self.closed = spec, error, False
+
+    def encode(self, text):
+        return Language(text, Intent.MOTION)
+
+    def infer(self, observation, language):
+        raise self._error
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let the checkpoint of this name fail as soon as it is run."""
+
+    def fail(model_id, error):
+        def made(name, checkpoint, device):
+            policy = create(name, checkpoint, device)
+            if policy.spec.model_id == model_id:
+                policies.append(Failing(policy.spec, error))
+                return policies[-1]
+            return policy
+
+        policies = []
+        create = admission.create_policy
+        monkeypatch.setattr(admission, 'create_policy', made)
+        return policies
+
+    return fail
+
+
+@pytest.mark.parametrize('error', [ActionRejected('not finite'), RuntimeError('no memory')])
+def test_one_that_fails_while_it_is_timed_gives_way_with_a_warning(optimise, failing, error):
+    policies = failing('fast', error)
+    model_id, [(text, severe)] = opened(optimise(timings=()))
+    assert model_id == 'demo'
+    assert text == f'the reference demo is used instead: fast: fast does not run: {error}'
+    assert not severe
+    assert [policy.closed for policy in policies] == [True]
+
+
+def test_reference_that_fails_while_it_is_timed_takes_no_place(optimise, failing):
+    policies = failing('demo', ActionRejected('not finite'))
+    model_id, [(text, _)] = opened(optimise(timings=()))
+    assert model_id == 'fast'
+    assert text == 'fast: not timed against its reference: demo does not run: not finite'
+    assert [policy.closed for policy in policies] == [True]
+
+
+def test_reference_that_cannot_be_opened_takes_no_place(optimise, monkeypatch):
+    def made(name, checkpoint, device):
+        if checkpoint.name == 'demo':
+            raise CheckpointError('a native policy needs torch')
+        return create(name, checkpoint, device)
+
+    create = admission.create_policy
+    monkeypatch.setattr(admission, 'create_policy', made)
+    model_id, [(text, _)] = opened(optimise(timings=()))
+    assert model_id == 'fast'
+    assert text == 'fast: not timed against its reference: a native policy needs torch'
+
+
+def test_timing_beside_a_reference_on_the_cpu_is_none_where_it_runs_on_a_gpu(
+    optimise, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(machine, '_DEVICES', tmp_path)
+    (tmp_path / 'nvidia0').touch()
+    slow = Timing('this', 2, 30, 0.004, 0.001)
+    monkeypatch.setattr(admission, 'time_in_turns', lambda *_: slow)
+    folder = optimise()
+    policies = [open_checkpoint(folder, device, lambda *_: None) for device in ('cpu', 'auto')]
+    assert [policy.spec.model_id for policy in policies] == ['fast', 'demo']
 
 
 def test_without_a_reference_the_speed_is_not_compared_and_that_is_said(optimise):
@@ -158,15 +239,24 @@ class Clock:
 
 def test_timing_tells_both_apart(fake):
     clock = Clock()
-    timing = time_in_turns(Slow(fake, 0.25, clock), Slow(fake, 0.5, clock), 4, clock)
+    timing = time_in_turns(Slow(fake, 0.25, clock), Slow(fake, 0.5, clock), 'cpu', 4, clock)
     assert (timing.frames, timing.p50, timing.reference_p50) == (4, 0.25, 0.5)
     assert (timing.processor, timing.cores) == kind()
 
 
-def test_policy_that_refuses_the_text_is_not_timed_with_it(fake):
+@pytest.mark.parametrize(
+    ('refusing', 'error', 'text'),
+    [
+        ((0,), CheckpointError, 'taken for REFUSED: expected MOTION'),
+        ((1,), CheckpointError, 'taken for MOTION: expected REFUSED'),
+        ((0, 1), UntimedError, "both refuse 'move forward'"),
+    ],
+)
+def test_who_refuses_the_text_is_not_timed_with_it(fake, refusing, error, text):
     clock = Clock()
     policies = Slow(fake, 0.25, clock), Slow(fake, 0.5, clock)
-    policies[1].encode = lambda text: Language(text, Intent.REFUSED)
-    with pytest.raises(CheckpointError, match="does not understand 'move forward'"):
-        time_in_turns(*policies, 4, clock)
+    for number in refusing:
+        policies[number].encode = lambda text: Language(text, Intent.REFUSED)
+    with pytest.raises(error, match=text):
+        time_in_turns(*policies, 'cpu', 4, clock)
     assert clock.now == 0.0

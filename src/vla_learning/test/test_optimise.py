@@ -1,6 +1,7 @@
 """Optimising: what variants compute, what is missing is named, the winner carries its report."""
 
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import util
 import json
@@ -17,7 +18,7 @@ onnx = pytest.importorskip('onnx')
 
 from vla_core.admission import admit  # noqa: E402
 from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
-from vla_core.manifest import load_manifest, Runtime  # noqa: E402
+from vla_core.manifest import load_manifest, Runtime, sha256  # noqa: E402
 from vla_core.parity import RESOLUTION  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
 from vla_core.types import CameraSlot, Intent, Observation  # noqa: E402
@@ -34,7 +35,13 @@ from vla_learning.optimise import (  # noqa: E402
     side_by_side,
 )
 from vla_learning.optimise.artefact import asked, publish  # noqa: E402
-from vla_learning.optimise.command import candidates, Optimise, optimise  # noqa: E402
+from vla_learning.optimise.command import (  # noqa: E402
+    _Bench,
+    candidates,
+    only_measured,
+    Optimise,
+    optimise,
+)
 from vla_learning.optimise.fidelity import (  # noqa: E402
     Answers,
     answers_of,
@@ -426,6 +433,74 @@ def test_what_lost_anything_is_no_candidate():
         {'variant': 'openvino_bf16', 'missing': 'openvino is not installed'},
     ]
     assert candidates(rows) == ['openvino_fp32', 'onnx_fp32']
+
+
+def measured(*names, **fields):
+    """Rows as of a run in which these were measured, all alike and within the limits."""
+    row = {'cached': {'p50': 1.0, 'against': 1.0}, 'excess': ''}
+    return [row | {'variant': name} | fields for name in names]
+
+
+def test_target_of_which_no_robot_runs_anything_says_so(small, probe, tmp_path):
+    target = 'cuda'
+    rows = measured(*(variant.name for variant in chosen(target, ())))
+    bench = _Bench(Optimise(small, target=target, out=tmp_path), None, probe, probe, 1)
+    assert bench.export(rows) == {
+        'no_winner': 'nothing to export: no robot runs cuda, cuda_graph, tensorrt_fp16'
+    }
+    assert only_measured(rows)
+    # Without a GPU nothing was measured either.
+    assert not only_measured([rows[0], *({**row, 'missing': 'no CUDA'} for row in rows[1:])])
+    assert not only_measured(measured('eager', 'onnx_fp32'))
+    with pytest.raises(ConfigError, match=r'no robot runs cuda, .*: expected no export'):
+        optimise(Optimise(small, target=target, out=tmp_path, export=tmp_path / 'x'))
+
+
+def test_what_another_runtime_runs_is_kept_beside_the_report(small, probe, tmp_path):
+    bench = _Bench(Optimise(small, target='edge', out=tmp_path), None, probe, probe, 1)
+    made = tmp_path / 'made' / 'policy.pte'
+    made.parent.mkdir()
+    made.write_bytes(b'program')
+    kept = bench._keep(made)
+    assert kept == {'file': 'policy.pte', 'sha256': sha256(made), 'size': 7}
+    assert (tmp_path / 'policy.pte').read_bytes() == b'program'
+
+
+def test_placeholder_goes_when_something_is_exported(small, probe, tmp_path, monkeypatch):
+    from vla_core.parity import Parity, Reference, Timing
+    from vla_learning.optimise import artefact
+
+    parity = Parity(
+        *('', '', 'onnx', 'onnx_fp32', Reference('small', '', str(small)), 'noise', 120),
+        axes={},
+        timings=(Timing('this', 2, 10, 0.001, 0.002),),
+    )
+    monkeypatch.setattr(artefact, 'judge', lambda *_: parity)
+    monkeypatch.setattr(artefact, 'publish', lambda *_: None)
+    bench = _Bench(Optimise(small, out=tmp_path), None, probe, probe, 1)
+    found = bench.export(measured('eager', 'onnx_fp32'))
+    assert found['winner']['variant'] == 'onnx_fp32'
+    assert found['no_winner'] is None
+
+
+def test_timing_says_on_which_device_the_reference_ran(small, probe, monkeypatch):
+    from vla_core import machine
+    from vla_learning.optimise import artefact
+    from vla_learning.optimise.measuring import Latency
+
+    class Started:
+        @classmethod
+        def of_checkpoint(cls, folder, probe, device):
+            devices.append(device)
+            return nullcontext()
+
+    devices = []
+    monkeypatch.setattr(artefact, 'Process', Started)
+    monkeypatch.setattr(artefact, 'cached_in_turns', lambda *_: Latency(10, 0.001, 0.001, 0.002))
+    monkeypatch.setattr(machine, 'kind', lambda device: (f'this, {device}', 2))
+    assert artefact.time_here(small, small, probe, 10).processor == 'this, cpu'
+    assert artefact.time_here(small, small, probe, 10, 'auto').processor == 'this, auto'
+    assert devices == ['cpu', 'cpu', 'auto', 'auto']
 
 
 def behaviour_of(score, reached=9, episodes=10, low=80.0):

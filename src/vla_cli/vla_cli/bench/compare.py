@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vla_cli.bench.report import kept, PEER
@@ -25,6 +26,12 @@ FEWEST = {'p50': 5, 'p99': 300}
 #: Facts of the machine without which two files tell of two machines.
 _FACTS = ('processor', 'cores', 'memory_gib', 'system', 'python', 'middleware')
 _MEASURED = (int, float)
+#: What every row has, and of which type.
+_FIELDS = {
+    **dict.fromkeys(('name', 'unit'), str),
+    **dict.fromkeys(('limits', 'against', 'notes'), dict),
+}
+_FIGURES = ('p50', 'p99', 'p99.9', 'max')
 
 
 class CompareError(VlaError):
@@ -50,7 +57,8 @@ class Change:
         counts: samples, old and new.
         ratios: figure -> new / old; None: one of them is not known, or the old one is 0.
         worse: figures that are worse by more than the margin, promises of the new file that were
-            kept and are not any more, and that there are no samples where there were some.
+            kept and are not any more or not known any more, and that there are no samples where
+            there were some.
         unjudged: figures of too few samples.
     """
 
@@ -73,21 +81,15 @@ def read(path: Path) -> Recorded:
         content = json.loads(path.read_text(encoding='utf-8'))
         machine, settings, results = (content[key] for key in ('machine', 'settings', 'results'))
         rows = {row['name']: row for row in results}
-        sound = (
-            isinstance(machine, dict)
-            and isinstance(settings, dict)
-            and all(isinstance(row['limits'], dict) for row in results)
-            and all(isinstance(row.get('against', {}), dict) for row in results)
-            and all(isinstance(row['unit'], str) for row in results)
-            and all(type(row['n']) is int for row in results)
-            and all(_number_or_none(row[name]) for row in results for name in FEWEST)
-        )
+        sound = isinstance(machine, dict) and isinstance(settings, dict)
+        wrong = [str(name) for name, row in rows.items() if not _sound(row)]
     except OSError as error:
         raise CompareError(f'{path}: {error.strerror}: {expected}') from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CompareError(f'{path}: {type(error).__name__}: {error}: {expected}') from error
-    if not sound:
-        raise CompareError(f'{path}: a row is of other types: {expected}')
+    if wrong or not sound:
+        what = f'row {wrong[0]!r}' if wrong else 'machine or settings'
+        raise CompareError(f'{path}: {what}: other types or values: {expected}')
     if len(rows) != len(results):
         raise CompareError(f'{path}: {len(results) - len(rows)} rows are there twice: {expected}')
     return Recorded(machine, settings, rows)
@@ -145,7 +147,7 @@ def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> 
     for line in differences(old, new):
         console.print(f'measured under other conditions: {line}', markup=False, highlight=False)
     for label, one in (('old', old), ('new', new)):
-        loads = [one.rows[change.name].get('load_average', math.nan) for change in found]
+        loads = [one.rows[change.name]['load_average'] for change in found]
         console.print(f'load average, {label}: {min(loads)} to {max(loads)}', highlight=False)
     for label, one, other in (('old', old, new), ('new', new, old)):
         alone = [name for name in one.rows if name not in other.rows]
@@ -160,7 +162,7 @@ def compare(old_path: Path, new_path: Path, margin: float, console: Console) -> 
     judged = ', '.join(f'{name} from n {count} on' for name, count in FEWEST.items())
     console.print(
         f'{len(worse)} of {len(found)} rows worse: by more than {margin:.0%} ({judged}), or a '
-        'promise that is not kept any more',
+        'promise that is not kept or not known any more',
         highlight=False,
     )
     return int(bool(worse or missing))
@@ -195,11 +197,11 @@ def _change(old: Mapping[str, Any], new: Mapping[str, Any], margin: float) -> Ch
         and not (rate and figure != 'p50')
     )
     worse = [figure for figure in judged if _worse(old[figure], new[figure], rate, margin)]
-    worse += [
-        f'{limited} <= {limit:g}'
+    broken = [
+        _broken(old, new, limited, limit, limited in judged)
         for limited, limit in new['limits'].items()
-        if _broken(old, new, limited, limit, limited in judged)
     ]
+    worse += filter(None, broken)
     if old['n'] and not new['n']:
         worse.append('no sample any more')
     unjudged = tuple(figure for figure in FEWEST if figure not in judged)
@@ -212,16 +214,20 @@ def _broken(
     limited: str,
     limit: float,
     judged: bool,
-) -> bool:
-    """Say whether a promise that was kept is not any more.
+) -> str:
+    """Say which promise that was kept is not any more; empty if it is.
 
     A percentile that crosses its limit by a hair, or of too few samples, is noise; what must not
     happen at all, and whatever is no percentile, is judged strictly.
     """
-    if kept(old, limited, limit) is not True or kept(new, limited, limit) is not False:
-        return False
+    if kept(old, limited, limit) is not True:
+        return ''
+    promise, verdict = f'{limited} <= {limit:g}', kept(new, limited, limit)
+    if verdict is None:
+        return f'{promise} is not known any more'
     strict = limited not in FEWEST or not limit
-    return strict or (judged and _worse(old[limited], new[limited], False, HAIR))
+    beyond = strict or (judged and _worse(old[limited], new[limited], False, HAIR))
+    return promise if not verdict and beyond else ''
 
 
 def _worse(old: float, new: float, rate: bool, margin: float) -> bool:
@@ -233,9 +239,23 @@ def _ratio(old: float | None, new: float | None) -> float | None:
     return new / old if old and new is not None else None
 
 
-def _number_or_none(value: object) -> bool:
+def _sound(row: Mapping[str, Any]) -> bool:
+    """Say whether a row has the types of `Row.figures`, and figures that are of measurements."""
+    figures = [row[name] for name in _FIGURES]
+    return (
+        all(isinstance(row[name], kind) for name, kind in _FIELDS.items())
+        and type(row['n']) is int
+        and row['n'] >= 0
+        # Times, sizes, counts and rates: nothing that is measured is below 0.
+        and all(_finite(one) and one >= 0 if row['n'] else one is None for one in figures)
+        and all(map(_finite, (row['load_average'], *row['limits'].values())))
+        and all(map(_finite, row['against'].values()))
+    )
+
+
+def _finite(value: object) -> bool:
     measured = isinstance(value, _MEASURED) and not isinstance(value, bool)
-    return value is None or (measured and math.isfinite(float(str(value))))
+    return measured and math.isfinite(float(str(value)))
 
 
 def _table(found: Sequence[Change]) -> Table:
@@ -251,5 +271,5 @@ def _table(found: Sequence[Change]) -> Table:
             cells.append(f'({text})' if figure in change.unjudged else text)
         verdict = f'WORSE: {", ".join(change.worse)}' if change.worse else ''
         counts = [str(count) for count in change.counts]
-        table.add_row(f'{change.name}, {change.unit}', *counts, *cells, verdict)
+        table.add_row(escape(f'{change.name}, {change.unit}'), *counts, *cells, escape(verdict))
     return table

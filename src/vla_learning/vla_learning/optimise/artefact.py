@@ -70,14 +70,16 @@ def asked(folder: Path, probe: Probe) -> Answers:
         return answers_of(policy, probe)
 
 
-def time_here(folder: Path, reference: Path, probe: Probe, frames: int) -> Timing:
-    """Time two checkpoints in turns on this machine."""
+def time_here(
+    folder: Path, reference: Path, probe: Probe, frames: int, device: str = 'cpu'
+) -> Timing:
+    """Time two checkpoints in turns on this machine; `auto` is the GPU for what can use it."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / 'probe.npz'
         probe.save(file)
         with (
-            Process.of_checkpoint(folder, file) as one,
-            Process.of_checkpoint(reference, file) as other,
+            Process.of_checkpoint(folder, file, device) as one,
+            Process.of_checkpoint(reference, file, device) as other,
         ):
             latency = cached_in_turns(one, other, frames)
-    return Timing(*machine.kind(), latency.frames, latency.p50, latency.against)
+    return Timing(*machine.kind(device), latency.frames, latency.p50, latency.against)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 import os
 from pathlib import Path
+import shutil
 import sys
 import tempfile
 from typing import Annotated, Any, TYPE_CHECKING
@@ -29,7 +30,7 @@ class Optimise:
         checkpoint: folder of the trainer, or an exported one of the compact scale.
         target: cpu, cuda or edge (one thread).
         export: folder for the winner; empty: beside the checkpoint, with the target in its name.
-        out: folder for optimise.json and pareto.svg.
+        out: folder for optimise.json and pareto.svg, and for policy.pte, of the target edge.
         only: variants to try; none: all of the target.
         data: recordings to compare on and to calibrate with; without it the simulator.
         fps: frames per second of recordings that do not say it.
@@ -68,9 +69,16 @@ def command(options: Optimise) -> int:
     for table in (report.latencies, report.fidelities, report.limits):
         console.print(table(content))
     print(f'{options.out / report.JSON_NAME}, {options.out / report.PLOT_NAME}')
+    for row in content['rows']:
+        if 'kept' in row:
+            kept = row['kept']
+            print(
+                f'{options.out / kept["file"]}: {row["variant"]}, {kept["size"] / 1e6:.1f} MB, '
+                f'SHA-256 {kept["sha256"]}'
+            )
     winner = content['winner']
     print(f'{winner["folder"]}: {winner["variant"]}' if winner else content['no_winner'])
-    return int(winner is None)
+    return int(winner is None and not only_measured(content['rows']))
 
 
 def optimise(options: Optimise) -> dict[str, Any]:
@@ -86,16 +94,22 @@ def optimise(options: Optimise) -> dict[str, Any]:
     from vla_learning.optimise import gemm, report
     from vla_learning.optimise.sampling import take
     from vla_learning.optimise.subject import load_subject
-    from vla_learning.optimise.variants import chosen
+    from vla_learning.optimise.variants import chosen, VARIANTS
 
     variants = chosen(options.target, options.only)
     threads = _check(options)
+    if options.export and not any(variant.policy for variant in variants):
+        raise ConfigError(f'export {options.export}: {_no_robot(variants)}: expected no export')
     subject = load_subject(options.checkpoint)
     spec = subject.manifest.spec
     probe, calibration = take(
         spec, options.data, options.frames, options.seed, options.fps, options.camera
     )
     options.out.mkdir(parents=True, exist_ok=True)
+    for variant in VARIANTS:
+        if variant.kept:
+            # That of an earlier run may be of another checkpoint.
+            (options.out / variant.kept).unlink(missing_ok=True)
     bench = _Bench(options, subject, probe, calibration, threads)
     rows = list(bench.rows(variants))
     flops, speed = gemm.frame_flops(subject.policy), gemm.throughput(threads)
@@ -176,7 +190,11 @@ class _Bench:
         """Export the fastest that a robot can run, is within the limits, and not slower."""
         from vla_core.parity import slower
         from vla_learning.optimise.artefact import judge, publish
+        from vla_learning.optimise.variants import find
 
+        tried = [find(row['variant']) for row in rows]
+        if not any(variant.policy for variant in tried):
+            return {'no_winner': f'nothing to export: {_no_robot(tried)}'}
         options = self._options
         reasons = []
         for variant in candidates(rows):
@@ -186,7 +204,8 @@ class _Bench:
             if not reason:
                 folder = options.export or _beside(options)
                 publish(built, folder, parity)
-                return {'winner': {'variant': variant, 'folder': str(folder), **parity.plain()}}
+                winner = {'variant': variant, 'folder': str(folder), **parity.plain()}
+                return {'winner': winner, 'no_winner': None}
             reasons.append(f'{variant}: {reason}')
         why = '; '.join(reasons) or 'no variant that a robot can run is within the limits'
         return {'no_winner': f'nothing exported: {why}'}
@@ -196,6 +215,13 @@ class _Bench:
         folder.mkdir(exist_ok=True)
         variant.build(self._subject, self._calibration, folder, self._threads)
         return folder
+
+    def _keep(self, file: Path) -> dict[str, Any]:
+        """Put a file beside the report before its folder is removed, and say which one it is."""
+        from vla_core.manifest import sha256
+
+        kept = Path(shutil.copy(file, self._options.out))
+        return {'file': kept.name, 'sha256': sha256(kept), 'size': kept.stat().st_size}
 
     def _place(self, variant: Any, folder: Path) -> tuple[Any, ...]:
         checkpoint = self._options.checkpoint
@@ -242,6 +268,8 @@ class _Bench:
             *('', '', '', variant.name, Reference('', '', ''), '', len(self._probe)), axes=axes
         )
         excess = parity.excess() or found.otherwise(expected) or done.loss(self._behaviour)
+        if variant.kept and not excess:
+            row['kept'] = self._keep(folder / variant.kept)
         return row | {
             'axes': {name: asdict(axis) for name, axis in axes.items()},
             'grounding': asdict(done.score),
@@ -259,6 +287,19 @@ def candidates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     fit = [row for row in rows if row.get('excess') == '' and find(row['variant']).policy]
     return [row['variant'] for row in sorted(fit, key=relative)]
+
+
+def only_measured(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether variants were measured of which a robot runs none."""
+    from vla_learning.optimise.variants import find
+
+    measured = any('missing' not in row for row in rows[1:])
+    return measured and not any(find(row['variant']).policy for row in rows)
+
+
+def _no_robot(variants: Sequence[Variant]) -> str:
+    """Say that nothing can come of these but figures."""
+    return f'no robot runs {", ".join(variant.name for variant in variants[1:]) or "eager"}'
 
 
 def _check(options: Optimise) -> int:

@@ -13,8 +13,6 @@ from vla_learning.optimise.subject import load_subject, Subject
 from vla_learning.optimise.torch_policy import graph, TorchPolicy
 from vla_learning.optimise.variants import Variant
 
-_FILE = 'policy.pte'
-
 
 def build(
     variant: Variant, subject: Subject, calibration: Probe, folder: Path, threads: int
@@ -33,7 +31,7 @@ def build(
             PolicyGraph(subject.policy).eval(), inputs, dynamic_shapes=(None, words, None)
         )
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    (folder / _FILE).write_bytes(lowered.to_executorch().buffer)
+    (folder / variant.kept).write_bytes(lowered.to_executorch().buffer)
 
 
 def open(variant: Variant, checkpoint: Path, folder: Path) -> PolicyProtocol:  # noqa: A001
@@ -41,7 +39,7 @@ def open(variant: Variant, checkpoint: Path, folder: Path) -> PolicyProtocol:  #
     from executorch.runtime import Runtime
 
     # Kept alive by the closure: the method lives in the program's memory.
-    program = Runtime.get().load_program(folder / _FILE)
+    program = Runtime.get().load_program(folder / variant.kept)
     method = program.load_method('forward')
 
     def run(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -56,7 +56,13 @@ class Process:
     """
 
     def __init__(
-        self, name: str, checkpoint: Path, folder: Path, probe: Path, threads: int
+        self,
+        name: str,
+        checkpoint: Path,
+        folder: Path,
+        probe: Path,
+        threads: int,
+        device: str = 'cpu',
     ) -> None:
         """Start it.
 
@@ -66,6 +72,7 @@ class Process:
             folder: of what it was built.
             probe: file of frames.
             threads: of one inference; 0: as many as a robot would use.
+            device: of CHECKPOINT; a variant has its own.
 
         Raises:
             MeasuringError: if the variant cannot be opened.
@@ -74,7 +81,7 @@ class Process:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
         limit = {'OMP_NUM_THREADS': str(threads)} if threads else {}
         command = [sys.executable, '-m', _MODULE, name]
-        command += [str(checkpoint), str(folder), str(probe), str(threads)]
+        command += [str(checkpoint), str(folder), str(probe), str(threads), device]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -88,9 +95,9 @@ class Process:
         self.load, self.rss, self.peak = float(opened['load']), int(opened['rss']), 0
 
     @classmethod
-    def of_checkpoint(cls, folder: Path, probe: Path) -> Self:
+    def of_checkpoint(cls, folder: Path, probe: Path, device: str) -> Self:
         """Start a checkpoint as a robot opens it."""
-        return cls(CHECKPOINT, folder, folder, probe, 0)
+        return cls(CHECKPOINT, folder, folder, probe, 0, device)
 
     def run(self, mode: str, count: int) -> list[float]:
         """Run frames; returns seconds.

@@ -1,10 +1,10 @@
 """A process of its own that holds one variant and runs frames on demand.
 
-    python -m vla_learning.optimise.runner_process VARIANT CHECKPOINT FOLDER PROBE THREADS
+    python -m vla_learning.optimise.runner_process VARIANT CHECKPOINT FOLDER PROBE THREADS DEVICE
 
-VARIANT is a name of `variants`, or `checkpoint`: FOLDER as a robot opens it. Each line of standard
-input is `MODE COUNT`; each line of standard output is JSON. Nothing is shared with other
-runtimes, so that memory and threads are this variant's own.
+VARIANT is a name of `variants`, or `checkpoint`: FOLDER as a robot opens it, on DEVICE. Each line
+of standard input is `MODE COUNT`; each line of standard output is JSON. Nothing is shared with
+other runtimes, so that memory and threads are this variant's own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PADDED_TO = 64
 
 def main(arguments: list[str]) -> int:
     """Open a variant and obey."""
-    name, checkpoint, folder, probe_file, threads = arguments
+    name, checkpoint, folder, probe_file, threads, device = arguments
     # What a library prints must not look like an answer.
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     probe = Probe.load(Path(probe_file))
     before = perf_counter()
     try:
-        policy = _open(name, Path(checkpoint), Path(folder), int(threads))
+        policy = _open(name, Path(checkpoint), Path(folder), int(threads), device)
     except (VlaError, RuntimeError, ImportError, OSError) as error:
         answer({'error': f'{type(error).__name__}: {error}'.splitlines()[0]})
         return 1
@@ -70,12 +70,12 @@ def _lengths(probe: Probe) -> dict[int, int]:
     return {len(text.split()): number for number, text in enumerate(probe.texts)}
 
 
-def _open(name: str, checkpoint: Path, folder: Path, threads: int) -> Policy:
+def _open(name: str, checkpoint: Path, folder: Path, threads: int, device: str) -> Policy:
     if name == CHECKPOINT:
         from vla_core.manifest import load_manifest
         from vla_core.policy import create_policy
 
-        return create_policy(load_manifest(folder).policy, folder, 'cpu')
+        return create_policy(load_manifest(folder).policy, folder, device)
     from vla_learning.optimise.variants import find
 
     variant = find(name)

@@ -48,6 +48,7 @@ class Variant:
         int8: weights and activations are quantised.
         policy: entry point with which a robot runs it; empty: no robot does.
         precision: of the runtime, see `vla_core.manifest.Runtime`.
+        kept: file that is kept beside the report, for a runtime that is none of this workspace.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Variant:
     int8: bool = False
     policy: str = ''
     precision: str = 'f32'
+    kept: str = ''
 
     def available(self) -> str:
         """Say what is missing here; empty if nothing is."""
@@ -124,6 +126,7 @@ VARIANTS = (
     Variant(
         *('executorch', 'ExecuTorch with XNNPACK', 'edge', ('edge',)),
         needs=('torch', 'executorch'),
+        kept='policy.pte',
     ),
     Variant('cuda', 'torch on the GPU', 'gpu', ('cuda',), ('torch',), 'cuda'),
     Variant('cuda_graph', 'torch, one CUDA graph per frame', 'gpu', ('cuda',), ('torch',), 'cuda'),

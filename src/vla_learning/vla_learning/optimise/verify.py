@@ -94,7 +94,7 @@ def verify(options: Verify) -> tuple[Parity, list[str]]:
     )
     expected, here = asked(reference.folder, probe), asked(options.folder, probe)
     axes = axis_errors(expected.actions, here.actions, manifest.spec)
-    timing = time_here(options.folder, reference.folder, probe, options.timed)
+    timing = time_here(options.folder, reference.folder, probe, options.timed, 'auto')
     found = replace(parity, axes=axes, frames=len(probe), source=probe.source)
     found = found.timed(timing)
     excesses = (found.excess(), here.otherwise(expected), slower(timing))
