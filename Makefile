@@ -40,7 +40,7 @@ run: build ## start the simulated robot (ARGS="name:=value ..." for launch argum
 	@$(ENV) exec vla_up robot.launch.xml $(ARGS)
 
 test: build lint ## lint, type check and the tests (at most 15 minutes on 2 cores)
-	@$(ENV) exec python -m pytest
+	@$(ENV) exec python -m pytest -n 2 --dist loadgroup
 
 test-long: build ## the tests marked slow as well
 	@$(ENV) exec python -m pytest -m 'not gpu'

@@ -4,6 +4,7 @@ What tests measure by the way is printed at the end, with the machine that it wa
 """
 
 from collections.abc import Callable
+from functools import partial
 import gc
 import os
 
@@ -20,20 +21,37 @@ os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 settings.register_profile('untimed', deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile('untimed')
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = 'figure'
+
+# Packages whose tests are functions alone: no process, no graph, no clock.
+WITHOUT_GRAPH = ('vla_core', 'vla_learning')
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Print a line at the end of the run."""
-    return request.config.stash.setdefault(FIGURES, []).append
+    return partial(record_property, FIGURE)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `pytest -n 2` (`make test`) run one graph at a time, and what needs none beside it."""
+    for item in items:
+        package = item.path.parent.parent.name
+        group = item.path.name if package in WITHOUT_GRAPH else 'graph'
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was measured, and on what."""
-    lines = config.stash.get(FIGURES, [])
+    reports = (*terminalreporter.getreports('passed'), *terminalreporter.getreports('failed'))
+    lines = [
+        value
+        for report in reports
+        if report.when == 'call'
+        for name, value in report.user_properties
+        if name == FIGURE
+    ]
     if lines:
         from vla_core.machine import describe
 

@@ -172,6 +172,7 @@ def test_hostile_files_are_dropped_counted_and_named(bench: Callable[..., Any]) 
         (np.random.default_rng(0).bytes(5000), 'expected JPEG or PNG'),
         (b'', '0 compressed bytes: expected'),
         (whole[: len(whole) // 2], 'expected JPEG or PNG'),
+        (whole[:2000] + whole[2512:], 'Corrupt JPEG data'),
         (png_bomb(), 'compressed image of 8000x8000: expected'),
     ]
     for number, (data, complaint) in enumerate(cases, 1):

@@ -1,7 +1,9 @@
 """The benchmark's rows, its command, and the parts that need no graph."""
 
 from dataclasses import replace
+import errno
 import json
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -348,13 +350,15 @@ def test_graph_that_ends_by_itself_says_why(tmp_path: Path):
 def measured(monkeypatch, tmp_path):
     """Run measurements of the test's own in an empty folder; return status and results."""
 
-    def run(*measurements: Measurement, **environment: str) -> tuple[int, list[dict]]:
+    def run(
+        *measurements: Measurement, only: tuple[str, ...] = (), **environment: str
+    ) -> tuple[int, list[dict]]:
         monkeypatch.chdir(tmp_path)
         plan = [(one, one.usual) for one in measurements]
         monkeypatch.setattr(command, 'chosen', lambda only, long: plan)
-        status = bench(environment=environment)
-        content = json.loads((tmp_path / 'build' / 'bench.json').read_text())
-        return status, content['results']
+        status = bench(only, environment=environment)
+        file = tmp_path / 'build' / 'bench.json'
+        return status, json.loads(file.read_text())['results'] if file.exists() else []
 
     return run
 
@@ -416,10 +420,53 @@ def test_what_was_measured_before_an_interruption_is_kept(monkeypatch, tmp_path)
     assert [result['name'] for result in content['results']] == ['good', 'first of two']
 
 
-def test_rows_that_need_torch_are_left_out_with_a_line(measured, monkeypatch, capsys):
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Let no file be written to its end."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def fill() -> None:
+        monkeypatch.setattr(os, 'fsync', refuse)
+
+    return fill
+
+
+def test_disk_that_is_full_leaves_what_is_on_file_and_the_table_is_printed(
+    measured, full_disk, capsys
+):
+    def measure(setting, count):
+        yield Row('first', 'ms', [1.0])
+        full_disk()
+        yield Row('second', 'ms', [2.0])
+
+    status, results = measured(Measurement('both', 'n', 1, 1, measure))
+    assert status == 1
+    assert [result['name'] for result in results] == ['first']
+    said = capsys.readouterr().out
+    assert 'build/bench.json: not written: No space left on device' in said
+    assert 'second, ms' in said
+
+
+def test_nothing_measured_empties_no_file_of_before(measured):
+    good = Measurement('good', 'n', 1, 1, lambda setting, count: [Row('good', 'ms', [1.0])])
+
+    def fail(setting, count):
+        raise GraphError('no graph')
+
+    measured(good)
+    status, results = measured(Measurement('bad', 'n', 1, 1, fail))
+    assert (status, [result['name'] for result in results]) == (1, ['good'])
+
+
+@pytest.mark.parametrize(('only', 'status'), [((), 0), (('learning',), 1)])
+def test_rows_that_need_torch_are_left_out_with_a_line(
+    measured, monkeypatch, capsys, only, status
+):
     monkeypatch.setattr(learning.importlib.util, 'find_spec', lambda name: None)
     measure = Measurement('learning', 'batches', 3, 3, lambda _, count: learning.feeding(count))
-    assert measured(measure) == (0, [])
+    assert measured(measure, only=only) == (status, [])
     assert 'training_step: left out, for torch is missing' in capsys.readouterr().out
 
 

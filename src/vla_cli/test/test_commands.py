@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,6 +153,20 @@ def test_say_tells_when_the_gate_will_not_let_the_robot_move(robot, capsys) -> N
     assert (
         'the gate is ESTOP, the robot will not move: e-stop is pressed' in capsys.readouterr().out
     )
+
+
+def test_say_shows_what_it_does_not_know_and_controls_no_terminal(capsys) -> None:
+    evil = '\x1b]0;PWNED\x07\x1b[2J'
+    goal = SimpleNamespace(_gate=None, _fate=None, _stopping=False)
+    result = SimpleNamespace(result=77, reason=evil, elapsed=1.0)
+    assert say._Goal._report(goal, result) == 1
+    say._Goal._on_gate(goal, SimpleNamespace(state=99, blockers=[evil]))
+    feedback = SimpleNamespace(state=66, elapsed=1.0)
+    say._Goal._on_feedback(goal, SimpleNamespace(feedback=feedback))
+    said = capsys.readouterr().out
+    assert all(line.isprintable() for line in said.splitlines())
+    for words in ('Fate 77 after 1.0 s: ]0;PWNED[2J', 'the gate is State 99, ', 'Fate 66 1.0 s'):
+        assert words in said
 
 
 def test_ctrl_c_cancels_and_stops_the_robot(robot, capsys) -> None:

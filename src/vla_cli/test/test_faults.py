@@ -189,6 +189,21 @@ def test_robot_that_is_asked_for_too_much_does_what_it_can(limits):
         assert 'at the end: expected (0.6' in complaints(idle, limited(TOO_FAST), limits)
 
 
+def test_dt_that_is_not_true_is_named(limits):
+    """By such a dt any change of speed would be within the limits."""
+    lying = [replace(one, dt=3 * STEP) for one in samples(DRIVING, BRAKING, STANDING)]
+    assert 'dt runs ahead of the stamps by 0.' in complaints(lying, HEARTBEAT, limits)
+
+
+def test_gate_that_hung_may_say_nothing_but_zero(limits):
+    record = samples(DRIVING, began=-1.0)
+    hung = replace(record[-1], at=0.0, tick=10, dt=0.8, state=State.CONTROLLED_STOP, velocity=ZERO)
+    words = 'in CONTROLLED_STOP: expected zero'
+    assert words not in complaints([*record, hung], UNHARMED, limits)
+    hung = replace(hung, velocity=(SPEED, *ZERO[1:]))
+    assert words in complaints([*record, hung], UNHARMED, limits)
+
+
 def test_robot_speeds_up_no_faster_than_its_file_says_and_brakes_at_once(robot):
     limits = replace(Limits.of(robot), accel=(0.5,) * 6, decel=(1.0,) * 6)
     slow = samples((3, 0.0, *DRIVING[2:]), (5, -0.02, *DRIVING[2:]), (5, 0.01, *DRIVING[2:]))

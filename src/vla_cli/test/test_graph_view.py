@@ -9,6 +9,7 @@ from rich.console import Console
 
 from vla_cli.graph_view import Arrivals, GraphView
 from vla_core.gate.causes import Cause, State
+from vla_core.robot import AXES, AXIS_UNITS
 
 
 class Clock:
@@ -24,15 +25,17 @@ def clock() -> Clock:
     return Clock()
 
 
-def drawn(view: GraphView, styles: bool = False) -> str:
+def drawn(view: GraphView, styles: bool = False, room: int | None = None) -> str:
     console = Console(width=140, record=True, file=open('/dev/null', 'w'))  # noqa: SIM115, PTH123
-    console.print(view.render())
+    console.print(view.render(room))
     return console.export_text(styles=styles)
 
 
 def decision() -> SimpleNamespace:
     def twist(v: float, w: float) -> SimpleNamespace:
-        return SimpleNamespace(linear=SimpleNamespace(x=v), angular=SimpleNamespace(z=w))
+        return SimpleNamespace(
+            linear=SimpleNamespace(x=v, y=0.0, z=0.0), angular=SimpleNamespace(x=0.0, y=0.0, z=w)
+        )
 
     return SimpleNamespace(
         wanted=twist(0.9, -1.5),
@@ -46,8 +49,18 @@ def decision() -> SimpleNamespace:
 
 
 def heartbeat(**changes: object) -> SimpleNamespace:
-    usual = {'node': 'camera', 'slot': 'front', 'state': 1, 'progress': 7}
-    return SimpleNamespace(**usual, errors_total=3, detail='torn frame', **changes)
+    usual = {'node': 'camera', 'slot': 'front', 'state': 1, 'progress': 7, 'errors_total': 3}
+    return SimpleNamespace(**usual | {'detail': 'torn frame'} | changes)
+
+
+def gate(**changes: object) -> SimpleNamespace:
+    usual = {'state': State.ACTIVE, 'causes': [], 'since': 0.0, 'blockers': [], 'warnings': []}
+    return SimpleNamespace(**usual | changes)
+
+
+def health(*alarms: str) -> SimpleNamespace:
+    hop = SimpleNamespace(name='inference', rate=30.0, p50=0.003, p95=0.004, p99=0.005, max=0.006)
+    return SimpleNamespace(hops=[hop] * 5, alarms=list(alarms))
 
 
 def test_what_was_never_heard_is_unknown(clock: Clock) -> None:
@@ -145,3 +158,78 @@ def test_velocities_show_what_was_wanted_and_what_went_out(clock: Clock) -> None
     text = drawn(view)
     for number in ('+0.90', '-1.50', '+0.60', '-1.20', '0.02', '?'):
         assert number in text
+
+
+def test_rate_falls_while_nothing_comes(clock: Clock) -> None:
+    arrivals = Arrivals(clock)
+    for moment in (0.0, 0.1, 0.2):
+        clock.now = moment
+        arrivals.add(moment)
+    assert arrivals.rate == pytest.approx(10.0)
+    clock.now = 1.5
+    assert arrivals.rate == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize('axis', range(6))
+def test_every_axis_that_is_not_zero_is_shown(clock: Clock, axis: int) -> None:
+    view = GraphView('', clock)
+    moved = decision()
+    part, name = (moved.published.linear, moved.published.angular)[axis // 3], 'xyz'[axis % 3]
+    setattr(part, name, 0.77)
+    view.decision.add(moved)
+    text = drawn(view)
+    assert '+0.77' in text
+    assert f'{AXES[axis]} {AXIS_UNITS[axis]}' in text
+
+
+def test_alarms_stand_below_the_gate_and_what_has_no_room_is_counted(clock: Clock) -> None:
+    view = GraphView('', clock)
+    view.state.add(gate(blockers=['cause ESTOP_INPUT'] * 4))
+    view.health.add(health('policy: last heard 3.20 s ago'))
+    view.decision.add(decision())
+    for number in range(8):
+        view.on_heartbeat(heartbeat(node=f'node{number}', slot=''))
+    whole = drawn(view).splitlines()
+    assert whole[5].startswith('policy: last heard')
+    short = drawn(view, room=24).splitlines()
+    assert short[:23] == whole[:23]
+    assert short[23:] == [f'… {len(whole) - 23} more']
+    assert drawn(view, room=len(whole)).splitlines() == whole
+
+
+EVIL = '[/x]\x1b]0;PWNED\x07\x1b[2J\r\n\u202e'
+
+
+def test_what_others_write_is_no_markup_and_controls_no_terminal(clock: Clock) -> None:
+    view = GraphView('', clock)
+    view.state.add(gate(blockers=[EVIL], warnings=[EVIL]))
+    view.instruction.add(SimpleNamespace(text=EVIL, status=1, reason=EVIL))
+    view.health.add(health(EVIL))
+    view.health.message.hops[0].name = EVIL
+    view.on_heartbeat(heartbeat(node=EVIL, detail=EVIL))
+    text = drawn(view)
+    assert text.count('[/x]') == 7 + 5
+    assert all(line.isprintable() for line in text.splitlines())
+    view.on_heartbeat(heartbeat(node='n' * 1_000_000, detail='d' * 1_000_000))
+    assert len(drawn(view)) < 20_000
+
+
+def test_numbers_that_nobody_knows_are_shown_as_numbers(clock: Clock) -> None:
+    view = GraphView('', clock)
+    view.state.add(gate(state=99, causes=[250]))
+    view.instruction.add(SimpleNamespace(text='go', status=77, reason=''))
+    view.on_heartbeat(heartbeat(state=55))
+    text = drawn(view)
+    for number in ('State 99', 'Cause 250', 'Fate 77', '55'):
+        assert number in text
+
+
+def test_a_monitor_that_is_lost_is_shown_with_nothing_that_looks_live(clock: Clock) -> None:
+    view = GraphView('', clock)
+    view.health.add(health('policy: last heard 3.20 s ago'))
+    assert 'inference' in drawn(view)
+    clock.now = 60.0
+    text = drawn(view)
+    assert 'monitor not heard for 60 s' in text
+    assert 'policy' not in text
+    assert 'inference' not in text

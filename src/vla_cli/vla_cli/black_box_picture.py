@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+import itertools
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import numpy as np
 
+from vla_cli.black_box import axes_of, events
 from vla_core.black_box.record import Recording, Step
 from vla_core.robot import AXES, AXIS_UNITS
+from vla_core.text import printable
 
 #: Calm where the robot stands or obeys, warm where something is wrong.
 STATE_COLOURS = {
@@ -24,27 +28,38 @@ STATE_COLOURS = {
     'ESTOP': '#d73027',
     'FAULT': '#7a0177',
 }
-#: Age, its colour, and s from which it is a hiccup or a fault (docs/reference/safety.md).
-AGES = (
-    ('heartbeat_age', '#1b9e77', (0.20, 0.50)),
-    ('chunk_age', '#7570b3', ()),
-    ('observation_age', '#d95f02', (0.60,)),
-    ('odom_age', '#666666', (0.50,)),
-)
-#: Notes drawn as text at most; the rest is in the file.
-_MOST_NOTES = 8
-_LONGEST_NOTE = 140
+AGE_COLOURS = {
+    'heartbeat_age': '#1b9e77',
+    'chunk_age': '#7570b3',
+    'observation_age': '#d95f02',
+    'odom_age': '#666666',
+}
+#: Letters of a line below the panels.
+_LONGEST_LINE = 140
 _WIDTH, _DPI = 11.0, 110
 #: m/s, rad/s: what is beyond is drawn as a mark, not to scale.
 FARTHEST = 1e3
-_LONGEST_AGE = 0.8
+#: s: ages beyond, and beyond all limits, run along the upper edge.
+_LONGEST_AGE = 5.0
 
 
 def draw(recording: Recording, path: Path) -> None:
-    """Draw a recording with at least one step into an image file; the suffix names its kind."""
+    """Draw a recording with at least one step into an image file; the suffix names its kind.
+
+    Raises:
+        OSError: if it cannot be written.
+        ValueError: if the suffix names no kind.
+    """
+    # What others wrote is no formula.
+    with rc_context({'text.parse_math': False}):
+        # Without its kind, a name without a suffix would be written as another one.
+        _drawn(recording).savefig(path, format=path.suffix[1:])
+
+
+def _drawn(recording: Recording) -> Figure:
     steps = recording.steps
     seconds = _seconds(steps, recording.header.stamp_ns)
-    axes = _axes_of(recording)
+    axes = axes_of(recording)
     causes = sorted({cause for step in steps for cause in step.causes})
     lines = _lines(recording)
     heights = [0.5, *[2.0] * len(axes), 1.6, 0.3 + 0.22 * max(1, len(causes))]
@@ -55,13 +70,12 @@ def draw(recording: Recording, path: Path) -> None:
     )
     header = recording.header
     where = f'{header.robot} ({header.namespace})' if header.namespace else header.robot
-    figure.suptitle(
-        f'{header.trigger}   ·   {where}   ·   {header.written[:19].replace("T", " ")} UTC'
-    )
+    written = f'{header.written[:19].replace("T", " ")} UTC'
+    figure.suptitle(printable(f'{header.trigger}   ·   {where}   ·   {written}'))
     _draw_states(panels[0], seconds, steps)
     for panel, axis in zip(panels[1:], axes, strict=False):
         _draw_velocity(panel, seconds, steps, axis, header.limits.get(AXES[axis], {}))
-    _draw_ages(panels[-3], seconds, steps)
+    _draw_ages(panels[-3], seconds, steps, header.limits)
     _draw_causes(panels[-2], seconds, steps, causes)
     for panel in panels[:-1]:
         panel.axvline(0.0, color='black', linewidth=0.8, linestyle=':')
@@ -75,26 +89,12 @@ def draw(recording: Recording, path: Path) -> None:
         va='top',
         fontsize=8,
         family='monospace',
-        parse_math=False,
     )
-    figure.savefig(path)
+    return figure
 
 
 def _seconds(steps: Sequence[Step], trigger_ns: int) -> np.ndarray:
     return np.array([(step.stamp_ns - trigger_ns) * 1e-9 for step in steps])
-
-
-def _axes_of(recording: Recording) -> list[int]:
-    """Return the axes that the robot has, or that anything was asked of."""
-    moved = {
-        index
-        for step in recording.steps
-        for velocity in (step.wanted, step.allowed, step.published)
-        for index, value in enumerate(velocity)
-        if value != 0.0
-    }
-    limited = {index for index, name in enumerate(AXES) if name in recording.header.limits}
-    return sorted(moved | limited) or [0]
 
 
 def _runs(seconds: np.ndarray, values: Sequence[object]) -> Iterable[tuple[float, float, object]]:
@@ -113,7 +113,8 @@ def _draw_states(panel: Axes, seconds: np.ndarray, steps: Sequence[Step]) -> Non
         # 0.011 of the width per letter: what does not fit would only be a smear.
         if (end - start) / whole > 0.011 * len(str(state)):
             centre = (start + end) / 2
-            panel.text(centre, 0.5, state, ha='center', va='center', fontsize=9, clip_on=True)
+            name = printable(str(state))
+            panel.text(centre, 0.5, name, ha='center', va='center', fontsize=9, clip_on=True)
     panel.set_yticks([])
     panel.set_ylim(0.0, 1.0)
     panel.set_ylabel('state', rotation=0, ha='right', va='center')
@@ -154,15 +155,26 @@ def _draw_velocity(
     panel.grid(alpha=0.3)
 
 
-def _draw_ages(panel: Axes, seconds: np.ndarray, steps: Sequence[Step]) -> None:
-    for name, colour, limits in AGES:
-        values = np.clip([getattr(step, name) for step in steps], 0.0, 2.0 * _LONGEST_AGE)
-        if not np.isfinite(values).any():
-            continue
-        panel.plot(seconds, values, color=colour, linewidth=1.1, label=name.removesuffix('_age'))
-        for limit in limits:
+def _draw_ages(
+    panel: Axes,
+    seconds: np.ndarray,
+    steps: Sequence[Step],
+    limits: Mapping[str, Mapping[str, float]],
+) -> None:
+    ages = {name: np.array([getattr(step, name) for step in steps]) for name in AGE_COLOURS}
+    # NaN: never heard.
+    heard = {name: values for name, values in ages.items() if not np.isnan(values).all()}
+    bounds = {name: [*limits.get(name, {}).values()] for name in heard}
+    longest = max((np.nanmax(values) for values in heard.values()), default=0.0)
+    top = max([0.1, min(longest, _LONGEST_AGE), *itertools.chain(*bounds.values())])
+    for name, values in heard.items():
+        colour = AGE_COLOURS[name]
+        shown = np.clip(values, 0.0, top)
+        panel.plot(seconds, shown, color=colour, linewidth=1.1, label=name.removesuffix('_age'))
+        for limit in bounds[name]:
             panel.axhline(limit, color=colour, linewidth=0.7, linestyle=':')
-    panel.set_ylim(0.0, _LONGEST_AGE)
+    # Room for the legend.
+    panel.set_ylim(0.0, 1.4 * top)
     panel.set_ylabel('age\ns')
     if panel.get_legend_handles_labels()[0]:
         panel.legend(loc='upper left', ncols=4, fontsize=8, framealpha=0.7)
@@ -178,19 +190,14 @@ def _draw_causes(
         for start, end, active in _runs(seconds, [cause in step.causes for step in steps]):
             if active:
                 panel.barh(row, max(end - start, 0.02), left=start, height=0.7, color='#fc8d59')
-    panel.set_yticks(range(len(causes)), causes, fontsize=8)
+    panel.set_yticks(range(len(causes)), map(printable, causes), fontsize=8)
     panel.set_ylim(max(1, len(causes)) - 0.4, -0.6)
     panel.set_ylabel('causes' if causes else 'no cause')
     panel.grid(axis='x', alpha=0.3)
 
 
 def _lines(recording: Recording) -> list[str]:
-    """Return what the gate said last, and what is wrong with the file."""
-    header, notes = recording.header, recording.notes[-_MOST_NOTES:]
-    lines = [
-        f'{(note.stamp_ns - header.stamp_ns) * 1e-9:+7.2f} s  {note.text}'[:_LONGEST_NOTE]
-        for note in notes
-    ]
-    if recording.torn:
-        lines.append(f'torn: {recording.torn}'[:_LONGEST_NOTE])
-    return lines or ['no events were heard']
+    """Return what the gate said, and what is wrong with the file."""
+    torn = [f'torn: {recording.torn}'] if recording.torn else []
+    lines = [*events(recording), *torn]
+    return [line[:_LONGEST_LINE] for line in lines] or ['no events were heard']

@@ -9,6 +9,7 @@ from std_msgs.msg import String
 
 from vla_cli.connection import connect, Connection, SeveralRobotsError
 from vla_core.gate.causes import State
+from vla_core.text import name_of, printable
 from vla_interfaces.msg import Decision, SafetyState
 from vla_ros import qos
 
@@ -43,11 +44,11 @@ def ask(request: str, namespace: str) -> int:
         if not accepted:
             print(f'{request} refused:', file=sys.stderr)
             for blocker in message.split('; '):
-                print(f'  - {blocker}', file=sys.stderr)
+                print(f'  - {printable(blocker)}', file=sys.stderr)
             return 1
         if request == 'arm':
             return _follow_arming(connection)
-        print(message)
+        print(printable(message))
         return 0
 
 
@@ -169,7 +170,7 @@ def _follow_arming(connection: Connection) -> int:
     if states and states[-1].state in (State.ACTIVE, State.MANUAL):
         print('armed')
         return 0
-    state = State(states[-1].state).name if states else 'unknown'
+    state = name_of(State, states[-1].state) if states else 'unknown'
     print(
         f'armed, but the gate is now {state}; expected ACTIVE (`vla top` says why)',
         file=sys.stderr,

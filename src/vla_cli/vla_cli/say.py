@@ -18,6 +18,7 @@ from vla_cli.connection import (
 from vla_cli.gate import report_still, SERVICES, Stillness, StopWord
 from vla_core.gate.causes import State
 from vla_core.session import Fate
+from vla_core.text import name_of, printable
 from vla_interfaces.action import FollowInstruction
 from vla_interfaces.msg import Heartbeat, SafetyState
 from vla_ros import qos
@@ -53,8 +54,9 @@ class _Goal:
         self._client = ActionClient(node, FollowInstruction, ACTION)
         self._word = StopWord(connection)
         self._stillness = Stillness(connection)
-        self._gate: State | None = None
-        self._fate: Fate | None = None
+        # States of the gate and of the instruction, as last heard; unknown numbers too.
+        self._gate: int | None = None
+        self._fate: int | None = None
         self._stopping = False
         self._cancellation: Any = None
         # Run of the policy: the newest heard of, and the one that accepted the goal.
@@ -174,26 +176,25 @@ class _Goal:
             self._cancellation = sent.result().cancel_goal_async()
 
     def _report(self, result: FollowInstruction.Result) -> int:
-        fate = Fate(result.result)
-        reason = f': {result.reason}' if result.reason else ''
-        print(f'{fate.name} after {result.elapsed:.1f} s{reason}')
-        return 0 if fate is Fate.DONE else 1
+        reason = f': {printable(result.reason)}' if result.reason else ''
+        print(f'{name_of(Fate, result.result)} after {result.elapsed:.1f} s{reason}')
+        return 0 if result.result == Fate.DONE else 1
 
     def _on_feedback(self, message: Any) -> None:
-        fate = Fate(message.feedback.state)
-        if fate is not self._fate and not self._stopping:
+        fate = message.feedback.state
+        if fate != self._fate and not self._stopping:
             self._fate = fate
-            print(f'{fate.name} {message.feedback.elapsed:.1f} s')
+            print(f'{name_of(Fate, fate)} {message.feedback.elapsed:.1f} s')
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
         if beat.node == 'policy':
             self._run = beat.policy_run
 
     def _on_gate(self, message: SafetyState) -> None:
-        state = State(message.state)
-        if state is self._gate:
+        state = message.state
+        if state == self._gate:
             return
         self._gate = state
         if state not in _ARMED:
-            blockers = '; '.join(message.blockers)
-            print(f'the gate is {state.name}, the robot will not move: {blockers or "`vla arm`"}')
+            blockers = printable('; '.join(message.blockers)) or '`vla arm`'
+            print(f'the gate is {name_of(State, state)}, the robot will not move: {blockers}')

@@ -32,9 +32,9 @@ def show(namespace: str) -> int:
                 connection.wait(lambda: False, 1.5)
                 console.print(view.render())
                 return 0
-            with Live(view.render(), console=console, auto_refresh=False, screen=True) as live:
+            with Live(console=console, auto_refresh=False, screen=True) as live:
                 while True:
+                    live.update(view.render(console.height), refresh=True)
                     connection.wait(lambda: False, _PERIOD)
-                    live.update(view.render(), refresh=True)
         except Interrupted:
             return 0

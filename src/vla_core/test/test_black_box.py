@@ -254,6 +254,29 @@ def test_a_file_that_is_no_black_box_is_refused(tmp_path, content, complaint):
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'stamp_ns': 10**400},
+        {'stamp_ns': -(2**63) - 1},
+        {'limits': {'linear.x': {'max_speed': 'inf'}}},
+        {'limits': {'linear.x': {'max_speed': 'nan'}}},
+    ],
+)
+def test_number_that_nothing_can_be_drawn_with_is_refused(tmp_path, change):
+    path = tmp_path / 'x'
+    path.write_text(json.dumps({**json.loads(header_line(HEADER)), **change}) + '\n')
+    with pytest.raises(BlackBoxError, match='expected'):
+        read(path)
+
+
+def test_step_of_an_endless_number_is_a_tear(tmp_path):
+    line = json.dumps({**json.loads(line_of(STEP)), 'tick': 2**64}).encode()
+    recording = read(write(tmp_path / 'x', line_of(STEP), line))
+    assert len(recording.steps) == 1
+    assert 'line 3: tick has 65 bits: expected 64 at most' in recording.torn
+
+
 def test_a_missing_and_an_endless_file_are_refused(tmp_path):
     with pytest.raises(BlackBoxError, match='No such file'):
         read(tmp_path / 'none')
@@ -423,3 +446,14 @@ def test_the_folder_keeps_the_newest_and_only_our_files(make_writer, tmp_path):
     names = sorted(path.name for path in folder.iterdir())
     expected = [f'robot-{one}.jsonl' for one in when[6:]]
     assert names == sorted([*others, f'{newest}.jsonl', *expected])
+
+
+def test_an_old_file_that_stays_is_no_failure_of_the_new_one(make_writer, tmp_path, caplog):
+    for number in range(KEEP):
+        # A folder cannot be unlinked, by root either.
+        (tmp_path / 'box' / f'robot-20260101T0000{number:02}.000Z.jsonl').mkdir(parents=True)
+    writer = make_writer(write_atomically, retry=0.01)
+    writer.submit(replace(stop(), name='robot-20260102T000000.000Z'))
+    assert writer.close(20.0)
+    assert (writer.written, writer.failed, writer.error) == (1, 0, '')
+    assert 'an old file stays' in caplog.text

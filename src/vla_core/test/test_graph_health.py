@@ -20,6 +20,8 @@ from vla_core.types import (
 )
 
 PERIOD_NS = 33_000_000
+#: Heartbeat.STATE_*.
+IDLE, WAITING, BUSY = range(3)
 
 
 def chunk(index: int, forward: float = 0.3, **changes: object) -> ActionChunk:
@@ -47,12 +49,18 @@ def health_of(count: int = 0, **parameters: object) -> GraphHealth:
     health = GraphHealth(MonitorConfig(robot='sim', **parameters))  # type: ignore[arg-type]
     for index in range(count):
         now = index * 0.033
-        for name in ('gate', 'policy', 'camera/front'):
-            health.heartbeat(name, now, Beat(progress=index))
-        health.hops.image(1 + index * PERIOD_NS, now, 0.004)
+        beat_all(health, now, Beat(WAITING, progress=index))
+        health.image('camera/front', 1 + index * PERIOD_NS, now, 0.004)
         health.chunk(chunk(index), now + 0.02)
         health.hops.decision(1 + index * PERIOD_NS, now + 0.02, 0.025)
     return health
+
+
+def beat_all(health: GraphHealth, now: float, policy: Beat) -> None:
+    """Let all nodes live; gate and camera wait for input."""
+    for name in ('gate', 'camera/front'):
+        health.heartbeat(name, now, Beat(WAITING))
+    health.heartbeat('policy', now, policy)
 
 
 def alarms(health: GraphHealth, now: float) -> set[Alarm]:
@@ -103,6 +111,86 @@ def test_silence_is_an_error_that_names_the_node() -> None:
     for name in ('gate', 'camera/front'):
         health.heartbeat(name, 5.0, Beat())
     assert [text for _, text in health.alarms(5.1)] == ['policy: last heard 4.14 s ago']
+
+
+def live(health: GraphHealth, begin: float, end: float, policy: Beat, images: bool) -> None:
+    """Let all nodes live for a while; no chunk comes."""
+    for now in np.arange(begin, end, 0.5).tolist():
+        beat_all(health, now, policy)
+        if images:
+            health.image('camera/front', int(now * 1e9), now, 0.004)
+
+
+def test_camera_that_lives_and_delivers_nothing_is_an_error() -> None:
+    health = health_of(100)
+    live(health, 3.3, 8.0, Beat(WAITING), images=False)
+    assert health.report(8.0).level == Level.OK
+    live(health, 8.0, 3600.0, Beat(WAITING), images=False)
+    report = health.report(3600.0)
+    assert report.level == Level.ERROR
+    assert [text for _, text in report.alarms] == [
+        'camera/front: no image for 3597 s',
+        'nothing for 3597 s: ' + ', '.join(report.hops),
+    ]
+    for hop in report.hops.values():
+        assert hop.count == 100
+        assert math.isnan(hop.p50), 'what was measured an hour ago says nothing about now'
+        assert math.isnan(hop.rate)
+
+
+def test_camera_that_never_delivered_is_given_a_few_seconds() -> None:
+    health = health_of()
+    live(health, 100.0, 105.0, Beat(), images=False)
+    assert alarms(health, 105.0) == set()
+    beat_all(health, 105.1, Beat())
+    assert alarms(health, 105.1) == {Alarm.STALLED}
+
+
+def test_one_camera_of_two_that_delivers_nothing_is_named() -> None:
+    health = health_of(nodes='camera/front camera/hand')
+    for now in range(10):
+        for name in ('camera/front', 'camera/hand'):
+            health.heartbeat(name, now, Beat(WAITING))
+        health.image('camera/front', now, now, 0.004)
+    assert [text for _, text in health.alarms(9.0)] == ['camera/hand: no image for 9 s']
+
+
+def test_an_idle_policy_owes_nothing_and_has_a_few_seconds_when_it_is_asked() -> None:
+    health = health_of(100)
+    live(health, 3.3, 60.0, Beat(IDLE), images=True)
+    report = health.report(60.0)
+    assert report.level == Level.OK
+    assert report.quiet == ()
+    assert math.isnan(report.hops['inference'].p50)
+    live(health, 60.0, 64.0, Beat(WAITING), images=True)
+    assert alarms(health, 64.0) == set()
+
+
+def test_policy_that_makes_nothing_of_its_images_is_a_warning() -> None:
+    health = health_of(100)
+    live(health, 3.3, 9.5, Beat(WAITING), images=True)
+    report = health.report(9.5)
+    assert report.level == Level.WARN
+    (text,) = [text for _, text in report.alarms]
+    assert text.startswith('nothing for 6 s: image_to_chunk, inference')
+    assert report.quiet == tuple(report.hops)[1:]
+
+
+@pytest.mark.parametrize(('state_age', 'level'), [(0.4, Level.OK), (7200.0, Level.ERROR)])
+def test_policy_that_hangs_in_an_inference_is_an_error(state_age: float, level: Level) -> None:
+    health = health_of(100)
+    health.heartbeat('policy', 3.3, Beat(BUSY, state_age))
+    report = health.report(3.3)
+    assert report.level == level
+    hung = 'policy: busy for 7200.0 s: expected at most 0.5 s'
+    assert [text for _, text in report.alarms] == ([hung] if level == Level.ERROR else [])
+
+
+@pytest.mark.parametrize('count', [0, MAX_NODES + 1])
+def test_nodes_that_would_not_be_watched_are_refused(count: int) -> None:
+    names = ' '.join(f'camera/c{number}' for number in range(count))
+    with pytest.raises(ConfigError, match=f'nodes has {count} names: expected 1 to {MAX_NODES}'):
+        health_of(nodes=names)
 
 
 def test_five_errors_in_a_row_are_an_alarm_with_their_reason() -> None:
@@ -208,8 +296,10 @@ def test_node_that_nobody_expects_may_go() -> None:
     for name in ('gate', 'policy', 'camera/front'):
         health.heartbeat(name, now, Beat())
     assert Alarm.SILENT not in alarms(health, now)
-    for name in ('gate', 'policy', 'camera/front'):
-        health.heartbeat(name, 12.0, Beat())
+    silent = {node.name for node in health.report(now).nodes if node.silent}
+    assert silent == {'sim'}, 'a stranger may go, and is not said to live meanwhile'
+    beat_all(health, 12.0, Beat())
+    health.image('camera/front', 9, 12.0, 0.004)
     assert health.alarms(12.0) == ()
     assert 'sim' not in [node.name for node in health.report(12.0).nodes]
 
@@ -231,7 +321,7 @@ def test_a_new_run_is_not_measured_by_the_old_ones_latency() -> None:
 
 def test_wrong_stamps_are_an_alarm() -> None:
     health = health_of(30)
-    health.hops.image(5, 1.0, 3600.0)
+    health.image('camera/front', 5, 1.0, 3600.0)
     assert alarms(health, 1.0) == {Alarm.STAMPS}
 
 

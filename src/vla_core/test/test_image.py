@@ -3,6 +3,7 @@
 import array
 from collections.abc import Callable
 import io
+import random
 import struct
 from typing import Any
 import zlib
@@ -134,9 +135,9 @@ def test_any_header_gives_an_image_or_a_reason(
     assert shape == (height, width, 3) or 'expected' in reason
 
 
-def compressed(image: Image.Image, kind: str) -> bytes:
+def compressed(image: Image.Image, kind: str, **how: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind)
+    image.save(buffer, kind, **how)
     return buffer.getvalue()
 
 
@@ -144,18 +145,16 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
 
 
+def png(header: tuple[int, ...], *rows: bytes) -> bytes:
+    """Return a file of this header (side, side, depth, colours, 0, 0, interlaced) and data."""
+    chunks = [png_chunk(b'IHDR', struct.pack('>IIBBBBB', *header))]
+    chunks += [png_chunk(b'IDAT', part) for part in rows]
+    return b''.join((b'\x89PNG\r\n\x1a\n', *chunks, png_chunk(b'IEND', b'')))
+
+
 def png_bomb(width: int, height: int) -> bytes:
     """A few kilobytes that unpack to width x height x 3 zeros."""
-    rows = zlib.compress(bytes(3_000_000), 9)
-    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return b''.join(
-        (
-            b'\x89PNG\r\n\x1a\n',
-            png_chunk(b'IHDR', header),
-            png_chunk(b'IDAT', rows),
-            png_chunk(b'IEND', b''),
-        )
-    )
+    return png((width, height, 8, 2, 0, 0, 0), zlib.compress(bytes(3_000_000), 9))
 
 
 def test_png_is_exact_and_jpeg_is_near() -> None:
@@ -181,6 +180,7 @@ def test_grey_and_transparent_files_become_rgb(mode: str) -> None:
         (compressed(Image.new('RGB', (64, 48), 'red'), 'JPEG')[:300], 'expected JPEG or PNG'),
         (compressed(Image.new('I;16', (8, 8)), 'PNG'), 'of mode I;16'),
         (compressed(Image.new('CMYK', (8, 8)), 'JPEG'), 'of mode CMYK'),
+        (compressed(Image.new('RGB', (8200, 8)), 'JPEG'), 'compressed image of 8200x8'),
         (png_bomb(8000, 8000), 'compressed image of 8000x8000'),
         (png_bomb(100_000, 8), 'compressed image of 100000x8'),
         (png_bomb(2_000_000_000, 2_000_000_000), 'Decompression'),
@@ -193,22 +193,212 @@ def test_a_hostile_file_is_refused_with_a_reason(data: bytes, complaint: str) ->
     assert complaint in str(caught.value)
 
 
-JPEG = compressed(Image.new('RGB', (32, 24), 'red'), 'JPEG')
-PNG = compressed(Image.new('RGB', (32, 24), 'red'), 'PNG')
+def scene() -> np.ndarray:
+    """Return a picture with areas, edges and noise, as a camera sees them."""
+    rows, columns = np.mgrid[0:240, 0:320]
+    numbers = np.stack((rows, columns // 2, 200 * (rows // 40 % 2)), axis=2)
+    noise = np.random.default_rng(0).normal(0, 6, numbers.shape)
+    return np.clip(numbers + noise, 0, 255).astype(np.uint8)
 
 
-@given(
-    st.sampled_from([JPEG, PNG]),
-    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8),
-)
-def test_damaged_files_give_an_image_or_a_reason(
-    whole: bytes, damage: list[tuple[int, int]]
+SCENE = Image.fromarray(scene())
+JPEG = compressed(SCENE, 'JPEG', quality=90)
+#: What cameras send.
+WAYS: dict[str, dict[str, Any]] = {
+    '4:4:4': {'subsampling': 0},
+    '4:2:2': {'subsampling': 1},
+    '4:2:0': {'subsampling': 2},
+    'optimised': {'optimize': True},
+    'progressive': {'progressive': True},
+    'restart markers': {'restart_marker_rows': 1},
+    'many restart markers': {'restart_marker_blocks': 10},
+    'comment': {'comment': b'x' * 9000},
+    'Exif': {'exif': b'Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0'},
+}
+
+
+def segments(jpeg: bytes) -> list[bytes]:
+    """Return the pieces that begin with a marker; the last one holds the blocks."""
+    found, place = [jpeg[:2]], 2
+    while jpeg[place + 1] != 0xDA:
+        size = 2 + int.from_bytes(jpeg[place + 2 : place + 4])
+        found.append(jpeg[place : place + size])
+        place += size
+    return [*found, jpeg[place:]]
+
+
+def without_tables(jpeg: bytes) -> bytes:
+    """Return a frame of a UVC camera: everybody knows the Huffman tables."""
+    return b''.join(part for part in segments(jpeg) if part[1] != 0xC4)
+
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('picture', [SCENE, SCENE.convert('L'), SCENE.crop((0, 0, 53, 37))])
+def test_jpeg_of_every_kind_has_the_pixels_that_pillow_reads(
+    picture: Image.Image, way: str
 ) -> None:
+    data = compressed(picture, 'JPEG', quality=90, **WAYS[way])
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(decode_compressed(data), image.convert('RGB'))
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        JPEG + bytes(1000),
+        JPEG + b'\xff' * 7,
+        JPEG + b'of the next frame',
+        JPEG[:-2] + bytes(1) + JPEG[-2:],
+        JPEG[:-2] + bytes(64) + JPEG[-2:],
+        JPEG[:-2] + bytes(64) + JPEG[-2:] + bytes(64),
+        JPEG[:-2] + b'\xff' * 5 + JPEG[-2:],
+        without_tables(JPEG),
+        JPEG[:2] + b'\xff\xe0\x00\x10AVI1' + bytes(10) + JPEG[2:],
+    ],
+    ids=len,
+)
+def test_what_cameras_add_and_leave_out_is_no_damage(data: bytes) -> None:
+    assert np.array_equal(decode_compressed(data), decode_compressed(JPEG))
+
+
+def test_zero_that_belongs_to_the_last_code_is_no_padding() -> None:
+    """Some of these end in 255 and a zero."""
+    for side in range(1, 40):
+        pixels = np.random.default_rng(side).integers(0, 256, (side, side), np.uint8)
+        whole = compressed(Image.fromarray(pixels), 'JPEG')
+        padded = whole[:-2] + bytes(64) + whole[-2:]
+        assert np.array_equal(decode_compressed(padded), decode_compressed(whole)), side
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        JPEG[: len(JPEG) // 2],
+        JPEG[:-2],
+        JPEG[: len(JPEG) // 3] + JPEG[-2:],
+        JPEG[: len(JPEG) // 3] + JPEG[2 * len(JPEG) // 3 :],
+        JPEG[: len(JPEG) // 3] + bytes(len(JPEG) // 3) + JPEG[2 * len(JPEG) // 3 :],
+        JPEG[:640] + JPEG[-2:],
+        JPEG[:-2] + b'what is this' + JPEG[-2:],
+        JPEG[:-100] + bytes(98) + JPEG[-2:],
+    ],
+    ids=len,
+)
+def test_part_of_a_jpeg_is_no_picture(data: bytes) -> None:
+    with pytest.raises(ObservationError, match=r'Corrupt JPEG data|Premature end'):
+        decode_compressed(data)
+
+
+def unseen(jpeg: bytes, size: int, cuts: int = 200) -> list[float]:
+    """Cut out so many bytes, anywhere in the blocks; return the mean errors of what passes."""
+    right = decode_compressed(jpeg).astype(int)
+    chance, first = random.Random(0), len(jpeg) - len(segments(jpeg)[-1]) + 14
+    errors = []
+    for _ in range(cuts):
+        place = chance.randrange(first, len(jpeg) - 2 - size)
+        try:
+            image = decode_compressed(jpeg[:place] + jpeg[place + size :])
+        except ObservationError:
+            continue
+        errors.append(float(np.abs(image - right).mean()))
+    return errors
+
+
+@pytest.mark.parametrize('way', [way for way in WAYS if way != 'progressive'])
+@pytest.mark.parametrize('size', [512, 1024, 2048])
+def test_jpeg_without_a_packet_is_refused(size: int, way: str) -> None:
+    assert unseen(compressed(SCENE, 'JPEG', quality=90, **WAYS[way]), size) == []
+
+
+@pytest.mark.parametrize(
+    ('quality', 'size', 'most'),
+    [
+        (90, 64, 250),
+        (90, 128, 60),
+        (90, 256, 5),
+        (100, 512, 250),
+        (100, 1024, 120),
+        (100, 2048, 50),
+    ],
+)
+def test_few_jpegs_without_a_small_piece_look_whole(
+    quality: int, size: int, most: int, figures: Callable[[str], None]
+) -> None:
+    """By chance the rest of the codes makes up as many blocks: no decoder sees that."""
+    data = compressed(SCENE, 'JPEG', quality=quality)
+    found = len(unseen(data, size, 1000))
+    per_block = len(data) / (SCENE.width * SCENE.height / 256)
+    figures(
+        f'JPEGs of quality {quality} ({per_block:.0f} bytes per 16x16 pixels) that look whole '
+        f'without {size} bytes: {found} of 1000'
+    )
+    assert found <= most
+
+
+@pytest.mark.parametrize('size', [64, 512, 2048])
+def test_progressive_jpeg_loses_detail_at_most(size: int) -> None:
+    """Its last scans are refinements, whose loss is no damage to what came before."""
+    errors = unseen(compressed(SCENE, 'JPEG', quality=90, progressive=True), size)
+    assert max(errors, default=0.0) < 3.0
+
+
+PNG = compressed(SCENE.crop((100, 30, 132, 54)), 'PNG')
+ROWS = b''.join(b'\0' + row.tobytes() for row in scene()[:24, :32])
+RGB = (32, 24, 8, 2, 0, 0, 0)
+
+
+def test_png_may_come_in_pieces_and_in_other_depths() -> None:
+    packed = zlib.compress(ROWS)
+    whole = png(RGB, packed[:9], b'', packed[9:])
+    assert np.array_equal(decode_compressed(whole), scene()[:24, :32])
+    deep = png((2, 1, 16, 2, 0, 0, 0), zlib.compress(b'\0' + bytes(range(12))))
+    assert decode_compressed(deep).ravel().tolist() == [0, 2, 4, 6, 8, 10]
+    grey = png((3, 1, 4, 0, 0, 0, 0), zlib.compress(b'\0\x1f\x20'))
+    assert decode_compressed(grey)[0, :, 0].tolist() == [17, 255, 34]
+
+
+@pytest.mark.parametrize(
+    ('data', 'complaint'),
+    [
+        (png(RGB, zlib.compress(ROWS[: 97 * 10])), 'unpacks to 970 bytes: expected 2328'),
+        (png(RGB, zlib.compress(ROWS[:-1])), 'unpacks to 2327 bytes: expected 2328'),
+        (png(RGB, zlib.compress(ROWS + b'\0')), 'unpacks to 2329 bytes: expected 2328'),
+        (png(RGB, zlib.compress(ROWS)[:-4]), 'and their sum'),
+        (png(RGB, zlib.compress(ROWS)[:-1] + b'\0'), 'incorrect data check'),
+        (png(RGB), 'expected'),
+        (png((*RGB[:6], 1), zlib.compress(ROWS)), 'interlaced PNG: expected one row after'),
+    ],
+    ids=len,
+)
+def test_png_without_all_of_its_rows_is_refused(data: bytes, complaint: str) -> None:
+    with pytest.raises(ObservationError, match='expected') as caught:
+        decode_compressed(data)
+    assert complaint in str(caught.value)
+
+
+DAMAGE = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=8)
+
+
+def damaged(whole: bytes, damage: list[tuple[int, int]]) -> bytes:
     data = bytearray(whole)
     for place, value in damage:
         data[place % len(data)] = value
-    shape, reason = outcome(decode_compressed, bytes(data))
+    return bytes(data)
+
+
+@given(DAMAGE)
+def test_damaged_jpeg_gives_an_image_or_a_reason(damage: list[tuple[int, int]]) -> None:
+    shape, reason = outcome(decode_compressed, damaged(JPEG, damage))
     assert shape[2:] == (3,) or 'expected' in reason
+
+
+@given(DAMAGE)
+def test_damaged_png_gives_the_same_image_or_a_reason(damage: list[tuple[int, int]]) -> None:
+    data = damaged(PNG, damage)
+    shape, reason = outcome(decode_compressed, data)
+    assert shape or 'expected' in reason
+    if shape:
+        assert np.array_equal(decode_compressed(data), decode_compressed(PNG))
 
 
 @given(st.binary(max_size=400))

@@ -3,7 +3,7 @@
 Times called `now` are s on the monitor's monotonic clock; ages are s on the ROS time base.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import enum
 import math
@@ -12,12 +12,16 @@ import re
 from vla_core.action_statistics import ActionLimits, ActionStatistics
 from vla_core.envelope_guard import ActionGuard, MARGIN
 from vla_core.errors import ConfigError
-from vla_core.health import Arrivals, Hops, LatencyAlarm, MINIMUM, Summary
+from vla_core.health import Arrivals, HOPS, Hops, LatencyAlarm, MINIMUM, SPAN, Summary
 from vla_core.parameters import parameter
 from vla_core.types import ActionChunk, PolicySpec, Status
 
 #: What can be asked of the gate, by the ladder: slow is half speed.
 REQUESTS = ('none', 'slow', 'hold', 'controlled_stop')
+#: Begin of the names of cameras in `nodes`.
+CAMERA = 'camera/'
+#: Heartbeat.STATE_IDLE, STATE_BUSY.
+_IDLE, _BUSY = 0, 2
 _NODE = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)?', re.ASCII)
 #: Nodes remembered at most: foreign messages must not fill the memory.
 MAX_NODES = 32
@@ -122,12 +126,14 @@ class Alarm(enum.Enum):
     DISAGREEMENT = 'disagreement'
     STAMPS = 'stamps'
     SILENT = 'silent'
+    STALLED = 'stalled'
+    QUIET = 'quiet'
     FAILING = 'failing'
 
     @property
     def level(self) -> Level:
         """How bad it is by itself."""
-        grave = (Alarm.OVER_LIMIT, Alarm.SILENT, Alarm.FAILING)
+        grave = (Alarm.OVER_LIMIT, Alarm.SILENT, Alarm.STALLED, Alarm.FAILING)
         return Level.ERROR if self in grave else Level.WARN
 
 
@@ -136,6 +142,7 @@ class Beat:
     """What a node says of itself in a heartbeat."""
 
     state: int = 0
+    state_age: float = 0.0
     progress: int = 0
     errors_total: int = 0
     consecutive_errors: int = 0
@@ -151,6 +158,7 @@ class NodeReport:
     beat: Beat
     rate: float
     age: float
+    silent: bool
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,7 @@ class Report:
     level: Level
     nodes: tuple[NodeReport, ...]
     hops: dict[str, Summary]
+    quiet: tuple[str, ...]
     latency: Summary
     baseline: float
     inferences: int
@@ -179,7 +188,7 @@ class GraphHealth:
         """Expect the nodes of the configuration, and chunks of the policy with this contract.
 
         Raises:
-            ConfigError: if one of them is no name.
+            ConfigError: if one of them is no name, or there are none, or more than MAX_NODES.
         """
         self._config = config
         self._spec = spec
@@ -191,13 +200,19 @@ class GraphHealth:
         # In lock-step a beat only shows that a process lives: it may wait for a slow simulator.
         floor = LOCKSTEP_SILENCE if config.clock == 'lockstep' else 0.0
         self._silence = max(config.silence, floor)
-        self._expected = tuple(config.nodes.split()[:MAX_NODES])
+        self._expected = tuple(config.nodes.split())
+        if not 0 < len(self._expected) <= MAX_NODES:
+            raise ConfigError(f'nodes has {len(self._expected)} names: expected 1 to {MAX_NODES}')
         for name in self._expected:
             if not _NODE.fullmatch(name):
                 raise ConfigError(
                     f'nodes has {name!r}: expected names such as gate or camera/front'
                 )
         self._nodes = {name: (Arrivals(), Beat()) for name in self._expected}
+        #: Camera -> when it last delivered; its first heartbeat counts too.
+        self._delivered: dict[str, float] = {}
+        #: When the policy last said that it has nothing to do.
+        self._idle_at = -math.inf
         self.hops = Hops()
         #: Newest record of an instruction, for a person.
         self.instruction = 'none'
@@ -220,6 +235,15 @@ class GraphHealth:
             arrivals = self._nodes[name][0] if name in self._nodes else Arrivals()
             arrivals.record(now)
             self._nodes[name] = arrivals, beat
+            if name.startswith(CAMERA) and name in self._expected:
+                self._delivered.setdefault(name, now)
+            if name == 'policy' and beat.state == _IDLE:
+                self._idle_at = now
+
+    def image(self, camera: str, stamp_ns: int, now: float, age: float) -> None:
+        """Note an image of one of the cameras among the nodes, `age` s after its stamp."""
+        self._delivered[camera] = now
+        self.hops.image(stamp_ns, now, age)
 
     def chunk(self, chunk: ActionChunk, now: float) -> None:
         """Judge a chunk and its inference; a new policy run is judged afresh."""
@@ -248,7 +272,7 @@ class GraphHealth:
         """List what is wrong, each with its numbers, for a person."""
         self._forget(now)
         found = *self._node_alarms(now), *self._policy_alarms(), *self._outside_alarms()
-        return *found, *self._stamp_alarms()
+        return *found, *self._stamp_alarms(), *self._quiet_alarms(now)
 
     def request(self) -> tuple[str, str]:
         """Say what to ask of the gate, one of REQUESTS, and why.
@@ -281,10 +305,14 @@ class GraphHealth:
         return Report(
             level=level,
             nodes=tuple(
-                NodeReport(name, beat, arrivals.rate(now), arrivals.age(now))
+                NodeReport(
+                    *(name, beat, arrivals.rate(now), arrivals.age(now)),
+                    silent=not arrivals.age(now) <= self._silence,
+                )
                 for name, (arrivals, beat) in sorted(self._nodes.items())
             ),
             hops=hops,
+            quiet=tuple(self._quiet(hops, now)),
             latency=hops['inference'],
             baseline=self._latency.baseline,
             inferences=self._inferences,
@@ -319,7 +347,17 @@ class GraphHealth:
                 found.append(
                     (Alarm.FAILING, f'{name}: {beat.consecutive_errors} errors: {beat.detail}')
                 )
+            elif now - self._delivered.get(name, now) > SPAN:
+                spell = now - self._delivered[name]
+                found.append((Alarm.STALLED, f'{name}: no image for {spell:.0f} s'))
+            elif name == 'policy' and self._too_busy(beat):
+                text = f'{name}: busy for {beat.state_age:.1f} s: expected at most '
+                found.append((Alarm.STALLED, f'{text}{self._config.latency_limit} s'))
         return found
+
+    def _too_busy(self, beat: Beat) -> bool:
+        """Say whether an inference takes too long that has no latency yet: it is not over."""
+        return beat.state == _BUSY and not beat.state_age <= self._config.latency_limit
 
     def _policy_alarms(self) -> list[tuple[Alarm, str]]:
         config, actions, latency = self._config, self._actions, self._latency
@@ -366,3 +404,19 @@ class GraphHealth:
             )
             for hop, seconds in self.hops.implausible.items()
         ]
+
+    def _quiet(self, hops: Mapping[str, Summary], now: float) -> dict[str, float]:
+        """Return the hops where frames came through and do none any more, and for how long, s.
+
+        Images must come all the time. What follows comes from the policy: while it is idle it
+        owes nothing.
+        """
+        owed = dict.fromkeys(HOPS, now - self._idle_at) | {HOPS[0]: math.inf}
+        spells = {name: min(hop.age, owed[name]) for name, hop in hops.items()}
+        return {name: spell for name, spell in spells.items() if spell > SPAN}
+
+    def _quiet_alarms(self, now: float) -> list[tuple[Alarm, str]]:
+        quiet = self._quiet(self.hops.summaries(now), now)
+        if not quiet:
+            return []
+        return [(Alarm.QUIET, f'nothing for {max(quiet.values()):.0f} s: {", ".join(quiet)}')]

@@ -1,6 +1,7 @@
 """Streaming statistics of latencies and rates, in constant memory (docs/reference/safety.md).
 
-Unknown is a value: below MINIMUM samples a statistic is NaN, never 0. Nothing here reads a clock.
+Unknown is a value: below MINIMUM samples, and once the newest is older than SPAN, a statistic is
+NaN, never 0. Nothing here reads a clock.
 """
 
 from dataclasses import dataclass
@@ -10,16 +11,17 @@ import numpy as np
 
 #: Fewer samples than this are no statistic.
 MINIMUM = 20
-#: s over which a rate is measured.
-RATE_SPAN = 5.0
+#: s over which a rate is measured, and after which what was measured last says nothing any more.
+SPAN = 5.0
 #: Weight of the newest sample in an exponentially weighted mean of latencies.
 ALPHA = 0.3
 #: An alarm is raised above RAISE times its baseline and cleared below CLEAR times.
 RAISE, CLEAR = 1.6, 1.3
 #: Healthy samples from one refresh of the baseline to the next; divides MINIMUM.
 REFRESH = 10
-#: s; who answers within this time is not slow, however much faster it was before.
-FAST = 0.01
+#: s; who answers within this time is not slow, however much faster it was before: a built-in
+#: policy takes microseconds, and a hundred times as long when it waits for its processor once.
+FAST = 0.001
 #: Median absolute deviation to standard deviation of a normal distribution.
 MAD_TO_SIGMA = 1.4826
 
@@ -33,7 +35,13 @@ MAX_FRAMES = 64
 
 @dataclass(frozen=True)
 class Summary:
-    """What a window of samples shows; NaN where it shows nothing. Values in the samples' unit."""
+    """What a window of samples shows; NaN where it shows nothing. Values in the samples' unit.
+
+    Attributes:
+        count: samples in the window.
+        rate: Hz.
+        age: s since the newest sample.
+    """
 
     count: int = 0
     mean: float = math.nan
@@ -43,6 +51,7 @@ class Summary:
     p99: float = math.nan
     maximum: float = math.nan
     rate: float = math.nan
+    age: float = math.nan
 
 
 class Arrivals:
@@ -65,11 +74,16 @@ class Arrivals:
         return now - self._newest
 
     def rate(self, now: float) -> float:
-        """Return Hz over the last RATE_SPAN; NaN if it holds fewer than two moments."""
+        """Return Hz over the last SPAN; NaN if it holds fewer than two moments.
+
+        The gap that is not over yet counts from when on it is longer than the others.
+        """
         times = self._times[: self.count]
-        recent = times[(times >= now - RATE_SPAN) & (times <= now)]
+        recent = times[(times >= now - SPAN) & (times <= now)]
         span = float(np.ptp(recent)) if recent.size else 0.0
-        return (recent.size - 1) / span if span > 0.0 else math.nan
+        if not span > 0.0:
+            return math.nan
+        return min((recent.size - 1) / span, recent.size / (now - float(recent.min())))
 
 
 class Series:
@@ -94,9 +108,9 @@ class Series:
     def summary(self, now: float) -> Summary:
         """Summarise the window."""
         values = self._values[: self.count]
-        rate = self._arrivals.rate(now)
-        if values.size < MINIMUM:
-            return Summary(count=values.size, rate=rate)
+        rate, age = self._arrivals.rate(now), self._arrivals.age(now)
+        if values.size < MINIMUM or age > SPAN:
+            return Summary(count=values.size, rate=rate, age=age)
         p50, p95, p99 = np.percentile(values, (50, 95, 99)).tolist()
         return Summary(
             count=values.size,
@@ -107,6 +121,7 @@ class Series:
             p99=p99,
             maximum=float(values.max()),
             rate=rate,
+            age=age,
         )
 
 

@@ -2,6 +2,7 @@
 
 import array
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 import time
 
@@ -10,7 +11,7 @@ import pytest
 
 from vla_core.black_box.record import line_of, read
 from vla_core.gate.causes import Cause, State
-from vla_core.robot import load_robot
+from vla_core.robot import load_robot, RobotConfig
 from vla_interfaces.msg import Decision, SafetyEvent
 from vla_monitor.black_box import BlackBox, note_from_msg, step_from_msg
 
@@ -85,3 +86,26 @@ def test_the_end_of_the_monitor_while_the_robot_could_move_is_on_file(tmp_path, 
     box.decision(Decision(state=state))
     box.close()
     assert (tmp_path / 'sim-ended.jsonl').exists() is written
+
+
+def limits(folder: Path, robot: RobotConfig, lockstep: bool) -> dict[str, dict[str, float]]:
+    box = BlackBox(str(folder), robot, '/', lockstep)
+    box.decision(Decision(state=State.ACTIVE))
+    box.decision(Decision(state=State.ESTOP))
+    until(lambda: values(box.status('x'))['written'] == '1')
+    box.close()
+    (path,) = folder.iterdir()
+    return read(path).header.limits
+
+
+def test_limits_of_this_robot_stand_in_the_file(tmp_path):
+    robot = replace(ROBOT, max_observation_age=1.5, odom_required=False)
+    assert limits(tmp_path / 'a', robot, lockstep=False) == {
+        'linear.x': {'max_speed': 0.6, 'max_accel': 1.0, 'max_decel': 1.0},
+        'angular.z': {'max_speed': 1.2, 'max_accel': 3.0, 'max_decel': 3.0},
+        'heartbeat_age': {'late': 0.2, 'lost': 0.5},
+        'observation_age': {'lapsed': 1.5},
+    }
+    found = limits(tmp_path / 'b', replace(robot, odom_required=True), lockstep=True)
+    assert found['heartbeat_age']['lost'] == 5.0
+    assert found['odom_age'] == {'lost': 0.5}

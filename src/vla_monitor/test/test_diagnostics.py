@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from vla_core.graph_health import Beat, GraphHealth, MonitorConfig
 from vla_core.types import ActionChunk, NATIVE_AXES, NATIVE_UNITS, Status
 from vla_interfaces.msg import Heartbeat, Instruction
-from vla_monitor.messages import describe, diagnostics_to_msg
+from vla_monitor.messages import beat_from_msg, describe, diagnostics_to_msg, name_of
 
 #: To renew it after a change that is meant: write what `told` gives into it, and read the diff.
 GOLDEN = Path(__file__).parent / 'data' / 'diagnostics.txt'
@@ -33,7 +33,7 @@ def drive(health: GraphHealth, beat: Beat, inference: float) -> float:
         stamp, now = 1_000_000_000 + index * 40_000_000, index * FRAME
         for name in NODES:
             health.heartbeat(name, now, beat)
-        health.hops.image(stamp, now, 0.004)
+        health.image('camera/front', stamp, now, 0.004)
         health.chunk(
             ActionChunk(
                 stamp_ns=stamp,
@@ -95,3 +95,49 @@ def test_diagnostics_are_those_of_the_golden_file() -> None:
 @pytest.mark.parametrize('level', ['OK', 'ERROR'])
 def test_golden_file_has_good_and_bad_news(level: str) -> None:
     assert any(line.startswith(f'{level} ') for line in GOLDEN.read_text().splitlines())
+
+
+def statuses_of(health: GraphHealth, now: float) -> dict[str, DiagnosticStatus]:
+    array = diagnostics_to_msg(health.report(now), Header(), '')
+    return {status.name: status for status in array.status}
+
+
+def test_what_delivers_nothing_any_more_is_no_ok() -> None:
+    health = GraphHealth(MonitorConfig(robot='sim'))
+    begun = drive(health, Beat(Heartbeat.STATE_WAITING), 0.012)
+    hung = Beat(Heartbeat.STATE_BUSY, state_age=7200.0)
+    health.heartbeat('sim', begun + 7197.0, hung)
+    for name in NODES:
+        health.heartbeat(name, begun + 7200.0, hung)
+    found = statuses_of(health, begun + 7200.0)
+    assert LEVELS[found['vla'].level] == 'ERROR'
+    assert found['vla/node/camera/front'].message == 'camera/front: no image for 7200 s'
+    assert found['vla/node/policy'].message == 'policy: busy for 7200.0 s: expected at most 0.5 s'
+    assert LEVELS[found['vla/node/gate'].level] == 'OK'
+    assert LEVELS[found['vla/node/sim'].level] == 'WARN'
+    assert found['vla/node/sim'].message == 'last heard 3.0 s ago'
+    for name, status in found.items():
+        if '/hop/' in name:
+            assert LEVELS[status.level] == 'WARN'
+            assert status.message == 'nothing for 7200 s'
+            assert {pair.value for pair in status.values if '[s]' in pair.key} == {'unknown'}
+
+
+def test_hop_that_is_silent_since_the_policy_is_idle_says_so_and_is_ok() -> None:
+    health = GraphHealth(MonitorConfig(robot='sim'))
+    begun = drive(health, Beat(Heartbeat.STATE_WAITING), 0.012)
+    for name in NODES:
+        health.heartbeat(name, begun + 60.0, Beat(Heartbeat.STATE_IDLE))
+    health.image('camera/front', 1, begun + 60.0, 0.004)
+    status = statuses_of(health, begun + 60.0)['vla/hop/inference']
+    assert (LEVELS[status.level], status.message) == ('OK', 'nothing for 60 s')
+
+
+def test_names_and_details_that_others_send_are_printable() -> None:
+    evil = '\x1b]0;PWNED\x07\x1b[2Jx\n'
+    heard = Heartbeat(node=evil, slot=evil, detail=evil, warning=evil, state_age=3.0)
+    beat = beat_from_msg(heard)
+    for text in (name_of(heard), beat.detail, beat.warning):
+        assert text.isprintable()
+        assert 'PWNED' in text
+    assert beat.state_age == 3.0

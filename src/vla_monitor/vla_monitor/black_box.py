@@ -1,7 +1,6 @@
 """The black box of the gate, kept by another process than the gate's own (docs/decisions/0006)."""
 
 from datetime import datetime, UTC
-import enum
 from pathlib import Path
 import time
 
@@ -12,8 +11,10 @@ from vla_core.black_box.record import Header, Note, Step
 from vla_core.black_box.recorder import Recorder, Snapshot
 from vla_core.black_box.writer import Writer
 from vla_core.gate.causes import Cause, State
+from vla_core.gate.config import ODOM_TIMEOUT, Timing
 from vla_core.gate.messages import EventKind
 from vla_core.robot import AXES, RobotConfig
+from vla_core.text import name_of
 from vla_core.types import Status
 from vla_interfaces.msg import Decision, SafetyEvent
 from vla_ros.conversion import to_ns, twist_from_msg
@@ -30,15 +31,19 @@ _MOST_CAUSES, _LONGEST_TEXT, _LONGEST_AXIS = 16, 300, 40
 class BlackBox:
     """Hears every decision and event of the gate, and writes files when the recorder says so."""
 
-    def __init__(self, folder: str, robot: RobotConfig, namespace: str) -> None:
+    def __init__(
+        self, folder: str, robot: RobotConfig, namespace: str, lockstep: bool = False
+    ) -> None:
         """Start with nothing; the folder is made with the first file.
 
         Args:
             folder: of the files; empty: `black_box` below ROS's log folder.
             robot: whose limits are written with the record.
             namespace: of the robot.
+            lockstep: whether the gate keeps simulated time.
         """
         self._robot = robot
+        self._timing = Timing.lockstep(0.0) if lockstep else Timing()
         self._namespace = namespace.strip('/')
         self._prefix = '-'.join(part for part in (robot.name, *self._namespace.split('/')) if part)
         below = Path(get_logging_directory()) / FOLDER
@@ -90,23 +95,32 @@ class BlackBox:
         return f'{self._prefix}-{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z'
 
     def _about(self, snapshot: Snapshot, written: str) -> Header:
-        axes = zip(AXES, self._robot.axes, strict=True)
         return Header(
             trigger=snapshot.trigger,
             stamp_ns=snapshot.stamp_ns,
             written=written,
             robot=self._robot.name,
             namespace=self._namespace,
-            limits={
-                name: {
-                    'max_speed': axis.max_speed,
-                    'max_accel': axis.max_accel,
-                    'max_decel': axis.max_decel,
-                }
-                for name, axis in axes
-                if axis is not None
-            },
+            limits=self._limits(),
         )
+
+    def _limits(self) -> dict[str, dict[str, float]]:
+        """Return what the gate holds speeds and ages against."""
+        robot, timing = self._robot, self._timing
+        limits = {
+            name: {
+                'max_speed': axis.max_speed,
+                'max_accel': axis.max_accel,
+                'max_decel': axis.max_decel,
+            }
+            for name, axis in zip(AXES, robot.axes, strict=True)
+            if axis is not None
+        }
+        limits['heartbeat_age'] = {'late': timing.heartbeat_late, 'lost': timing.heartbeat_lost}
+        limits['observation_age'] = {'lapsed': robot.max_observation_age}
+        if robot.odom_required:
+            limits['odom_age'] = {'lost': ODOM_TIMEOUT}
+        return limits
 
 
 def step_from_msg(msg: Decision) -> Step:
@@ -115,9 +129,9 @@ def step_from_msg(msg: Decision) -> Step:
         stamp_ns=to_ns(msg.header.stamp),
         tick=msg.tick,
         dt=msg.dt,
-        state=_name_of(State, msg.state),
-        cause=_name_of(Cause, msg.cause),
-        causes=tuple(_name_of(Cause, cause) for cause in msg.causes[:_MOST_CAUSES]),
+        state=name_of(State, msg.state),
+        cause=name_of(Cause, msg.cause),
+        causes=tuple(name_of(Cause, cause) for cause in msg.causes[:_MOST_CAUSES]),
         wanted=twist_from_msg(msg.wanted),
         allowed=twist_from_msg(msg.allowed),
         published=twist_from_msg(msg.published),
@@ -132,7 +146,7 @@ def step_from_msg(msg: Decision) -> Step:
         sequence=msg.sequence,
         step_index=msg.step_index,
         instruction_id=msg.instruction_id,
-        chunk_status=_name_of(Status, msg.chunk_status),
+        chunk_status=name_of(Status, msg.chunk_status),
         errors_total=msg.errors_total,
         consecutive_errors=msg.consecutive_errors,
     )
@@ -142,19 +156,12 @@ def note_from_msg(msg: SafetyEvent) -> Note:
     """Return an event as it is recorded."""
     return Note(
         stamp_ns=to_ns(msg.header.stamp),
-        what=_name_of(EventKind, msg.kind),
-        from_state=_name_of(State, msg.from_state),
-        to_state=_name_of(State, msg.to_state),
-        cause=_name_of(Cause, msg.cause),
+        what=name_of(EventKind, msg.kind),
+        from_state=name_of(State, msg.from_state),
+        to_state=name_of(State, msg.to_state),
+        cause=name_of(Cause, msg.cause),
         axis=msg.axis[:_LONGEST_AXIS],
         value=msg.value,
         limit=msg.limit,
         text=msg.text[:_LONGEST_TEXT],
     )
-
-
-def _name_of(kind: type[enum.IntEnum], number: int) -> str:
-    try:
-        return kind(number).name
-    except ValueError:
-        return f'{kind.__name__} {number}'

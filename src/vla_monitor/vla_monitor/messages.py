@@ -7,7 +7,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from vla_core.graph_health import Alarm, Beat, Level, NodeReport, Report
-from vla_core.health import Summary
+from vla_core.health import SPAN, Summary
+from vla_core.text import printable
 from vla_interfaces.msg import (
     HealthReport,
     Heartbeat,
@@ -41,18 +42,20 @@ _LEVELS = {
 
 def name_of(msg: Heartbeat) -> str:
     """Return the node's name, with the slot for cameras."""
-    return (f'{msg.node}/{msg.slot}' if msg.slot else msg.node)[:LONGEST_NAME]
+    name = f'{msg.node}/{msg.slot}' if msg.slot else msg.node
+    return printable(name[:LONGEST_NAME])
 
 
 def beat_from_msg(msg: Heartbeat) -> Beat:
     """Return what a node says of itself."""
     return Beat(
         msg.state,
+        msg.state_age,
         msg.progress,
         msg.errors_total,
         msg.consecutive_errors,
-        msg.detail[:LONGEST_TEXT],
-        msg.warning[:LONGEST_TEXT],
+        printable(msg.detail[:LONGEST_TEXT]),
+        printable(msg.warning[:LONGEST_TEXT]),
     )
 
 
@@ -117,7 +120,7 @@ def diagnostics_to_msg(
     """Return the report for the tools that read /diagnostics, whatever robot it is about."""
     root = f'{namespace.strip("/")}/vla'.lstrip('/')
     statuses = [_overall(report), *(_node(node, report.alarms) for node in report.nodes)]
-    statuses += [_hop(name, hop) for name, hop in report.hops.items()]
+    statuses += [_hop(name, hop, name in report.quiet) for name, hop in report.hops.items()]
     statuses.append(_envelope(report))
     statuses += more
     for status in statuses:
@@ -141,8 +144,10 @@ def _overall(report: Report) -> DiagnosticStatus:
 
 
 def _node(node: NodeReport, alarms: Iterable[tuple[Alarm, str]]) -> DiagnosticStatus:
-    own = [(alarm, text) for alarm, text in alarms if text.startswith(f'{node.name}: ')]
-    level = max((alarm.level for alarm, _ in own), default=Level.OK)
+    own = [(alarm.level, text) for alarm, text in alarms if text.startswith(f'{node.name}: ')]
+    if node.silent and not own:
+        own = [(Level.WARN, f'last heard {node.age:.1f} s ago')]
+    level = max((level for level, _ in own), default=Level.OK)
     message = '; '.join(text for _, text in own) or node.beat.detail or 'alive'
     values = {
         'rate [Hz]': node.rate,
@@ -154,9 +159,13 @@ def _node(node: NodeReport, alarms: Iterable[tuple[Alarm, str]]) -> DiagnosticSt
     return _status(f'/node/{node.name}', level, message, values)
 
 
-def _hop(name: str, hop: Summary) -> DiagnosticStatus:
-    known = not math.isnan(hop.p50)
-    message = f'p50 {hop.p50 * 1e3:.1f} ms, p99 {hop.p99 * 1e3:.1f} ms' if known else 'unknown'
+def _hop(name: str, hop: Summary, quiet: bool) -> DiagnosticStatus:
+    if hop.age > SPAN:
+        message = f'nothing for {hop.age:.0f} s'
+    elif math.isnan(hop.p50):
+        message = 'unknown'
+    else:
+        message = f'p50 {hop.p50 * 1e3:.1f} ms, p99 {hop.p99 * 1e3:.1f} ms'
     values = {
         'samples': hop.count,
         'p50 [s]': hop.p50,
@@ -165,7 +174,7 @@ def _hop(name: str, hop: Summary) -> DiagnosticStatus:
         'max [s]': hop.maximum,
         'rate [Hz]': hop.rate,
     }
-    return _status(f'/hop/{name}', Level.OK, message, values)
+    return _status(f'/hop/{name}', Level.WARN if quiet else Level.OK, message, values)
 
 
 def _envelope(report: Report) -> DiagnosticStatus:

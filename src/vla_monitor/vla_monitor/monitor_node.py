@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 import sys
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from vla_core.errors import ActionRejected
-from vla_core.graph_health import GraphHealth, MonitorConfig
+from vla_core.graph_health import CAMERA, GraphHealth, MonitorConfig
 from vla_core.robot import load_robot
 from vla_interfaces.msg import ActionChunk, Decision, Heartbeat, Instruction, SafetyEvent
 from vla_monitor import messages
@@ -42,7 +43,9 @@ class MonitorNode(Node):
         self._time = ProcessClock(self, config.clock)
         spec = find_spec(config.checkpoint) if config.checkpoint else None
         self._health = GraphHealth(config, spec)
-        self._black_box = BlackBox(config.black_box_folder, robot, self.get_namespace())
+        self._black_box = BlackBox(
+            *(config.black_box_folder, robot, self.get_namespace()), self._time.lockstep
+        )
         self._errors = 0
         self._outbox = Outbox(self, self._time)
         self._heartbeat = HeartbeatPublisher(self, 'monitor', self._vitals)
@@ -51,9 +54,10 @@ class MonitorNode(Node):
         self._listen(Decision, 'safety/decision', self._on_decision, qos.DECISION)
         self._listen(SafetyEvent, 'safety/events', self._black_box.event, qos.EVENTS)
         self._listen(Instruction, 'vla/instruction', self._on_instruction, qos.INSTRUCTION)
-        for camera in filter(lambda name: name.startswith('camera/'), config.nodes.split()):
-            topic = f'vla/image/{camera.removeprefix("camera/")}/camera_info'
-            self._listen(CameraInfo, topic, self._on_image, qos.image(self._time.lockstep))
+        for camera in filter(lambda name: name.startswith(CAMERA), config.nodes.split()):
+            topic = f'vla/image/{camera.removeprefix(CAMERA)}/camera_info'
+            heard = partial(self._on_image, camera)
+            self._listen(CameraInfo, topic, heard, qos.image(self._time.lockstep))
         report = guarded(self, self._report, self.failed)
         self.create_timer(REPORT_PERIOD, report, clock=STEADY)
         watch = guarded(self, self._black_box.poll, self.failed)
@@ -76,9 +80,9 @@ class MonitorNode(Node):
             messages.name_of(msg), time.monotonic(), messages.beat_from_msg(msg)
         )
 
-    def _on_image(self, msg: CameraInfo) -> None:
+    def _on_image(self, camera: str, msg: CameraInfo) -> None:
         stamp = to_ns(msg.header.stamp)
-        self._health.hops.image(stamp, time.monotonic(), self._time.stamp_age(stamp))
+        self._health.image(camera, stamp, time.monotonic(), self._time.stamp_age(stamp))
 
     def _on_chunk(self, msg: ActionChunk) -> None:
         now = time.monotonic()

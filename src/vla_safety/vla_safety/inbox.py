@@ -32,6 +32,7 @@ from vla_core.gate.messages import (
 from vla_core.gate.scan import measure, Rays
 from vla_core.gate.zones import nearest, reach
 from vla_core.robot import RobotConfig
+from vla_core.text import printable
 from vla_interfaces.msg import ActionChunk, Heartbeat, Instruction, StopRequest
 from vla_ros import qos
 from vla_ros.clock import ProcessClock
@@ -221,4 +222,4 @@ class Inbox:
 
 def _line(text: str) -> str:
     """Return what of a foreign text may stand in an event and in the log."""
-    return ''.join(filter(str.isprintable, text[:LONGEST_TEXT]))
+    return printable(text[:LONGEST_TEXT])

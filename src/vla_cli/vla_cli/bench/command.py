@@ -30,6 +30,8 @@ def bench(
 ) -> int:
     """Measure, print the table, write build/bench.json; return the exit status.
 
+    A file of before is replaced with the first row.
+
     Args:
         only: what to measure, `NAME` or `NAME=N`; none: everything.
         long: take the numbers of the promises, which takes most of a day.
@@ -52,7 +54,6 @@ def bench(
         settings[PEER] = str(peer)
     file = Path('build') / 'bench.json'
     rows: list[Row] = []
-    write(rows, settings, file)
     failed = False
     for measurement, count in plan:
         with console.status(f'{measurement.name}: {count} {measurement.counted}'):
@@ -60,14 +61,28 @@ def bench(
                 for row in measurement.run(setting, count):
                     rows.append(replace(row, measurement=measurement.name))
                     # Hours of measurements must survive the one that fails, and Ctrl-C.
-                    write(rows, settings, file)
+                    failed |= not _kept(rows, settings, file, console)
             except Missing as error:
+                # Nobody misses what he did not name.
+                failed |= bool(only)
                 console.print(str(error), markup=False)
             except (VlaError, psutil.Error, subprocess.SubprocessError) as error:
                 failed = True
                 console.print(f'{measurement.name}: not measured: {error}', markup=False)
     show(rows, console)
     return int(failed)
+
+
+def _kept(
+    rows: Sequence[Row], settings: Mapping[str, object], file: Path, console: Console
+) -> bool:
+    """Write the rows; say whether that was possible. What is not on file is printed at least."""
+    try:
+        write(rows, settings, file)
+    except OSError as error:
+        console.print(f'{file}: not written: {error.strerror or error}', markup=False)
+        return False
+    return True
 
 
 def look(what: Sequence[str], margin: float, output: Path | None) -> int:

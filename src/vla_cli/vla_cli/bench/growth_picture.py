@@ -44,7 +44,7 @@ def draw_growth(file: Path, picture: Path) -> int:
     for panel, (what, (label, kinds)) in zip(panels, _PANELS.items(), strict=False):
         _costs(panel, recorded, what, kinds)
         panel.set_xlabel(label)
-        panel.set_ylabel('ms: p50 (line), p99 (dotted)')
+        panel.set_ylabel('ms: p50 (line), p99 (crosses)')
     _notes(panels[4], recorded, [(f'{name}, % CPU each', name) for name in NODES])
     panels[4].set_ylabel('% of a core, each process')
     _notes(panels[5], recorded, [('frames per s of each', 'frames per s of each robot')])
@@ -82,7 +82,7 @@ def _costs(panel: Axes, recorded: Recorded, what: str, kinds: Sequence[str]) -> 
         numbers = [number for number, _ in found]
         name = kind or what
         panel.plot(numbers, [row['p50'] for _, row in found], 'o-', color=colour, label=name)
-        panel.plot(numbers, [row['p99'] for _, row in found], ':', color=colour)
+        panel.plot(numbers, [row['p99'] for _, row in found], ':x', color=colour)
     ticks = sorted({number for kind in kinds for number, _ in points(recorded, what, kind)})
     panel.set_xticks(ticks)
     panel.set_ylim(bottom=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def lines(files: Mapping[str, Recorded], row: str) -> dict[str, list[tuple[int, 
 
 
 def draw(files: Mapping[str, Recorded], picture: Path) -> None:
-    """Draw one panel per row: p50 as a line, p99 above it as a dotted one.
+    """Draw one panel per row: p50 as a line, p99 above it in crosses.
 
     Raises:
         CompareError: if there is nothing to draw or the picture cannot be written.
@@ -70,11 +70,7 @@ def draw(files: Mapping[str, Recorded], picture: Path) -> None:
             if units.setdefault(name, row['unit']) != row['unit']:
                 raise CompareError(f'{name}: {units[name]} and {row["unit"]}: expected one unit')
     # Zero violations, and zero again, is no curve.
-    drawn = [
-        name
-        for name in units
-        if not name.startswith(GROWTH) and any(p50 for _, p50, _ in _points(files, name))
-    ]
+    drawn = [name for name in units if not name.startswith(GROWTH) and _highest(files, name) > 0.0]
     if not drawn:
         raise CompareError('no row with a figure: expected files that `vla bench` wrote')
     machines = list(dict.fromkeys(machine_of(recorded) for recorded in files.values()))
@@ -86,9 +82,10 @@ def draw(files: Mapping[str, Recorded], picture: Path) -> None:
         for machine, points in lines(files, name).items():
             index, p50, p99 = zip(*points, strict=True)
             panel.plot(index, p50, 'o-', color=colours[machine], markersize=3)
-            panel.plot(index, p99, ':', color=colours[machine])
+            # A marker: a line through one file, or beside a file that lacks it, is none.
+            panel.plot(index, p99, ':x', color=colours[machine], markersize=4)
         panel.set_title(f'{name}, {units[name]}', fontsize=8)
-        panel.set_ylim(0.0, 1.15 * max(max(p50, p99) for _, p50, p99 in _points(files, name)))
+        panel.set_ylim(0.0, 1.15 * _highest(files, name))
         panel.set_xlim(-0.5, len(files) - 0.5)
         panel.set_xticks(range(len(files)), list(files), fontsize=6, rotation=20)
         panel.tick_params(axis='y', labelsize=7)
@@ -96,7 +93,7 @@ def draw(files: Mapping[str, Recorded], picture: Path) -> None:
         panel.set_visible(False)
     named = [Line2D([], [], color=colours[name], label=name) for name in machines]
     figure.legend(handles=named, loc='outside lower center', fontsize=8, frameon=False)
-    figure.suptitle('p50 (line) and p99 (dotted) of every file', fontsize=9)
+    figure.suptitle('p50 (line) and p99 (crosses) of every file', fontsize=9)
     save(figure, picture)
 
 
@@ -104,14 +101,17 @@ def save(figure: Figure, picture: Path) -> None:
     """Write a picture, and its folder.
 
     Raises:
-        CompareError: if that is not possible.
+        CompareError: if that is not possible, or the suffix names no kind of picture.
     """
     try:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(picture)
+        # Without its kind, a name without a suffix would be written as another one.
+        figure.savefig(picture, format=picture.suffix[1:])
     except (OSError, ValueError) as error:
         raise CompareError(f'{picture}: {error}: expected a picture, e.g. .png') from error
 
 
-def _points(files: Mapping[str, Recorded], name: str) -> Sequence[tuple[int, float, float]]:
-    return [point for line in lines(files, name).values() for point in line]
+def _highest(files: Mapping[str, Recorded], name: str) -> float:
+    """Return the largest figure of a row; 0: there is none."""
+    points = [point for line in lines(files, name).values() for point in line]
+    return max((value for _, *both in points for value in both), default=0.0)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from vla_cli.bench.load import class_of
 from vla_cli.graph import PROFILE
+from vla_core.black_box.writer import write_atomically
 from vla_core.machine import describe
 
 _NUMBERS = ('n', 'p50', 'p99', 'p99.9', 'max')
@@ -155,14 +156,17 @@ def machine() -> dict[str, object]:
 
 
 def write(rows: Sequence[Row], settings: Mapping[str, object], path: Path) -> None:
-    """Write what was measured, with the machine's facts."""
+    """Write what was measured, with the machine's facts; a file that is there stays until then.
+
+    Raises:
+        OSError: if it cannot be written; a file that was there is as it was.
+    """
     content = {
         'machine': machine(),
         'settings': dict(settings),
         'results': [row.figures() for row in rows],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    write_atomically(path, [json.dumps(content, indent=1, ensure_ascii=False).encode()])
 
 
 def show(rows: Sequence[Row], console: Console) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vla_cli.faults.judging import Outcome
+from vla_core.black_box.writer import write_atomically
 
 #: Columns of a screen on which p50, p99 and max fit beside each other.
 _WIDE = 140
@@ -79,8 +80,7 @@ def summary(samples: Iterable[float]) -> dict[str, float] | None:
 def write(results: Sequence[Result], about: Mapping[str, object], path: Path) -> None:
     """Write what was found, with the circumstances."""
     content = {**about, 'results': [result.figures() for result in results]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    write_atomically(path, [json.dumps(content, indent=1, ensure_ascii=False).encode()])
 
 
 def show(results: Sequence[Result], title: str, console: Console) -> None:

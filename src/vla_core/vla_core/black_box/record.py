@@ -19,6 +19,8 @@ FORMAT, VERSION = 'vla-black-box', 1
 MAX_BYTES = 64 << 20
 #: Velocities in a step: linear x y z (m/s), angular x y z (rad/s).
 WIDTH = 6
+#: Integers that a message can hold, signed and unsigned: anything else is of no writer of ours.
+_LEAST_INT, _MOST_INT = -(2**63), 2**64
 #: What JSON has no numbers for.
 _SPECIAL = ('nan', 'inf', '-inf')
 _HEADER = {'trigger': str, 'stamp_ns': int, 'written': str, 'robot': str, 'namespace': str}
@@ -83,7 +85,7 @@ class Header:
         written: UTC, for a person.
         robot: name of the robot file.
         namespace: of the robot.
-        limits: axis -> its limits, SI.
+        limits: axis or age -> its limits, SI.
     """
 
     trigger: str
@@ -193,8 +195,8 @@ def _header(values: dict[str, Any]) -> Header:
     return Header(
         **{name: _checked(values.get(name), kind, name) for name, kind in _HEADER.items()},
         limits={
-            axis: {name: _number(value, name) for name, value in _checked(of, dict, axis).items()}
-            for axis, of in limits.items()
+            what: {name: _finite(value, name) for name, value in _checked(of, dict, what).items()}
+            for what, of in limits.items()
         },
     )
 
@@ -227,7 +229,16 @@ def _number(value: Any, name: str) -> float:
     raise BlackBoxError(f'{name} is {str(value)[:40]!r}: expected a number, or one of {_SPECIAL}')
 
 
+def _finite(value: Any, name: str) -> float:
+    number = _number(value, name)
+    if not math.isfinite(number):
+        raise BlackBoxError(f'{name} is {number}: expected a finite number')
+    return number
+
+
 def _checked(value: Any, kind: type, name: str) -> Any:
     if type(value) is not kind:
         raise BlackBoxError(f'{name} is {str(value)[:40]!r}: expected a {kind.__name__}')
+    if isinstance(value, int) and not _LEAST_INT <= value < _MOST_INT:
+        raise BlackBoxError(f'{name} has {value.bit_length()} bits: expected 64 at most')
     return value

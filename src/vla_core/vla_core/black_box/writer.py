@@ -124,7 +124,6 @@ class Writer:
         header = header_line(self._about(snapshot, written))
         try:
             self._write(path, (header, *snapshot.lines))
-            self._make_room(path)
         except OSError as error:
             with self._changed:
                 self.failed += 1
@@ -138,6 +137,10 @@ class Writer:
             if self._waiting.get(snapshot.name) is snapshot:
                 del self._waiting[snapshot.name]
         _LOGGER.info('black box: %s', path)
+        try:
+            self._make_room(path)
+        except OSError as error:
+            _LOGGER.warning('black box: an old file stays: %s', error)
 
     def _make_room(self, newest: Path) -> None:
         robot = re.escape(newest.stem.rpartition('-')[0])
