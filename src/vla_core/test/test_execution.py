@@ -277,13 +277,17 @@ def test_of_a_chunk_that_is_over_one_step_is_left():
 
 
 @pytest.mark.parametrize('past', ['rest', 'end'])
-def test_after_the_end_a_plan_is_taken_to_brake_as_the_gate_does(past):
-    made = execution()
+@pytest.mark.parametrize(('policy', 'robot'), [(0.6, 0.6), (0.6, 0.3), (0.3, 0.6)])
+def test_after_the_end_a_plan_is_taken_to_brake_as_the_gate_does(past, policy, robot):
+    made = Execution(
+        replace(SPEC, max_observation_age=policy), replace(ROBOT, max_observation_age=robot)
+    )
     start, _ = settle(made, constant(0.6))
     # The gate gives the last chunk up at max_observation_age.
-    end = start + round(0.6 * S)
+    end = start + round(min(policy, robot) * S)
     if past == 'rest':
         assert not made.rest(end).any()
+        assert not made.rest(end + S // 10).any()
     rows = made.follow(made.velocities(constant(0.6)), end + S // 5, end + S // 5)[1]
     assert rows[0, 0] == pytest.approx(0.6 - 0.2 * DECEL)
     made.rest(end + S // 5)

@@ -103,6 +103,7 @@ def test_newer_text_supersedes_one_that_still_waits():
     session.hear(0.0, 'go to the red box')
     assert fates(session.hear(0.1, 'go to the blue box').records) == [(1, Fate.REPLACED)]
     assert session.understood(0.2, 1, Language('', Intent.GOAL)) == ()
+    assert session.not_understood(1, 'ValueError: boom') == ()
     assert fates(session.understood(0.3, 2, Language('', Intent.GOAL))) == [(2, Fate.RUNNING)]
 
 
@@ -134,13 +135,14 @@ def test_deactivation_ends_what_ran():
     assert session.status is Status.IDLE
 
 
-def test_done_after_half_a_second_at_rest():
+@pytest.mark.parametrize('moving', [{'speed': 0.1}, {'turn_rate': 1.0}])
+def test_done_after_half_a_second_at_rest(moving):
     session = running()
     session.odometry(0.0, 0.3, 0.0)
     session.predicted(0.0, 0.9, 0.3, 0.0)
     assert session.still
     assert session.status is Status.RUNNING
-    assert run(session, 0.0, 1.0, done=0.9, speed=0.1) == ([], 1.0)
+    assert run(session, 0.0, 1.0, done=0.9, **moving) == ([], 1.0)
     records, when = run(session, 1.0, 3.0, done=0.9, speed=0.0)
     assert records == [(1, Fate.DONE)]
     assert when == pytest.approx(1.6)
@@ -161,6 +163,14 @@ def test_without_odometry_zeros_sent_for_half_a_second_are_rest():
     records, when = run(session, 0.0, 2.0, done=0.9, speed=0.5, odom=False)
     assert records == [(1, Fate.DONE)]
     assert when == pytest.approx(0.6)
+
+
+def test_rest_before_a_gap_in_the_odometry_does_not_count():
+    session = running()
+    run(session, 0.0, 0.1, done=0.9)
+    records, when = run(session, 10.0, 12.0, done=0.9)
+    assert records == [(1, Fate.DONE)]
+    assert when == pytest.approx(10.6, abs=0.2)
 
 
 def test_stale_odometry_counts_as_none():
@@ -212,6 +222,12 @@ def test_one_odd_turn_rate_ends_no_search(odd):
     assert run(session, 1.1, 5.0, turn_rate=1.0)[0] == []
 
 
+def test_a_gap_in_the_input_is_no_turn():
+    session = running()
+    assert run(session, 0.0, 0.1, turn_rate=1.0)[0] == []
+    assert run(session, 30.0, 30.1, turn_rate=1.0)[0] == []
+
+
 def test_wobbling_is_no_turn():
     session = running()
     now = 0.0
@@ -227,6 +243,16 @@ def test_driving_ends_a_search():
     records, when = run(session, 13.0, 40.0, turn_rate=1.0)
     assert records == [(1, Fate.NOT_FOUND)]
     assert when > 25.0
+
+
+def test_a_new_text_begins_a_search_of_its_own():
+    session = running()
+    assert run(session, 0.0, 12.0, turn_rate=1.0)[0] == []
+    heard = session.hear(12.0, 'go to the blue box')
+    session.understood(12.0, heard.id, Language(heard.text, Intent.GOAL))
+    records, when = run(session, 12.0, 40.0, turn_rate=1.0)
+    assert records == [(2, Fate.NOT_FOUND)]
+    assert when == pytest.approx(12.0 + 4 * math.pi, abs=0.2)
 
 
 def test_drift_while_turning_is_no_driving():
@@ -267,11 +293,12 @@ def test_deadline_of_a_goal(intent):
 
 
 def test_text_that_the_policy_never_answers_times_out():
-    session = active()
+    session = running()
     session.hear(0.0, 'go', Source.ACTION, deadline=5.0)
     assert session.advance(4.9) == ()
-    assert fates(session.advance(5.0)) == [(1, Fate.TIMED_OUT)]
+    assert fates(session.advance(5.0)) == [(2, Fate.TIMED_OUT)]
     assert (session.pending_id, session.status) == (0, Status.TIMED_OUT)
+    assert session.instruction_id == 2
 
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf])

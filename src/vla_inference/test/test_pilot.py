@@ -9,7 +9,7 @@ import pytest
 
 from vla_core.envelope_guard import ObservationGuard
 from vla_core.errors import ActionRejected, CheckpointError, ObservationError
-from vla_core.execution import Execution, PERIOD
+from vla_core.execution import Blending, Execution, PERIOD
 from vla_core.robot import AxisConfig, RobotConfig
 from vla_core.session import Fate, Session, Source
 from vla_core.types import NATIVE_UNITS, Prediction, Representation, Status
@@ -95,11 +95,12 @@ class Flight:
         self.work()
         return heard.id
 
-    def frame(self, after=0.1, speed=0.0, work=True, turn_rate=0.0):
+    def frame(self, after=0.1, speed=0.0, work=True, turn_rate=0.0, odom=True):
         """Let time pass, bring odometry and a frame; return the newest chunk."""
         self.time.seconds += after
         stamp = round(self.time.seconds * S)
-        self.pilot.odometry(stamp, speed, turn_rate)
+        if odom:
+            self.pilot.odometry(stamp, speed, turn_rate)
         self.pilot.image('front', IMAGE, stamp)
         if work:
             self.work()
@@ -130,6 +131,7 @@ def test_text_becomes_a_record_and_then_chunks(flight):
     )
     assert chunk.data[0, 0] == 0.0, 'the robot rests'
     assert 0.4 < chunk.data[-1, 0] <= 0.5
+    assert (chunk.predicted[:, 0] == 0.5).all()
     assert [chunk.sequence for chunk in flight.chunks] == [1, 2]
 
 
@@ -167,6 +169,7 @@ def test_nothing_is_sent_for_the_old_text_while_a_new_one_waits(flight):
     flight.say('go')
     flight.frame(work=False)
     flight.pilot.hear('go elsewhere', Source.TOPIC)
+    flight.frame(work=False)
     flight.work()
     assert flight.chunks == []
     assert flight.records == [(1, Fate.RUNNING), (1, Fate.REPLACED), (2, Fate.RUNNING)]
@@ -215,6 +218,26 @@ def test_infinite_patience_ends_without_frames(flight):
     flight.time.seconds += 121.0
     flight.pilot.supervise()
     assert flight.records[-1] == (1, Fate.TIMED_OUT)
+
+
+def test_in_lock_step_frames_end_what_no_inference_answers(fake):
+    flight = Flight(fake, lockstep=True)
+    flight.say('go')
+    for _ in range(3):
+        fake.next = [NAN, NAN]
+        chunk = flight.frame(after=50.0)
+    assert flight.records[-1] == (1, Fate.TIMED_OUT)
+    assert chunk.status is Status.TIMED_OUT
+
+
+def test_without_odometry_the_turns_that_were_commanded_are_the_search(flight, fake):
+    flight.say('go')
+    turn = Prediction(np.zeros((8, 7)))
+    turn.actions[:, fake.spec.action_names.index('angular.z')] = 1.0
+    fake.next = [turn] * 150
+    for _ in range(150):
+        flight.frame(odom=False)
+    assert flight.records[-1] == (1, Fate.NOT_FOUND)
 
 
 def test_failed_frame_is_counted_and_stands_still(flight, fake):
@@ -484,6 +507,16 @@ def test_driving_goes_on_where_the_chunk_before_had_got_to(flight):
     assert (np.abs(np.diff(after[:, 0])) <= AXIS.max_accel * PERIOD + 1e-9).all()
 
 
+@pytest.mark.parametrize('overlap', ['weighted', 'temporal_ensemble'])
+def test_what_was_planned_for_the_text_before_is_no_advice(flight, fake, overlap):
+    flight.pilot.fit(fake.spec, Execution(fake.spec, ROBOT, Blending(overlap)))
+    for text, speed in (('go', 0.05), ('go elsewhere', -0.05)):
+        flight.say(text)
+        fake.action = speed
+        chunk = flight.frame()
+        assert chunk.data[-1, 0] == pytest.approx(speed)
+
+
 def test_deltas_leave_as_velocities(fake):
     units = ('m', 'm', 'm', 'rad', 'rad', 'rad', '1')
     scale = (0.05,) * 6 + (1.0,)
@@ -546,3 +579,11 @@ def test_a_frame_that_failed_is_made_good_by_the_next(fake):
     flight.frame(after=0.44)
     assert not flight.chunks[-1].data.any()
     assert flight.frame(after=0.04).data.any()
+
+
+def test_a_new_text_is_answered_by_its_first_frame(fake):
+    flight = Flight(fake, replan_after=0.4)
+    flight.say('go')
+    flight.frame()
+    flight.say('go elsewhere')
+    assert flight.frame(after=0.04).instruction_id == 2

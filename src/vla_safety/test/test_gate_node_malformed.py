@@ -120,7 +120,7 @@ class World:
         ):
             self.node.create_subscription(kind, topic, heard.append, 100)
         self.run = 1
-        self.policy_lives = True
+        self.policy_lives, self.answer = True, ''
         self._sequence = 0
         self.node.create_timer(0.05, self._live, clock=STEADY)
         self._executor = SingleThreadedExecutor(context=context)
@@ -209,7 +209,7 @@ class World:
         while not condition():
             now = time.monotonic()
             assert self.process.poll() is None, f'the gate ended: {self._log.read_text()}'
-            assert now < end, f'never: {what}'
+            assert now < end, f'never: {what}; the gate last said {self.answer!r}'
             if again is not None and now >= due:
                 again()
                 due = now + 0.5
@@ -240,6 +240,7 @@ class World:
         future = client.call_async(Trigger.Request())
         self.until(future.done, f'answer of {name}')
         self.node.destroy_client(client)
+        self.answer = future.result().message
         return future.result().success
 
     def rest(self) -> None:
