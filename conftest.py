@@ -23,8 +23,8 @@ settings.load_profile('untimed')
 
 FIGURE = 'figure'
 
-# Packages whose tests are functions alone: no process, no graph, no clock.
-WITHOUT_GRAPH = ('vla_core', 'vla_learning')
+# Packages whose tests start whole graphs; the others' start a node at most.
+GRAPHS = ('vla_bringup', 'vla_cli', 'vla_replay')
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def figures(record_property: Callable[[str, object], None]) -> Callable[[str], N
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `pytest -n 2` (`make test`) run one graph at a time, and what needs none beside it."""
+    """Let `pytest -n 2` (`make test`) run one graph at a time, and file by file beside it."""
     for item in items:
         package = item.path.parent.parent.name
-        group = item.path.name if package in WITHOUT_GRAPH else 'graph'
+        group = 'graph' if package in GRAPHS else f'{package}/{item.path.name}'
         item.add_marker(pytest.mark.xdist_group(group))
 
 

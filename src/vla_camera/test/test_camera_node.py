@@ -3,6 +3,7 @@
 import array
 from collections.abc import Callable
 import io
+import itertools
 from pathlib import Path
 import struct
 from typing import Any
@@ -21,14 +22,16 @@ from vla_core.errors import ConfigError
 from vla_core.parameters import build, load_yaml
 from vla_core.preprocess import resize, scale_intrinsics
 from vla_core.types import CameraSlot
-from vla_ros import qos
+from vla_ros import heartbeat, qos
+from vla_ros.clock import ProcessClock
 from vla_ros.conversion import to_time
 
 RAW = 'camera/color/image_raw'
 COMPRESSED = 'camera/color/image_raw/compressed'
 INFO = 'camera/color/camera_info'
 SLOT = CameraSlot('front', 192, 96, 'crop')
-HOUR_NS = 3_600_000_000_000
+SECOND_NS = 1_000_000_000
+HOUR_NS = 3600 * SECOND_NS
 
 
 def picture(seed: int = 0, width: int = 640, height: int = 480) -> np.ndarray:
@@ -191,6 +194,7 @@ def test_frames_that_show_nothing_are_dropped_but_latch_nothing(bench: Callable[
         (white, 0, 'saturated'),
         (picture(), HOUR_NS, 'stamp is 3600'),
         (picture(), -HOUR_NS, 'stamp is -3599'),
+        (picture(), 3 * SECOND_NS, 'expected -0.05 to 2.0 s'),
     ]
     for number, (pixels, late_ns, complaint) in enumerate(cases, 1):
         beat = rig.refused(RAW, raw(rig, pixels, late_ns=late_ns))
@@ -261,6 +265,23 @@ def test_unchanged_pixels_are_timed_in_the_heartbeat(bench: Callable[..., Any]) 
     assert rig.until(show(0)), 'one picture with new stamps was not reported'
     assert rig.until(show(1)), 'a new picture did not end it'
     assert rig.beat.unchanged_age < 0.5
+
+
+def test_a_picture_that_thaws_is_told_without_waiting_for_the_next_beat(
+    bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, 'PERIOD', 3600.0)
+    seconds, frames = itertools.count(), itertools.count()
+    monkeypatch.setattr(ProcessClock, 'now', lambda clock: float(next(seconds)))
+    rig = bench()
+
+    def told() -> bool:
+        rig.say(RAW, raw(rig, picture(next(frames) // 3)))
+        rig.until(lambda: False, 0.05)
+        return bool(rig.beat.progress)
+
+    assert rig.until(told)
+    assert rig.beat.unchanged_age == 0.0
 
 
 def test_the_quality_of_service_of_frames_can_be_overridden(bench: Callable[..., Any]) -> None:

@@ -149,8 +149,10 @@ def test_files_exchanged_along_with_their_hashes_do_not_match_the_report(fast):
     assert 'report is of files with the hash' in admit(fast).refused
 
 
-def test_without_any_report_nothing_takes_its_place(tmp_path):
-    write(tmp_path / 'bare')
+@pytest.mark.parametrize('policy', ['onnx', 'openvino'])
+@pytest.mark.parametrize('parity', [None, EXPORTED | {'largest_difference': {}}])
+def test_without_any_report_nothing_takes_its_place(tmp_path, policy, parity):
+    write(tmp_path / 'bare', policy, parity)
     with pytest.raises(CheckpointError, match=r'bare: no parity report'):
         admit(tmp_path / 'bare')
 
@@ -224,7 +226,12 @@ def test_digest_depends_on_names_and_hashes_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'runtime', [{'threads': 0, 'precision': 'f32'}, {'threads': 1, 'precision': 'fp16'}]
+    'runtime',
+    [
+        {'threads': 0, 'precision': 'f32'},
+        {'threads': 65, 'precision': 'f32'},
+        {'threads': 1, 'precision': 'fp16'},
+    ],
 )
 def test_runtime_that_is_none_is_refused(fast, runtime):
     path = fast / FILE_NAME

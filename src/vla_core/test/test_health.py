@@ -279,6 +279,7 @@ def test_frames_that_nobody_saw_leave_their_hops_unknown() -> None:
     for index in range(1, 50):
         hops.decision(index, float(index), age=0.02)
         hops.decision(0, float(index), age=1e9)
+    assert not hops.implausible
     summaries = hops.summaries(50.0)
     assert summaries['camera_to_cmd_vel'].count == 49
     assert summaries['chunk_to_cmd_vel'].count == 0

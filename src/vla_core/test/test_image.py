@@ -20,6 +20,7 @@ from vla_core.image import (
     decode_compressed,
     decode_raw,
     exposure_fault,
+    MAX_COMPRESSED,
     MAX_SIDE,
     PictureAge,
 )
@@ -175,6 +176,7 @@ def test_grey_and_transparent_files_become_rgb(mode: str) -> None:
     ('data', 'complaint'),
     [
         (b'', '0 compressed bytes'),
+        pytest.param(bytes(MAX_COMPRESSED + 1), 'compressed bytes: expected 1 to', id='too many'),
         (b'\xff\xd8\xff' + bytes(range(256)) * 4, 'expected JPEG or PNG'),
         (compressed(Image.new('RGB', (64, 48)), 'GIF'), 'expected JPEG or PNG'),
         (compressed(Image.new('RGB', (64, 48), 'red'), 'JPEG')[:300], 'expected JPEG or PNG'),

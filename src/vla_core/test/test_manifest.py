@@ -7,7 +7,13 @@ import pytest
 import yaml
 
 from vla_core.errors import CheckpointError
-from vla_core.manifest import DRAFT_NAME, IncludedLanguage, load_manifest, write_manifest
+from vla_core.manifest import (
+    DRAFT_NAME,
+    IncludedLanguage,
+    load_manifest,
+    write_manifest,
+    write_parity,
+)
 from vla_core.types import CameraSlot, PolicySpec, Representation
 
 CONTRACT = {
@@ -86,6 +92,14 @@ def test_altered_file_is_refused_with_both_hashes(checkpoint):
     assert digest(checkpoint / 'weights.bin') in message
 
 
+def test_report_is_not_written_into_a_damaged_checkpoint(checkpoint):
+    before = (checkpoint / 'manifest.yaml').read_bytes()
+    (checkpoint / 'weights.bin').write_bytes(b'Weights')
+    with pytest.raises(CheckpointError, match=r'weights\.bin'):
+        write_parity(checkpoint, {})
+    assert (checkpoint / 'manifest.yaml').read_bytes() == before
+
+
 def test_missing_file_is_refused(checkpoint):
     (checkpoint / 'weights.bin').unlink()
     with pytest.raises(CheckpointError, match=r'weights\.bin is missing'):
@@ -145,6 +159,16 @@ def test_unknown_section_is_named(checkpoint):
 def test_impossible_contract_is_refused(checkpoint, key, value):
     write(checkpoint, contract=CONTRACT | {key: value})
     with pytest.raises(CheckpointError):
+        load_manifest(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'), [('max_tokens', '64'), ('max_tokens', 64.0), ('sha256', 0)]
+)
+def test_impossible_language_is_refused(checkpoint, key, value):
+    language = yaml.safe_load((checkpoint / 'manifest.yaml').read_text())['language']
+    write(checkpoint, language=language | {key: value})
+    with pytest.raises(CheckpointError, match=f'language {key}'):
         load_manifest(checkpoint)
 
 

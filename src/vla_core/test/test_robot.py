@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from vla_core.errors import ConfigError
-from vla_core.robot import load_robot
+from vla_core.robot import AxisConfig, load_robot, RobotConfig
 
 ROBOTS = Path(__file__).parents[3] / 'config' / 'robots'
 GOOD = {
@@ -37,6 +37,33 @@ def test_good_file_loads(tmp_path):
     assert [axis is not None for axis in robot.axes] == [True, *[False] * 5]
     assert (robot.axes[0].source, robot.gripper) == ('linear.x', 'gripper')
     assert not robot.self_arm
+
+
+def test_every_value_of_a_file_is_taken(tmp_path):
+    axis = {'max_speed': 0.5, 'max_accel': 1.0, 'max_decel': 2.0, 'source': 'x', 'flip': True}
+    basics = {
+        'discovery': 'LOCALHOST',
+        'simulated': True,
+        'self_arm': True,
+        'max_inference': 0.3,
+        'max_observation_age': 0.5,
+    }
+    robot = _load(
+        tmp_path,
+        estop='none',
+        odom='none',
+        axes={'linear.x': axis},
+        gripper={'source': 'jaw'},
+        **basics,
+    )
+    assert robot == RobotConfig(
+        name='robot',
+        axes=(AxisConfig(**axis), *[None] * 5),
+        estop_required=False,
+        odom_required=False,
+        gripper='jaw',
+        **basics,
+    )
 
 
 @pytest.mark.parametrize('name', ['max_speed', 'max_accel', 'max_decel'])

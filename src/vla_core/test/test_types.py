@@ -61,6 +61,7 @@ def _bad_data(value: float) -> np.ndarray:
         {'step_dt': math.nan},
         {'step_dt': 10.1},
         {'inference_seconds': math.nan},
+        {'inference_seconds': -0.001},
         {'inference_seconds': 60.1},
         {'inference_seconds': 1e308},
     ],
@@ -140,16 +141,19 @@ def test_malformed_observation_is_refused(image, state, names):
 @pytest.mark.parametrize(
     ('images', 'names'),
     [
-        ({}, ()),
-        ({'front': np.zeros((9, 16, 3), np.uint8)}, ()),
+        ({}, ('odom.v', 'odom.w')),
+        ({'front': np.zeros((9, 16, 3), np.uint8)}, ('odom.v', 'odom.w')),
+        ({'front': np.zeros((16, 8, 3), np.uint8)}, ('odom.v', 'odom.w')),
+        ({'front': np.zeros((8, 16, 3), np.uint8)}, ()),
         ({'front': np.zeros((8, 16, 3), np.uint8)}, ('odom.v',)),
+        ({'front': np.zeros((8, 16, 3), np.uint8)}, ('odom.w', 'odom.v')),
     ],
 )
 def test_observation_must_fit_the_contract(images, names):
     """A mismatch between camera and checkpoint is an error that names both."""
     observation = Observation(images, 0, np.zeros(len(names)), names)
     with pytest.raises(ObservationError):
-        observation.check(PolicySpec(**SPEC))
+        observation.check(PolicySpec(**SPEC, state_names=('odom.v', 'odom.w')))
 
 
 @pytest.mark.parametrize(

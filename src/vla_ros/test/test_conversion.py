@@ -5,13 +5,13 @@ from dataclasses import replace
 import math
 
 from geometry_msgs.msg import Pose, Quaternion
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 import numpy as np
 import pytest
 
 from vla_core.errors import ActionRejected
-from vla_core.types import ActionChunk, Status
+from vla_core.types import ActionChunk, Representation, Status
 from vla_ros.conversion import (
     answer_from_msg,
     chunk_from_msg,
@@ -38,20 +38,21 @@ def _chunk(data):
         status=Status.RUNNING,
         policy_run=2**63 + 5,
         instruction_id=3,
+        representation=Representation.DELTA,
+        frame_id='tool',
         model_id='demo',
+        model_sha256='ab',
         inference_seconds=0.004,
     )
 
 
 @given(st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=20))
 def test_chunk_round_trip_is_exact(rows):
-    """No number, stamp or id changes on the way."""
+    """Nothing changes on the way."""
     chunk = _chunk(np.array(rows, dtype=np.float64))
     back = chunk_from_msg(chunk_to_msg(chunk))
     assert back.data.tobytes() == chunk.data.tobytes()
-    for name in ('stamp_ns', 'observation_stamp_ns', 'sequence', 'names', 'units', 'status'):
-        assert getattr(back, name) == getattr(chunk, name)
-    assert (back.policy_run, back.instruction_id) == (chunk.policy_run, chunk.instruction_id)
+    assert vars(back) | {'data': None} == vars(chunk) | {'data': None}
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,16 @@ def test_twist_round_trip():
     assert twist_from_msg(twist_to_msg(velocity)) == velocity
 
 
-@given(yaw=st.floats(-3.14, 3.14))
-def test_pose_has_the_yaw_of_its_quaternion(yaw):
-    pose = Pose(orientation=Quaternion(z=math.sin(yaw / 2.0), w=math.cos(yaw / 2.0)))
+@given(yaw=st.floats(-3.14, 3.14), roll=st.floats(-1.5, 1.5))
+@example(yaw=0.7, roll=0.4)
+def test_pose_has_the_yaw_of_its_quaternion(yaw, roll):
+    pose = Pose()
+    pose.orientation = Quaternion(
+        w=math.cos(yaw / 2.0) * math.cos(roll / 2.0),
+        x=math.cos(yaw / 2.0) * math.sin(roll / 2.0),
+        y=math.sin(yaw / 2.0) * math.sin(roll / 2.0),
+        z=math.sin(yaw / 2.0) * math.cos(roll / 2.0),
+    )
     pose.position.x, pose.position.y = 1.0, -2.0
     assert pose_from_msg(pose) == pytest.approx((1.0, -2.0, yaw), abs=1e-9)
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 
+from ament_index_python.packages import get_package_prefix
 import pytest
 
 from vla_ros import domains
-from vla_ros.domains import DomainError, own_domain
+from vla_ros.domains import ALONE, DomainError, own_domain
 
 #: Names that no other process asks for.
 FIRST = 1000 * os.getpid()
@@ -20,13 +21,19 @@ def two_domains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(domains, 'DOMAINS', range(FIRST, FIRST + 2))
 
 
-@pytest.mark.parametrize('text', ['{}', ' {} '])
+@pytest.mark.parametrize('text', ['{}', ' {} ', '0{}'])
 def test_the_exported_domain_is_never_handed_out(monkeypatch: pytest.MonkeyPatch, text) -> None:
     monkeypatch.setenv('ROS_DOMAIN_ID', text.format(FIRST))
     with own_domain() as domain:
         assert domain == FIRST + 1
         with pytest.raises(DomainError, match='all taken'), own_domain():
             pass
+
+
+def test_who_is_alone_says_so_in_variables_that_ros_reads() -> None:
+    library = (Path(get_package_prefix('rcl')) / 'lib/librcl.so').read_bytes()
+    for name in ALONE:
+        assert f'{name}\0'.encode() in library
 
 
 def test_two_users_never_share_a_domain(monkeypatch: pytest.MonkeyPatch) -> None:
