@@ -1,4 +1,6 @@
+import io
 import json
+import os
 from pathlib import Path
 import shutil
 
@@ -90,6 +92,7 @@ def test_grey_pictures_and_those_with_transparency_become_rgb(tmp_path):
     before, after = open_recording(path), open_recording(tmp_path / 'new')
     for row in range(2):
         assert (before.image(row, 'image') == after.image(row, 'image')).all()
+        assert Image.open(io.BytesIO(after.fetch(row, 'image'))).mode == 'RGB'
 
 
 @pytest.mark.parametrize(
@@ -173,3 +176,16 @@ def test_what_is_kept_of_pictures_is_for_the_rows_that_were_read(tmp_path):
     other.first, other.good = np.array([0, 3]), other.good[:3]
     other.text = other.text[:3]
     assert len(np.load(Derived(other).frames(other, 'image', slot))) == 3
+    # As one that takes the last record's action for bad: its picture is not looked at.
+    other = open_recording(path)
+    other.good[3] = False
+    assert not np.load(Derived(other).frames(other, 'image', slot))[3].any()
+    assert np.load(Derived(recording).frames(recording, 'image', slot))[3].any()
+
+
+def test_a_change_of_the_same_size_is_another_content(tmp_path):
+    path = write_records(tmp_path, 2)
+    before, time = Derived(open_recording(path)).sha256, path.stat().st_mtime_ns
+    path.write_text(path.read_text().replace('"go"', '"no"'))
+    os.utime(path, ns=(time, time + 1))
+    assert Derived(open_recording(path)).sha256 != before

@@ -1,12 +1,15 @@
 from copy import deepcopy
 import json
+import os
 from pathlib import Path
+import re
 import shutil
 
 import numpy as np
 import pytest
 
 pytest.importorskip('torch')
+import av
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -62,6 +65,18 @@ def test_a_picture_is_the_same_in_any_order_and_in_another_process():
         assert (recording.image(row, 'front') == in_order[row]).all()
     again = deepcopy(recording)  # as workers of the loader do
     assert (again.image(7, 'front') == in_order[7]).all()
+
+
+def test_a_forked_process_opens_a_video_for_itself(monkeypatch):
+    recording = open_recording(MADE / 'lerobot_video')
+    before = recording.image(7, 'front')
+    opened, open_ = [], av.open
+    monkeypatch.setattr(av, 'open', lambda path: opened.append(path) or open_(path))
+    recording.image(7, 'front')
+    assert not opened
+    monkeypatch.setattr(os, 'getpid', lambda: -1)
+    assert (recording.image(7, 'front') == before).all()
+    assert len(opened) == 1
 
 
 def test_written_and_read_again_is_equal_to_the_bit(tmp_path):
@@ -145,15 +160,18 @@ def test_a_missing_video_is_named(tmp_path):
         open_recording(folder).image(0, 'front')
 
 
-def test_a_number_that_is_not_finite_is_named_by_frame_and_axis(tmp_path):
+@pytest.mark.parametrize(
+    ('key', 'field'), [('action', 'action[angular.z]'), ('observation.state', 'state[y]')]
+)
+def test_a_number_that_is_not_finite_is_named_by_frame_and_axis(tmp_path, key, field):
     folder = copy(tmp_path)
     table = parquet.read_table(folder / TABLE)
-    actions = np.array(table.column('action').to_pylist(), np.float32)
-    actions[6, 1] = np.nan
-    column = pa.FixedSizeListArray.from_arrays(actions.ravel(), 2)
-    place = table.column_names.index('action')
-    parquet.write_table(table.set_column(place, 'action', column), folder / TABLE)
-    message = r'episode 1 frame 1: action\[angular.z\] is nan: expected a finite number'
+    values = np.array(table.column(key).to_pylist(), np.float32)
+    values[6, 1] = np.nan
+    column = pa.FixedSizeListArray.from_arrays(values.ravel(), 2)
+    place = table.column_names.index(key)
+    parquet.write_table(table.set_column(place, key, column), folder / TABLE)
+    message = re.escape(f'episode 1 frame 1: {field} is nan: expected a finite number')
     with pytest.raises(DataError, match=message):
         open_recording(folder)
     assert np.flatnonzero(~open_recording(folder, skip_bad=True).good).tolist() == [6]

@@ -220,8 +220,16 @@ def no_text(features):
     del features['steps/language_instruction']
 
 
-def not_a_number(features):
+def whole_numbers(features):
+    features['steps/action'].int64_list.value.extend([0] * 70)
+
+
+def no_action(features):
     features['steps/action'].float_list.value[3 * 7 + 2] = float('nan')
+
+
+def no_state(features):
+    features['steps/observation/state'].float_list.value[4 * 7 + 1] = float('nan')
 
 
 def not_a_picture(features):
@@ -229,23 +237,23 @@ def not_a_picture(features):
 
 
 @pytest.mark.parametrize(
-    ('change', 'message'),
+    ('change', 'bad', 'message'),
     [
-        (shorten, 'episode 0: steps/action is 69 of kind float: expected 70'),
-        (no_text, 'episode 0: steps/language_instruction is missing'),
-        (not_a_number, r'episode 0 frame 3: action\[linear.z\] is nan'),
+        (shorten, [], 'episode 0: steps/action is 69 of kind float: expected 70'),
+        (whole_numbers, [], 'steps/action is 70 of kind int: expected 70 of kind float'),
+        (no_text, [], 'episode 0: steps/language_instruction is missing'),
+        (no_action, [3], r'episode 0 frame 3: action\[linear.z\] is nan'),
+        (no_state, [4], r'episode 0 frame 4: state\[state_1\] is nan'),
     ],
 )
-def test_a_bad_episode_or_frame_is_named_and_skipped(tmp_path, change, message):
+def test_a_bad_episode_or_frame_is_named_and_skipped(tmp_path, change, bad, message):
     folder = copy(tmp_path)
     change_first(folder, change)
     with pytest.raises(DataError, match=message):
         open_recording(folder)
     recording = open_recording(folder, skip_bad=True)
-    if change is not_a_number:
-        assert np.flatnonzero(~recording.good).tolist() == [3]
-    else:
-        assert recording.first.tolist() == [0, 10, 20, 30]
+    assert np.flatnonzero(~recording.good).tolist() == bad
+    assert recording.first.tolist() == [0, 10, 20, 30, 40][: 5 if bad else 4]
     assert recording.image(9, 'image_0').shape == (64, 64, 3)
 
 

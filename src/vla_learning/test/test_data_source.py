@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 import json
 from pathlib import Path
 import pickle
@@ -89,6 +90,18 @@ def test_a_split_cuts_between_episodes_and_loses_nothing(records, seed, share):
     assert bool(len(validation)) == (share > 0)
 
 
+def test_frames_without_an_instruction_are_in_no_split():
+    recording = open_recording(MADE / 'lerobot_image')
+    recording.texts = (' ', *recording.texts[1:])
+    assert split_rows(recording, 'all', 0.0, 0).tolist() == [5, 6, 7, 8]
+
+
+def test_the_only_episode_is_for_training(tmp_path):
+    spec = write_records(tmp_path, [{'action': {'linear.x': 0.1}}] * 5)
+    source = open_source(replace(spec, validation_share=0.1), View(SLOT, 1), 2)
+    assert source.rows.tolist() == list(range(5))
+
+
 def test_validation_goes_in_order_to_the_last_frame(records):
     source = open_source(Recorded(records), View(SLOT, 1), 5, 'all')
     assert source.steps_per_epoch == 8
@@ -133,6 +146,13 @@ def test_steps_of_another_length_take_the_action_that_holds_then(tmp_path):
     found = (batch.actions[0, :, 0] * scale).tolist()
     assert found == pytest.approx([-0.5, -0.25, 0.25, 0.5])  # frames 0, 1, 3, 4
     assert batch.valid[1, :, 0].tolist() == [True, True, True, False]
+
+
+def test_a_step_of_whole_frames_takes_these_however_it_is_rounded(tmp_path):
+    spec = write_records(tmp_path, [{'action': {'linear.x': n / 8}} for n in range(8)])
+    view = View(SLOT, 8, step_dt=1 / 12, action_scale=(1.0,))  # 7 * (1 / 12) * 12 is below 7
+    batch = open_source(replace(spec, fps=12.0), view, 1, 'all').batch(0)
+    assert (batch.actions[0, :, 0] * 8).tolist() == list(range(8))
 
 
 def test_axes_go_to_their_place_and_others_are_not_taught(tmp_path):
@@ -252,6 +272,7 @@ def test_bad_pictures_are_skipped_counted_and_listed(tmp_path):
         assert source.statistics.count == 3
         batch = source.batch(0)
         assert batch.valid[1, :, 0].tolist() == [True, False]
+        assert batch.actions[1, 1, 0] == 0  # whatever it was: it may be no number
         listed = json.loads(source.report.read_text())
         assert (listed['count'], listed['by_field']) == (1, {'image': 1})
         assert listed['problems'][0]['index'] == 'record 2'

@@ -34,7 +34,7 @@ def test_pieces_give_what_numpy_gives_for_the_whole(rows, cuts):
 
 
 def test_beyond_the_exact_rows_quantiles_come_from_a_fair_sample():
-    rows = np.random.default_rng(0).permutation(np.linspace(0, 1, 50_000))[:, None]
+    rows = np.linspace(0, 1, 50_000)[:, None]  # in order: as fair to the last rows as to the first
     accumulator = Accumulator(('a',), exact_rows=5000)
     for piece in np.array_split(rows, 7):
         accumulator.add(piece)

@@ -93,6 +93,13 @@ def test_a_gap_ends_a_run():
     assert [list(run) for run in runs] == [[0, 1, 2, 2], [3, 4, 5]]
 
 
+def test_only_frames_that_may_be_chosen_are():
+    stamps = BEGIN + np.arange(20) * 100 * MS
+    even = np.arange(20) % 2 == 0
+    (run,) = choose_frames(stamps, Segment('a', BEGIN, BEGIN + 2000 * MS, ''), 10 / 3, even)
+    assert run.tolist() == [0, 2, 6, 8, 12, 14, 18]
+
+
 def test_a_clock_that_was_set_is_named_and_costs_no_memory():
     stamps = np.array([100, 101, 1_780_000_000], dtype=np.int64) * 10**9
     segment = Segment('a', int(stamps[0]), int(stamps[-1]) + 1, '')

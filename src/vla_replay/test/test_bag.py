@@ -1,6 +1,7 @@
 """Bags come back as they were written; torn and damaged ones up to the damage, or as an error."""
 
 from collections.abc import Callable, Sequence
+import os
 from pathlib import Path
 import shutil
 import subprocess
@@ -253,6 +254,33 @@ def test_zeros_behind_a_power_failure_are_the_tear(tmp_path: Path, recorded):
     assert found == WHOLE[: len(found)]
 
 
+@pytest.mark.parametrize('period', [0.0, 1.0])  # one chunk, or several
+def test_a_torn_bag_is_read_by_stamp_whatever_the_order_in_it(tmp_path: Path, period):
+    now = [0.0]
+    with BagWriter(tmp_path / 'bag', clock=lambda: now[0]) as writer:
+        writer.add_topic('/text', TEXT)
+        for stamp in (20, 40, 10, 30):
+            writer.write('/text', stamp, cdr(b''))
+            now[0] += period
+    file = tmp_path / 'bag' / 'bag_0.mcap'
+    file.write_bytes(file.read_bytes()[:-1])
+    with BagReader(file) as bag:
+        assert bag.torn
+        assert (bag.start_ns, bag.end_ns) == (10, 41)
+        assert [one.stamp_ns for one in bag.messages()] == [10, 20, 30, 40]
+        assert [one.stamp_ns for one in bag.messages(start_ns=35)] == [40]
+
+
+def test_a_damaged_attachment_of_a_torn_bag_is_not_handed_out(tmp_path: Path):
+    with BagWriter(tmp_path / 'bag') as writer:
+        writer.attach('parameters/gate.yaml', b'gate: {}')
+    file = tmp_path / 'bag' / 'bag_0.mcap'
+    file.write_bytes(file.read_bytes()[:-1].replace(b'gate: {}', b'gate: []', 1))
+    with BagReader(file) as bag:
+        assert bag.attachments == {}
+        assert 'checksum of an attachment' in bag.problems[0]
+
+
 def test_one_torn_file_of_many_costs_only_its_end(bag):
     folder = bag(100, split_seconds=3.0)
     files = sorted(folder.glob('*.mcap'))
@@ -274,6 +302,7 @@ def test_ten_files_are_read_in_order(bag):
         assert not reader.torn
         assert 'metadata.yaml is missing' in reader.problems[0]
         assert list(reader.messages()) == messages(120)
+        assert sum(topic.count for topic in reader.topics.values()) == 120
 
 
 def test_attachments_and_facts_come_back(tmp_path: Path):
@@ -342,8 +371,9 @@ def test_a_topic_keeps_its_type(tmp_path: Path):
             writer.add_topic('/none', 'no_msgs/msg/None')
         with pytest.raises(BagError, match=r"topic /other: expected one of \['/text'\]"):
             writer.write('/other', 0, cdr(b''))
-        with pytest.raises(BagError, match='stamp -1 ns'):
-            writer.write('/text', -1, cdr(b''))
+        for stamp in (-1, 1 << 63):
+            with pytest.raises(BagError, match=f'stamp {stamp} ns'):
+                writer.write('/text', stamp, cdr(b''))
 
 
 def test_a_path_without_a_bag_is_named(tmp_path: Path):
@@ -357,9 +387,12 @@ def test_a_path_without_a_bag_is_named(tmp_path: Path):
             BagReader(path)
 
 
-def test_a_missing_file_is_named(bag):
+@pytest.mark.parametrize('cut', [0, 1])
+def test_a_missing_file_is_named_also_beside_a_torn_one(bag, cut):
     folder = bag(40, split_seconds=3.0)
     (folder / 'bag_0.mcap').unlink()
+    other = folder / 'bag_1.mcap'
+    os.truncate(other, other.stat().st_size - cut)
     with pytest.raises(BagError, match=r'files are missing.*bag_0\.mcap'):
         BagReader(folder)
 

@@ -86,6 +86,12 @@ def test_trim_begins_with_what_a_latched_topic_last_said(tmp_path: Path):
     assert second == numbered(3)[2]
 
 
+def test_trim_of_a_torn_bag_keeps_its_last_message(tmp_path: Path, recorded):
+    (tmp_path / 'bag_0.mcap').write_bytes(recorded[:-1])
+    assert tools.trim(tmp_path / 'bag_0.mcap', tmp_path / 'piece') == 100
+    assert read(tmp_path / 'piece') == numbered(100)
+
+
 @pytest.mark.parametrize(
     ('places', 'start', 'end', 'clean'),
     [
@@ -302,6 +308,34 @@ def test_one_chunk_behind_a_damaged_header_is_saved(tmp_path: Path):
     (tmp_path / 'torn.mcap').write_bytes(content)
     done = tools.repair(tmp_path / 'torn.mcap', tmp_path / 'none')
     assert (done.messages, done.skipped) == (0, len(content) - 8)
+
+
+@pytest.mark.parametrize(('told', 'expected'), [(0, '0'), (1 << 40, 'at most')])
+def test_a_chunk_that_tells_another_size_than_it_has_is_the_tear(
+    tmp_path: Path, recorded, told, expected
+):
+    damaged = bytearray(recorded[:-1])
+    at = chunks(recorded)[5] + 9 + 16  # behind its head and its times
+    damaged[at : at + 8] = told.to_bytes(8, 'little')
+    (tmp_path / 'bag_0.mcap').write_bytes(damaged)
+    with BagReader(tmp_path / 'bag_0.mcap') as bag:
+        assert f'bytes: expected {expected} ' in bag.problems[0]
+        found = list(bag.messages())
+    assert 0 < len(found) < 100
+    assert found == numbered(100)[: len(found)]
+
+
+def test_messages_of_a_topic_that_the_bag_does_not_say_are_counted(tmp_path: Path):
+    path = tmp_path / 'other.mcap'
+    with path.open('wb') as file:
+        writer = Writer(file)
+        writer.start('ros2', 'another')
+        schema = writer.register_schema(TEXT, 'ros2msg', b'string data')
+        known = writer.register_channel('/text', 'cdr', schema)
+        for number, channel in enumerate((known, known + 1, known, known + 1, known)):
+            writer.add_message(channel, number, numbered(1)[0].data, number)
+        writer.finish()
+    assert tools.repair(path, tmp_path / 'repaired') == tools.Repaired(3, 0, 2)
 
 
 def test_a_chunk_without_checksum_whose_records_are_damaged_costs_itself_alone(tmp_path: Path):

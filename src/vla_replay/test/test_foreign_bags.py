@@ -185,6 +185,21 @@ def test_chunks_compressed_with_lz4_are_read_whole_and_torn(tmp_path: Path):
     assert found == sent[: len(found)]
 
 
+@pytest.mark.parametrize('cut', [0, 1])
+def test_messages_that_are_no_cdr_are_refused_whole_and_torn(tmp_path: Path, cut):
+    file = tmp_path / 'bag_0.mcap'
+    with file.open('wb') as stream:
+        writer = McapWriter(stream)
+        writer.start('ros2', 'other')
+        schema = writer.register_schema(TEXT, 'ros2msg', b'string data\n')
+        channel = writer.register_channel('/text', 'json', schema)
+        writer.add_message(channel, 1, b'{"data": ""}', 1)
+        writer.finish()
+    os.truncate(file, file.stat().st_size - cut)
+    with pytest.raises(BagError, match=r"topic /text is .*'json'.*: expected cdr"):
+        BagReader(file)
+
+
 def test_an_sqlite_bag_without_definitions_is_read(tmp_path: Path):
     """As Humble's recorder makes it: types by name alone, no hashes, one table of topics."""
     folder = tmp_path / 'bag'

@@ -253,6 +253,43 @@ def test_a_disk_without_room_costs_messages_and_recording_goes_on(tmp_path: Path
         assert bag.custom == {'lost_on_disk': f'/text {60 - len(found)}'}
 
 
+def test_what_a_disk_cost_is_in_the_bag_before_its_end_and_at_its_end(tmp_path: Path, disk):
+    recorder = continuous(tmp_path, disk)
+    recorder.add(message(0), 0.0)
+    for free, begin in ((100, 10), (1000, 20), (100, 30)):
+        disk.free = free
+        recorder.poll(float(begin))
+        for number in range(begin, begin + 5):
+            recorder.add(message(number), float(number))
+        if free == 1000:
+            with BagReader(tmp_path / 'bag') as bag:
+                assert bag.custom == {'lost_on_disk': '/text 5'}
+    recorder.close()
+    with BagReader(tmp_path / 'bag') as bag:
+        assert bag.custom == {'lost_on_disk': '/text 10'}
+
+
+def test_what_a_disk_refuses_at_the_end_is_counted(tmp_path: Path, disk):
+    recorder = continuous(tmp_path, disk)
+    recorder.add(message(0), 0.0)
+    recorder.add(message(1), 0.1)
+    disk.refuses = True
+    recorder.close()
+    assert 'No space left' in recorder.status.error
+    assert recorder.status.lost == 2
+
+
+def test_a_disk_that_takes_some_of_it_gets_the_rest_as_well(tmp_path: Path, monkeypatch):
+    write = os.write
+    stream = Stream(tmp_path / 'stream')
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'write', lambda file, data: write(file, data[:3]))
+        stream.write(b'abcdefgh')
+    stream.close()
+    assert (tmp_path / 'stream').read_bytes() == b'abcdefgh'
+    assert stream.size == 8
+
+
 def test_a_disk_that_fails_behind_the_last_message_is_no_success(
     tmp_path: Path, disk, monkeypatch
 ):
@@ -268,8 +305,9 @@ def test_a_disk_that_fails_behind_the_last_message_is_no_success(
     monkeypatch.setattr(os, 'fdatasync', once)
     stream.write(b'x')
     stream.mark()
-    with pytest.raises(OSError, match='Input/output error'):
-        stream.sync()
+    for work in (stream.sync, lambda: stream.write(b'y')):
+        with pytest.raises(OSError, match='Input/output error'):
+            work()
     stream.close()
     monkeypatch.undo()
     recorder = continuous(tmp_path, disk)
@@ -401,6 +439,19 @@ def test_what_a_disk_refused_is_tried_again(tmp_path: Path, disk):
     (bag,) = recorder.status.bags
     # The seconds around the trigger, not those of the day on which there was room.
     assert read(bag)[-1].stamp_ns == 31 * SECOND
+    assert recorder.status.lost == 0
+
+
+def test_what_a_newer_trigger_takes_the_place_of_is_counted(tmp_path: Path, disk):
+    recorder = on_demand(tmp_path, disk)
+    disk.refuses = True
+    play(recorder, 0, 30)
+    recorder.trigger('one', 29.0)
+    play(recorder, 30, 50)
+    recorder.trigger('two', 49.0)
+    play(recorder, 50, 60)
+    # Those of the first: twelve seconds, and what the latched topic had said before them.
+    assert recorder.status.lost == 14
 
 
 # The thread
@@ -415,18 +466,37 @@ def test_what_waits_is_written_before_the_thread_ends(tmp_path: Path, disk):
     assert len(read(tmp_path / 'bag')) == 1000
 
 
-def test_what_was_dropped_is_in_the_bag(tmp_path: Path, disk):
-    recorder, queue, gate = continuous(tmp_path, disk), Queue(2000), threading.Event()
-    thread = WritingThread(queue, recorder, lambda one: one)
-    queue.call(gate.wait)
-    for number in range(100):
-        queue.put(message(number))
-    gate.set()
+def test_what_was_dropped_is_in_the_bag_before_its_end_and_at_its_end(tmp_path: Path, disk):
+    now, told = [0.0], []
+    recorder, queue = continuous(tmp_path, disk), Queue(2000)
+    thread = WritingThread(
+        queue, recorder, lambda one: one, lambda: now[0], lambda: round(now[0] * SECOND)
+    )
+
+    def overrun() -> None:
+        # In the thread that takes: meanwhile nothing is taken.
+        for number in range(100):
+            queue.put(message(number))
+
+    def pass_() -> None:
+        now[0] += CHECK
+
+    def look() -> None:
+        with BagReader(tmp_path / 'bag') as bag:
+            told.append(bag.custom['dropped_messages'])
+
+    # The last time no second passes.
+    for work in (overrun, pass_, look, overrun):
+        done = threading.Event()
+        queue.call(work)
+        queue.call(done.set)
+        done.wait()
     thread.close()
     with BagReader(tmp_path / 'bag') as bag:
         kept = len(list(bag.messages()))
-        assert kept < 10
-        assert bag.custom['dropped_messages'] == f'/text {100 - kept}'
+        assert kept < 20
+        assert told == [f'/text {100 - kept // 2}']
+        assert bag.custom['dropped_messages'] == f'/text {200 - kept}'
 
 
 def test_one_bad_message_does_not_end_a_recording(tmp_path: Path, disk):

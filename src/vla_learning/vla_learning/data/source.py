@@ -275,5 +275,5 @@ def _steps_ahead(view: View, recording: Recording) -> np.ndarray:
         raise DataError(f'step_dt {view.step_dt}: expected more than 0 s')
     if recording.fps is None:
         raise DataError(f'{recording.path.name}: fps is unknown: expected it with the path')
-    # An action holds until the next frame; the small term keeps 3 * 0.1 s * 10 Hz at frame 3.
+    # An action holds until the next frame; the small term keeps 9 * 0.3 s * 10 Hz at frame 27.
     return np.floor(steps * view.step_dt * recording.fps + 1e-6).astype(np.int64)
