@@ -310,7 +310,9 @@ def test_one_chunk_behind_a_damaged_header_is_saved(tmp_path: Path):
     assert (done.messages, done.skipped) == (0, len(content) - 8)
 
 
-@pytest.mark.parametrize(('told', 'expected'), [(0, '0'), (1 << 40, 'at most')])
+@pytest.mark.parametrize(
+    ('told', 'expected'), [(0, 'at most 0'), (1 << 20, '1048576'), (1 << 40, 'at most')]
+)
 def test_a_chunk_that_tells_another_size_than_it_has_is_the_tear(
     tmp_path: Path, recorded, told, expected
 ):

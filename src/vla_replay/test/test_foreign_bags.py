@@ -17,8 +17,10 @@ import yaml
 import zstandard
 
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.scan import unpacked
+from vla_replay.bag.sources import plain
 from vla_replay.bag.tools import repair
-from vla_replay.bag.topics import Message
+from vla_replay.bag.topics import Message, ZSTD_MAGIC
 from vla_replay.bag.types import hash_of, require_installed, Types
 from vla_replay.bag.writer import BagWriter
 from vla_replay.conversion.drive import Drive
@@ -332,3 +334,21 @@ def test_clocks_that_drift_apart_are_named(tmp_path: Path):
     said = '/image was recorded 1000.000 to 1009.000 s after its stamps: expected one clock'
     with bag, pytest.raises(BagError, match=said):
         Drive(bag)
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_zstd_data_unfold_to_no_more_than_is_asked_for(told):
+    packed = zstandard.ZstdCompressor(write_content_size=told).compress(bytes(1 << 20))
+    assert len(packed) < 200
+    assert unpacked(packed, 1 << 20) == bytes(1 << 20)
+    with pytest.raises((ValueError, zstandard.ZstdError)):
+        unpacked(packed, (1 << 20) - 1)
+
+
+def test_a_message_that_unfolds_without_end_is_named():
+    # The first 8 bytes behind the magic and its descriptor say how much it is: 2^62.
+    bomb = ZSTD_MAGIC + bytes([0xE0]) + (1 << 62).to_bytes(8, 'little')
+    with pytest.raises(BagError, match=r'message of /image at 5 ns: .*expected at most'):
+        plain(Message('/image', 5, bomb))
+    with pytest.raises(BagError, match='message of /image at 5 ns'):
+        plain(Message('/image', 5, ZSTD_MAGIC + b'nonsense'))

@@ -34,8 +34,8 @@ _KNOWN = frozenset(int(code) for code in Opcode)
 _CHUNK_HEAD, _TEXT, _BYTES = struct.Struct('<QQQI'), struct.Struct('<I'), struct.Struct('<Q')
 #: An index of messages: its channel, and the length of the entries behind it.
 _INDEX_HEAD = struct.Struct('<HI')
-#: Bytes that one chunk may unfold to: far above what any recorder makes.
-_LARGEST = 1 << 31
+#: Bytes that one chunk or message may unfold to: far above what any recorder makes.
+LARGEST = 1 << 30
 
 Buffer = bytes | mmap.mmap
 
@@ -345,6 +345,19 @@ def _whole(body: bytes) -> bool:
         return False
 
 
+def unpacked(data: bytes, most: int) -> bytes:
+    """Unfold zstd data, before whose own word on their size no memory is taken.
+
+    Raises:
+        ValueError: if they are of more bytes than `most`.
+        zstandard.ZstdError: if they are damaged, or of more bytes and do not say so.
+    """
+    told = zstandard.frame_content_size(data)  # -1: they do not say
+    if told > most:
+        raise ValueError(f'zstd data of {told} bytes: expected at most {most}')
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=most)
+
+
 def _unfold(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the records of a chunk, whose checksum is compared first.
 
@@ -353,12 +366,12 @@ def _unfold(body: bytes) -> Iterator[tuple[int, bytes]]:
     """
     chunk = Chunk.read(_stream(body))
     size = chunk.uncompressed_size
-    if size > _LARGEST:
-        raise ValueError(f'a chunk of {size} bytes: expected at most {_LARGEST}')
+    if size > LARGEST:
+        raise ValueError(f'a chunk of {size} bytes: expected at most {LARGEST}')
     if chunk.compression == 'zstd':
-        content = zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=size)
+        content = unpacked(chunk.data, size)
     elif chunk.compression == 'lz4':
-        content = lz4.frame.decompress(chunk.data)
+        content = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=size + 1)
     elif chunk.compression == '':
         content = chunk.data
     else:

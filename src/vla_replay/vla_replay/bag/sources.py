@@ -15,7 +15,7 @@ from rosbags.rosbag2.metadata import parse_qos
 from rosbags.rosbag2.reader import DirectoryReader
 import zstandard
 
-from vla_replay.bag.scan import MAGIC, Scan
+from vla_replay.bag.scan import LARGEST, MAGIC, Scan, unpacked
 from vla_replay.bag.topics import Message, Topic, ZSTD_MAGIC
 from vla_replay.bag.writer import CUSTOM
 from vla_replay.errors import BagError
@@ -215,11 +215,17 @@ def topic_of(scan: Scan, number: int) -> Topic:
 
 
 def plain(message: Message) -> Message:
-    """Return the message, unfolded if it is compressed by itself; no CDR begins like that."""
+    """Return the message, unfolded if it is compressed by itself; no CDR begins like that.
+
+    Raises:
+        BagError: if it is damaged, or unfolds to more than LARGEST.
+    """
     if not message.data.startswith(ZSTD_MAGIC):
         return message
-    data = zstandard.ZstdDecompressor().decompress(message.data, max_output_size=1 << 31)
-    return Message(message.topic, message.stamp_ns, data)
+    try:
+        return Message(message.topic, message.stamp_ns, unpacked(message.data, LARGEST))
+    except (ValueError, zstandard.ZstdError) as error:
+        raise BagError(f'message of {message.topic} at {message.stamp_ns} ns: {error}') from error
 
 
 def whole(path: Path) -> bool:
