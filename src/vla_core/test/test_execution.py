@@ -215,6 +215,23 @@ def test_robot_goes_no_way_that_no_plan_goes(frames, backward, splice_time, late
         tick += ticks
 
 
+@pytest.mark.parametrize('late', [0.03, 0.1])
+@pytest.mark.parametrize('steps', [2, 3, 4])
+@pytest.mark.parametrize('first', [0.0, -0.6])
+def test_what_a_plan_does_first_is_not_left_out(first, steps, late):
+    """A robot at full speed, told again and again to stop or turn back before it goes on."""
+    plan = sloped(np.where(np.arange(8) < steps, first, 0.6))
+
+    def answer(at):
+        return plan if at > 2.0 else constant(0.6)
+
+    made = execution(splice_time=0.1)
+    speeds = driven(made, answer, 30, (late, late), 5.0)[:, 0]
+    assert speeds[100] == pytest.approx(0.6, abs=1e-3)
+    assert speeds[-1] < 0.1
+    assert first == 0.0 or speeds[-1] < -0.1
+
+
 @pytest.mark.parametrize('rate', [10, 20, 30])
 def test_deltas_that_end_between_two_rows_are_no_slower(rate):
     made = Execution(DELTAS, ROBOT, Blending(splice_time=0.1))

@@ -499,6 +499,16 @@ def test_gate_that_hung_while_nothing_moved_is_armed_as_ever(world):
     assert world.step(request=Request.ARM).state is State.ARMING
 
 
+def test_a_person_who_moves_a_gate_that_hung_at_rest_begins_at_zero(world):
+    world.until(State.STOPPED)
+    world.go(1.1)
+    stick = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
+    result = world.step(Human(stick, world.now + 0.7), dt=0.7)
+    assert (result.state, result.published) == (State.MANUAL, ZERO)
+    result = world.step(Human(stick, world.now + 0.02))
+    assert 0.0 < result.published[0] <= 1.0 * 0.02 + 1e-9
+
+
 def test_steps_without_time_repeat_the_command(driving):
     before = driving.results[-1]
     result = driving.step(driving.chunk((0.6, 1.0)), dt=0.0, quiet=True)

@@ -99,6 +99,8 @@ def test_limits_are_mandatory_and_finite(tmp_path, name, value):
         ),
         (_axis(source=' linear.x'), ('axes.linear.x', 'source', "' linear.x'", 'a name')),
         (_axis(source=' '), ('axes.linear.x', 'source', "' '", 'a name')),
+        (_axis(source=''), ('axes.linear.x', 'source', "''", 'a name')),
+        (_axis(source='a\nb'), ('axes.linear.x', 'source', 'a name')),
         ({'estop': ...}, ('estop', 'missing', 'required, none')),
         ({'estop': 'off'}, ('estop', "'off'", 'required, none')),
         ({'estop': True}, ('estop', 'True')),

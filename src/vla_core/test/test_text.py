@@ -27,10 +27,14 @@ def test_stop_words_stop_in_any_dress(word, form):
 
 @pytest.mark.parametrize(
     'text',
-    ['', 'please', 'do not stop', 'stop at the red box', 'go to the stop sign', 'move forward'],
+    [
+        *('', 'please', 'robot', 'do not stop', 'go to the stop sign', 'move forward'),
+        *('stop at the red box', 'halt in front of the blue ball', 'stop when you see the box'),
+        *('stop to the left of the ball', 'freeze next to it', 'stop once you are there'),
+    ],
 )
 def test_other_texts_do_not_stop(text):
-    """A stop word inside a sentence is the policy's business."""
+    """A stop inside a sentence, and one that names a place or a time, is the policy's business."""
     assert not is_stop_word(text)
 
 
@@ -50,6 +54,15 @@ def test_other_texts_do_not_stop(text):
             '⚠️ stop ⚠️',
         ),
         *('stop right now', 'Robot, stop!', 'stop immediately', 'stop̶'),
+        *(
+            'stop moving immediately',
+            'stop at once',
+            'stop moving forward',
+            'stop turning',
+            'hold it',
+        ),
+        *('stop both wheels', 'stop the motion', 'stop right here', 'halt halt', 'wait, wait!'),
+        *('stop and wait', 'stop!!!1', 'stop™', 'stóp', 'don´t move', 'don`t move', 'donʼt move'),
     ],
 )
 def test_stop_stops_however_often_and_with_whatever_marks(text):

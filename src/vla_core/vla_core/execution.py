@@ -225,24 +225,18 @@ class Execution:
         follower of second order. No row is further from the one before than the gate allows, and
         none goes the other way if neither the present nor the target does.
         """
-        limits = self._limits
-        strictest = np.minimum(limits.accel, limits.decel)
+        meet, span, slope = self._aim(target, speed)
         at = np.arange(len(target)) * PERIOD
-        # 1.5: largest slope of the cubic 3 x^2 - 2 x^3.
-        needed = (1.5 * np.abs(target - speed) / strictest).max(axis=1)
-        needed = np.maximum(needed, self._blending.splice_time)
-        reached = np.flatnonzero(at >= needed - ROUNDING)
-        if len(reached):
-            meet = reached[0]
-            span = at[meet]
-            slope = np.clip((target[meet] - target[meet - 1]) / PERIOD, -strictest, strictest)
-        else:  # It is met after its end, where it stays what it was.
-            meet, span, slope = -1, needed[-1], np.zeros(len(speed))
         x = np.minimum(at / span, 1.0)[:, None]
         way = x * x * (3.0 - 2.0 * x)
         wanted = (1.0 - way) * speed + way * target[meet]
         wanted += span * x * (1.0 - x) * ((1.0 - x) * change - x * slope)
-        wanted = self._within(np.where(x < 1.0, wanted, target))
+        # A row that is over before it is reached: what follows it may come to meet the way.
+        later = (at > at[meet])[:, None]
+        back = np.where(
+            target[meet] < speed, np.maximum(wanted, target), np.minimum(wanted, target)
+        )
+        wanted = self._within(np.where(x < 1.0, np.where(later, back, wanted), target))
         both = np.vstack((speed, target))
         wanted = np.clip(
             wanted,
@@ -252,10 +246,35 @@ class Execution:
         wanted[:, ~self._moving] = target[:, ~self._moving]
         rows = [tuple(speed.tolist())]
         for row in wanted[1:].tolist():
-            rows.append(approach(rows[-1], tuple(row), limits, PERIOD))
+            rows.append(approach(rows[-1], tuple(row), self._limits, PERIOD))
         result = np.array(rows)
         result[:, ~self._moving] = target[:, ~self._moving]
         return result
+
+    def _aim(self, target: np.ndarray, speed: np.ndarray) -> tuple[int, float, np.ndarray]:
+        """Return the row to lead to, after how many s, and its rate of change there.
+
+        It is the first one that can be reached, or the last. Where the target first goes so far
+        the other way that no splice hides it, a stop or a turn, it is the furthest row of that.
+        """
+        strictest = np.minimum(self._limits.accel, self._limits.decel)
+        apart = target - speed
+        # 1.5: largest slope of the cubic 3 x^2 - 2 x^3.
+        needed = 1.5 * np.abs(apart) / strictest
+        spans = np.maximum(needed.max(axis=1), self._blending.splice_time)
+        at = np.arange(len(target)) * PERIOD
+        reached = np.flatnonzero(at >= spans - ROUNDING)
+        meet = int(reached[0]) if len(reached) else len(target) - 1
+        far = needed[:meet] > self._blending.splice_time
+        other = ((apart[:meet] * apart[meet] <= 0.0) & far).any(axis=1)
+        if other.any():
+            begin = int(other.argmax())
+            end = begin + int(np.append(~other[begin:], True).argmax())
+            meet = begin + int(spans[begin:end].argmax())
+        elif len(reached):
+            slope = (target[meet] - target[meet - 1]) / PERIOD
+            return meet, float(at[meet]), np.clip(slope, -strictest, strictest)
+        return meet, float(spans[meet]), np.zeros(len(speed))
 
     def _present(self, now_ns: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the velocity that the gate is told now, float64 [D], and its rate of change.

@@ -48,19 +48,20 @@ def to_velocities(actions: np.ndarray, spec: PolicySpec, period: float) -> np.nd
         period: s between the steps of the result.
 
     Returns:
-        float64 [K, D] in the units of `velocity_units`.
+        float64 [K, D] in the units of `velocity_units`; its end is within half a period of theirs.
     """
     kind = spec.representation
     rows = resample(actions, spec.step_dt, period, kind, spec.action_units)
     if kind is Representation.RELATIVE:
         rows = _steps_between(rows, spec)
+    # Of the last one the chunk may cover a part: it is no slower for that, or left out.
+    covered = len(actions) * spec.step_dt - (len(rows) - 1) * period
     if kind is not Representation.VELOCITY:
         moving = np.array([unit != POSITION for unit in spec.action_units])
         spans = np.full((len(rows), 1), period)
-        # Of the last one the chunk may cover a part: it is no slower for that.
-        spans[-1] = len(actions) * spec.step_dt - (len(rows) - 1) * period
+        spans[-1] = covered
         rows[:, moving] /= spans
-    return rows
+    return rows[:-1] if covered < period / 2 and len(rows) > 1 else rows
 
 
 def resample(

@@ -144,13 +144,16 @@ def _name(value: str, where: str) -> str:
     Raises:
         ConfigError: if nothing is called that.
     """
-    if not value or value != value.strip():
-        raise ConfigError(f'{where} is {value!r}: expected a name, without spaces around it')
+    if not value or value != value.strip() or not value.isprintable():
+        raise ConfigError(
+            f'{where} is {value!r}: expected a name that can be printed, without spaces around it'
+        )
     return value
 
 
 def _axis(name: str, values: Any, where: str) -> AxisConfig:
-    axis = build(AxisConfig, section(values, where), where)
+    given = section(values, where)
+    axis = build(AxisConfig, given, where)
     stop = axis.max_speed / axis.max_decel
     if stop > LONGEST_STOP:
         raise ConfigError(
@@ -158,7 +161,7 @@ def _axis(name: str, values: Any, where: str) -> AxisConfig:
             f'{LONGEST_STOP} s, or every controlled stop would end in ESTOP; '
             f'max_decel of at least {axis.max_speed / LONGEST_STOP:.3g} would do'
         )
-    source = _name(axis.source or name, f'{where}: parameter source')
+    source = _name(axis.source if 'source' in given else name, f'{where}: parameter source')
     return AxisConfig(axis.max_speed, axis.max_accel, axis.max_decel, source, axis.flip)
 
 

@@ -11,16 +11,36 @@ MAX_TEXT = 512
 MAX_RAW = 8 * MAX_TEXT
 #: What decoders put in the place of bytes that are no UTF-8.
 UNREADABLE = '\ufffd'
-#: Texts that stop the robot, compared whole. They can stop and nothing else.
+#: Texts that stop the robot, compared whole, also said more than once. They can stop and nothing
+#: else.
 STOP_WORDS = frozenset(
     {'stop', 'halt', 'freeze', 'stop moving', 'do not move', 'dont move', 'stand still', 'hold'}
     | {'wait', 'cancel', 'abort', 'stop the robot', 'stop it', 'stop there', 'emergency stop'}
     | {'e stop', 'estop', 'stay', 'stay still', 'stay there', 'whoa'}
-    | {'stop here', 'stop right', 'stop right there', 'stop immediately', 'stop robot'}
-    | {'robot stop'}
+    | {'stop right', 'stop right here', 'stop right there', 'stop at once', 'hold it'}
 )
-_FILLERS = frozenset({'please', 'now'})
-_APOSTROPHES = frozenset("'’‘")
+#: So does whatever begins with one of these and names no place or time to stop at.
+_HALTS = frozenset({'stop', 'halt', 'freeze'})
+_WHERE = frozenset(
+    {'at', 'by', 'near', 'nearby', 'next', 'close', 'beside', 'besides', 'alongside', 'against'}
+    | {
+        'in',
+        'inside',
+        'within',
+        'on',
+        'over',
+        'under',
+        'with',
+        'before',
+        'behind',
+        'after',
+        'past',
+    }
+    | {'between', 'beyond', 'around', 'opposite', 'to', 'from', 'left', 'right', 'when', 'once'}
+    | {'where', 'wherever', 'until', 'if', 'facing', 'touching', 'short'}
+)
+_FILLERS = frozenset({'please', 'now', 'robot'})
+_APOSTROPHES = frozenset("'’‘´`ʼ′")
 
 
 def clean_text(text: str) -> str:
@@ -54,17 +74,23 @@ def is_stop_word(text: str) -> bool:
     """
     if len(text) > MAX_RAW:
         return False
-    plain = unicodedata.normalize('NFKC', _visible(text)).casefold()
-    words = [word for word in ''.join(map(_spoken, plain)).split() if word not in _FILLERS]
-    return bool(words) and (' '.join(words) in STOP_WORDS or set(words) == {'stop'})
+    words = [word for word in _spoken(_visible(text)).split() if word not in _FILLERS]
+    if not words:
+        return False
+    if words[0] in _HALTS and not _WHERE.intersection(words):
+        return True
+    return ' '.join(words) in STOP_WORDS or (len(set(words)) == 1 and words[0] in STOP_WORDS)
 
 
-def _spoken(character: str) -> str:
-    """Return a character as it is said: punctuation and pictures part words, accents are mute."""
-    kind = unicodedata.category(character)[0]
-    if kind == 'M' or character in _APOSTROPHES:
-        return ''
-    return ' ' if kind in 'PS' else character
+def _spoken(text: str) -> str:
+    """Return a text as it is said: punctuation and pictures part words, accents are mute."""
+    parted = ''.join(
+        ' ' if unicodedata.category(one)[0] in 'PS' else one
+        for one in text
+        if one not in _APOSTROPHES
+    )
+    folded = unicodedata.normalize('NFKD', parted).casefold()
+    return ''.join(one for one in folded if unicodedata.category(one)[0] != 'M')
 
 
 def _visible(text: str) -> str:

@@ -252,10 +252,12 @@ class Gate:
         if self._state is State.MANUAL:
             wanted = signals.human_velocity(now)
         drive = self._drive
-        allowed, scale = drive.allow(wanted, self._state, self._since, causes, now, dt)
+        # A silence of the gate is no time to speed up in.
+        span = 0.0 if signals.hung() else dt
+        allowed, scale = drive.allow(wanted, self._state, self._since, causes, now, span)
         if drive.pace.cause is Cause.ZONE_APPROACH:
             causes |= {Cause.ZONE_APPROACH}
-        published = drive.publish(allowed, self._state, dt)
+        published = drive.publish(allowed, self._state, span)
         if not holds(published, self._limits):
             text = f'command {published}: expected finite, within {self._limits.speed}'
             self._event(EventKind.WARNING, text, Cause.ASSERTION)
