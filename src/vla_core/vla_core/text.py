@@ -7,8 +7,9 @@ from vla_core.errors import ObservationError
 
 #: Longest instruction in characters.
 MAX_TEXT = 512
-#: Longest text that is looked at: who is afraid repeats, and white space is no instruction.
-MAX_RAW = 8 * MAX_TEXT
+#: Longest text that is looked at: who is afraid repeats, and white space is no instruction. The
+#: gate looks at every text, for 0.7 us a character.
+MAX_RAW = 2 * MAX_TEXT
 #: What decoders put in the place of bytes that are no UTF-8.
 UNREADABLE = '\ufffd'
 #: Texts that stop the robot, compared whole, also said more than once. They can stop and nothing
@@ -23,21 +24,9 @@ STOP_WORDS = frozenset(
 _HALTS = frozenset({'stop', 'halt', 'freeze'})
 _WHERE = frozenset(
     {'at', 'by', 'near', 'nearby', 'next', 'close', 'beside', 'besides', 'alongside', 'against'}
-    | {
-        'in',
-        'inside',
-        'within',
-        'on',
-        'over',
-        'under',
-        'with',
-        'before',
-        'behind',
-        'after',
-        'past',
-    }
-    | {'between', 'beyond', 'around', 'opposite', 'to', 'from', 'left', 'right', 'when', 'once'}
-    | {'where', 'wherever', 'until', 'if', 'facing', 'touching', 'short'}
+    | {'in', 'inside', 'within', 'on', 'over', 'under', 'with', 'between', 'beyond', 'around'}
+    | {'before', 'behind', 'after', 'past', 'opposite', 'facing', 'touching', 'short', 'to'}
+    | {'from', 'left', 'right', 'when', 'once', 'where', 'wherever', 'until', 'if'}
 )
 _FILLERS = frozenset({'please', 'now', 'robot'})
 _APOSTROPHES = frozenset("'’‘´`ʼ′")
