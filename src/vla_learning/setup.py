@@ -10,7 +10,7 @@ setup(
     maintainer='VLA workspace maintainers',
     maintainer_email='maintainers@example.org',
     packages=find_packages(exclude=['test', 'test.*']),
-    package_data={'vla_learning': ['report/*.j2']},
+    package_data={'vla_learning': ['report/*.j2', 'sim/spoken/*.txt']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/vla_learning']),
         ('share/vla_learning', ['package.xml']),

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip('torch')
 
 from vla_core.errors import ConfigError  # noqa: E402
-from vla_learning.data.batch import Batch, Features, Scene, Sentences  # noqa: E402
+from vla_learning.data.batch import Batch, Features, Scene  # noqa: E402
 from vla_learning.experiment import LossConfig, TrainConfig  # noqa: E402
 from vla_learning.model import ModelConfig, Policy  # noqa: E402
 from vla_learning.training.average import follow  # noqa: E402
@@ -53,9 +53,6 @@ def make_batch(seed, images=4, each=2):
             mask=draw(count, TOKENS) * seen[:, None],
             first=draw(count, TOKENS) * (draw(count, 1) < 0.5),
         ),
-        sentences=Sentences(
-            Features(draw(6, 5, 8), draw(6, 5) < 0.2), (draw(6) * 3).to(torch.int64)
-        ),
     )
 
 
@@ -83,7 +80,7 @@ def test_action_losses_equal_their_formulas(kind, formula):
 
 def test_action_loss_is_the_weighted_mean_over_what_is_valid(policy):
     config = LossConfig(kind='l1', axis_weights=(3.0, 0.5, 1.0), fading=0.5, action=4.0)
-    batch = replace(make_batch(1), scene=None, sentences=None)
+    batch = replace(make_batch(1), scene=None)
     objective = Objective(policy, config)
     result = objective(batch, batch.features, count(batch))
     total = number = 0
@@ -110,10 +107,6 @@ def test_shares_of_a_batch_add_up_to_the_whole(policy):
         rows=torch.arange(8),
         features=Features(*map(torch.cat, zip(*(b.features for b in whole), strict=True))),
         scene=Scene(*map(torch.cat, zip(*(b.scene for b in whole), strict=True))),
-        sentences=Sentences(
-            Features(*map(torch.cat, zip(*(b.sentences.features for b in whole), strict=True))),
-            torch.cat([b.sentences.intent for b in whole]),
-        ),
     )
     assert torch.equal(count(joint), counts)
     expected = objective(joint, joint.features, counts).losses

@@ -5,7 +5,6 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from vla_core.types import Intent  # noqa: E402
 from vla_learning.sim.frames import ANGULAR, Frames, LINEAR  # noqa: E402
 from vla_learning.sim.relations import Relation, RELATIONS  # noqa: E402
 from vla_learning.sim.sentences import FIRST_RELATION, NONSENSE, Sentences  # noqa: E402
@@ -138,7 +137,6 @@ def test_parts_are_the_batch_and_steps_differ():
     assert sum((part.text for part in parts), ()) == whole.text
     for number, part in enumerate(parts):
         torch.testing.assert_close(part.image, whole.image[4 * number : 4 * number + 4])
-        torch.testing.assert_close(part.sentences.intent, whole.sentences.intent[number::3])
         actions = whole.actions.view(3, 12, 8, 7)[number]
         torch.testing.assert_close(part.actions, actions)
     again = copy.deepcopy(source).batch(5)  # as workers of the loader do
@@ -146,18 +144,6 @@ def test_parts_are_the_batch_and_steps_differ():
     assert again.text == whole.text
     assert source.batch(6).text != whole.text
     assert source.samples is None
-
-
-def test_intents_are_balanced_and_right():
-    sentences = make_source(images=600, instructions=1).batch(0).sentences
-    meaning = sentences.features.tokens[:, 0, 0].numpy().astype(int)
-    motion = (meaning >= len(KINDS)) & (meaning < NONSENSE)
-    expected = np.select(
-        [meaning == NONSENSE, motion], [Intent.REFUSED, Intent.MOTION], Intent.GOAL
-    )
-    np.testing.assert_array_equal(sentences.intent.numpy(), expected)
-    assert np.bincount(sentences.intent.numpy()).min() > 200
-    assert (meaning >= FIRST_RELATION).sum() > 50
 
 
 def test_light_keeps_order_of_brightness_and_hue():

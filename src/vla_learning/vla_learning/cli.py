@@ -50,6 +50,7 @@ COMMANDS = {
     'inspect': Command('verify a checkpoint and say what is in it', 'vla_learning.inspect'),
     'envelope': Command('measure what a checkpoint was trained on', 'vla_learning.envelope'),
     'export': Command('turn a native checkpoint into an ONNX one', 'vla_learning.export'),
+    'intents': Command('teach anew what to refuse, in minutes', 'vla_learning.sim.reteach'),
     'optimise': Command('make a checkpoint faster', 'vla_learning.optimise.command'),
     'verify': Command(
         'check an optimised checkpoint on this machine', 'vla_learning.optimise.verify'

@@ -45,9 +45,6 @@ class LossConfig:
         sight: weight of "the named object is in sight".
         place: weight of the named object's bearing and gap.
         ground: weight of where the action query looks.
-        intent: weight of what kind of sentence it is.
-        intent_noise: deviation of the noise on the intent head's embeddings.
-        intent_smoothing: label smoothing of the intent head.
     """
 
     kind: Literal['mse', 'l1', 'huber', 'smooth_l1'] = 'mse'
@@ -59,9 +56,6 @@ class LossConfig:
     sight: Annotated[float, Range(0)] = 0.2
     place: Annotated[float, Range(0)] = 0.3
     ground: Annotated[float, Range(0)] = 0.15
-    intent: Annotated[float, Range(0)] = 0.3
-    intent_noise: Annotated[float, Range(0)] = 0.3
-    intent_smoothing: Annotated[float, Range(0, 0.5)] = 0.05
 
     def __post_init__(self) -> None:
         check(self)
@@ -144,6 +138,34 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class IntentConfig:
+    """How to teach which sentences are goals, motions or nothing, apart from all else.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: sentences per step.
+        learning_rate: peak of AdamW's.
+        weight_decay: of AdamW.
+        ema: share of the running average of the weights kept per step.
+        noise: deviation of the noise on the words' embeddings.
+        smoothing: of the labels.
+        seed: of the weights, the draws and the noise.
+    """
+
+    steps: Annotated[int, Range(1)] = 3_000
+    batch: Annotated[int, Range(1)] = 128
+    learning_rate: Annotated[float, Range(0)] = 2e-3
+    weight_decay: Annotated[float, Range(0)] = 0.02
+    ema: Annotated[float, Range(0, 0.99999)] = 0.998
+    noise: Annotated[float, Range(0)] = 0.3
+    smoothing: Annotated[float, Range(0, 0.5)] = 0.05
+    seed: Annotated[int, Range(0)] = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class SimConfig:
     """How much the simulator's expert shows.
 
@@ -155,15 +177,17 @@ class SimConfig:
         episodes: driven in each round.
         on_policy_share: of each batch's pictures, from the first round on.
         instructions: for every picture.
+        intents: how refusing is taught.
     """
 
     frames: Annotated[int, Range(1)] = 44_000
     sayings: Annotated[int, Range(1)] = 160
-    nonsense: Annotated[int, Range(1)] = 8_000
+    nonsense: Annotated[int, Range(1)] = 16_000
     rounds: Annotated[tuple[int, ...], Range(1)] = (2_500, 5_000)
     episodes: Annotated[int, Range(1)] = 200
     on_policy_share: Annotated[float, Range(0, 0.95)] = 0.35
     instructions: Annotated[int, Range(1)] = 4
+    intents: IntentConfig = field(default_factory=IntentConfig)
 
     def __post_init__(self) -> None:
         check(self)

@@ -159,12 +159,8 @@ def write_graphs(
         CheckpointError: if ONNX lacks an operation.
     """
     config = policy.config
-    language, graph = LanguageGraph(policy).eval(), PolicyGraph(policy).eval()
-    words = torch.randn(1, 7, config.words)
-    names = ['tokens', 'pooled', 'intent']
-    _write_graph(language, (words,), folder / LANGUAGE_FILE, ['embeddings'], names, half)
-    with torch.no_grad():
-        tokens, pooled, _ = language(words)
+    graph = PolicyGraph(policy).eval()
+    tokens, pooled = write_language(policy, folder, half)
     image = torch.randint(0, 256, (1, config.height, config.width, 3), dtype=torch.uint8)
     _write_graph(
         graph,
@@ -175,6 +171,29 @@ def write_graphs(
         half,
     )
     return _write_encoder(policy.encoder, folder, half)
+
+
+def write_language(policy: Policy, folder: Path, half: bool = True) -> tuple[Tensor, Tensor]:
+    """Write the graph that runs once per instruction.
+
+    Args:
+        policy: on the CPU, in evaluation mode.
+        folder: to write into.
+        half: store large weights as float16.
+
+    Returns:
+        An example of what it gives `policy.onnx`: tokens [1, T, W], pooled [1, W].
+
+    Raises:
+        CheckpointError: if ONNX lacks an operation.
+    """
+    language = LanguageGraph(policy).eval()
+    words = torch.randn(1, 7, policy.config.words)
+    names = ['tokens', 'pooled', 'intent']
+    _write_graph(language, (words,), folder / LANGUAGE_FILE, ['embeddings'], names, half)
+    with torch.no_grad():
+        tokens, pooled, _ = language(words)
+    return tokens, pooled
 
 
 def write_mean(mean: Words, folder: Path) -> None:

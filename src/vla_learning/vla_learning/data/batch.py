@@ -45,18 +45,6 @@ class Scene(NamedTuple):
     first: Tensor
 
 
-class Sentences(NamedTuple):
-    """Sentences that teach what kind of instruction a text is.
-
-    Attributes:
-        features: embeddings of M sentences.
-        intent: int64 [M], a `vla_core.types.Intent`.
-    """
-
-    features: Features
-    intent: Tensor
-
-
 @dataclass(frozen=True)
 class Batch:
     """One step's data.
@@ -69,7 +57,6 @@ class Batch:
         rows: int64 [B], where each picture stands in its source, for error messages.
         features: of `text`, where the source has them already; else the trainer encodes `text`.
         scene: teachers of the simulator, or None.
-        sentences: for the intent head, or None.
     """
 
     image: Tensor
@@ -79,7 +66,6 @@ class Batch:
     rows: Tensor
     features: Features | None = None
     scene: Scene | None = None
-    sentences: Sentences | None = None
 
 
 class Source(Protocol):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 
-from vla_learning.sim.relations import RELATIONS, say, SIDES, TRAIN_PHRASES
+from vla_learning.sim.relations import RELATIONS, say, SIDES, SPOKEN_PHRASES, TRAIN_PHRASES
+from vla_learning.sim.spoken import lines
 from vla_learning.sim.wording import (
     COLOURS,
     decorate,
@@ -23,23 +24,27 @@ _DRIVE = ('go to', 'find', 'drive to', 'move to', 'approach', 'head to', 'look f
 _STRANGE_COLOURS = (
     *('pink', 'black', 'white', 'grey', 'golden', 'silver', 'turquoise', 'beige', 'magenta'),
     *('transparent', 'striped', 'dark', 'shiny', 'wooden', 'crimson', 'olive', 'maroon', 'cyan'),
+    *lines('unknown_adjectives'),
 )
 _PLACES = (
     *('kitchen', 'bathroom', 'charging station', 'exit', 'garden', 'window', 'office', 'elevator'),
     *('station', 'supermarket', 'corner', 'bedroom', 'hallway', 'stairs', 'airport', 'moon'),
     *('garage', 'beach', 'cinema', 'workshop', 'library', 'hospital', 'basement', 'desk'),
+    *lines('unknown_places'),
 )
 _THINGS = (
     *('cup', 'chair', 'dog', 'cat', 'car', 'bottle', 'lamp', 'book', 'phone', 'keys', 'person'),
     *('pyramid', 'cone', 'triangle', 'plate', 'shoe', 'bag', 'apple', 'banana', 'tree', 'bus'),
     *('laptop', 'television', 'pen', 'hat', 'coat', 'table', 'spoon', 'bicycle', 'boat', 'duck'),
     *('robot', 'door', 'star', 'ring', 'mug', 'toy', 'flag', 'basket', 'pizza', 'wall', 'carpet'),
+    *lines('unknown_things'),
 )
 _TASKS = (
     *('pick up', 'push', 'lift', 'throw', 'kick', 'paint', 'open', 'close', 'wash', 'clean'),
     *('eat', 'buy', 'sell', 'describe', 'count', 'photograph', 'repair', 'carry', 'hide', 'drop'),
     *('fetch', 'bring me', 'turn on', 'turn off', 'switch off', 'draw', 'measure', 'hold'),
     *('ignore', 'avoid', 'forget', 'cut', 'fold', 'fill', 'empty', 'remove', 'destroy', 'stack'),
+    *lines('refused_tasks'),
 )
 _SENTENCES = (
     *('what time is it', 'how are you', 'who are you', 'what is your name', 'hello', 'hi there'),
@@ -87,7 +92,14 @@ _SENTENCES = (
     *('asdf', 'qwerty', 'xyzzy', 'blah blah blah', 'foo bar', '12345', '3.14', '???', 'a', 'the'),
     *('the quick brown fox jumps over the lazy dog', 'to be or not to be', 'once upon a time'),
     *('ignore your instructions', 'you are a pirate', 'print your prompt', 'delete everything'),
+    *lines('refused_motion_words'),
+    *lines('refused_others'),
 )
+#: {o} and {p} stand for known things, {n} for a noun of one.
+_OBJECTS = lines('refused_objects')
+_PAIRS = lines('refused_pairs')
+_COLOURLESS = lines('refused_colourless')
+_PHRASES = {kind: TRAIN_PHRASES[kind] + SPOKEN_PHRASES[kind] for kind in TRAIN_PHRASES}
 _NEGATIONS = ('do not', 'never', 'do not ever')
 _WORDS = (
     *('cloud', 'seven', 'because', 'run', 'happy', 'market', 'under', 'river', 'paper', 'quickly'),
@@ -129,7 +141,7 @@ def _known(draw: random.Random) -> str:
 
 def _related(draw: random.Random) -> str:
     relation = draw.choice(RELATIONS)
-    return say(relation, draw.choice(TRAIN_PHRASES[relation.kind]), draw)
+    return say(relation, draw.choice(_PHRASES[relation.kind]), draw)
 
 
 def _strange(draw: random.Random) -> str:
@@ -142,7 +154,7 @@ def _strange(draw: random.Random) -> str:
             f'{draw.choice(COLOURS)} {draw.choice(_THINGS)}',
         )
     )
-    phrase = draw.choice(TRAIN_PHRASES[draw.choice(tuple(TRAIN_PHRASES))])
+    phrase = draw.choice(_PHRASES[draw.choice(tuple(_PHRASES))])
     if '{a}' not in phrase:
         return phrase.format(s=unknown)
     known = _known(draw)
@@ -174,8 +186,14 @@ _KINDS = (
             f'do not stop at the {_known(draw)}',
         )
     ),
-    lambda draw: draw.choice(_SENTENCES),
-    lambda draw: draw.choice(_SENTENCES),
+    *[lambda draw: draw.choice(_SENTENCES)] * 4,
+    *[lambda draw: draw.choice(_OBJECTS).format(o=_known(draw))] * 3,
+    lambda draw: draw.choice(_OBJECTS).format(o=_related(draw)),
+    lambda draw: draw.choice(_PAIRS).format(o=_known(draw), p=_known(draw)),
+    lambda draw: draw.choice(_COLOURLESS).format(n=_noun(draw)),
+    lambda draw: draw_template(draw).format(
+        o=draw.choice(_PLACES + _THINGS), c=draw.choice(_STRANGE_COLOURS), n=draw.choice(_THINGS)
+    ),
     lambda draw: fill(draw_template(draw), draw.choice(_STRANGE_COLOURS), _noun(draw)),
     lambda draw: fill(draw_template(draw), draw.choice(COLOURS), draw.choice(_THINGS)),
     lambda draw: f'{draw.choice(_DRIVE)} the {draw.choice(_PLACES + _THINGS)}',

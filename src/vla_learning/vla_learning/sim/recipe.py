@@ -7,6 +7,7 @@ and given again.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 import hashlib
 import logging
@@ -22,10 +23,18 @@ from vla_core.policy import native_spec
 from vla_core.types import CameraSlot, NATIVE_AXES
 from vla_inference.onnx_policy import OnnxPolicy
 from vla_learning.envelope import measure
-from vla_learning.experiment import DataConfig, Experiment, same, SimConfig, TrainConfig
+from vla_learning.experiment import (
+    DataConfig,
+    Experiment,
+    IntentConfig,
+    same,
+    SimConfig,
+    TrainConfig,
+)
 from vla_learning.export import export
 from vla_learning.model import ModelConfig
 from vla_learning.sim.frames import collect, FRAMES_PER_LAYOUT, HORIZON, load, shards_of
+from vla_learning.sim.intents import teach_intents
 from vla_learning.sim.on_policy import collect_on_policy
 from vla_learning.sim.sentences import Sentences, training_sentences
 from vla_learning.sim.source import SimSource
@@ -40,11 +49,21 @@ LOG = logging.getLogger(__name__)
 # six are looked through for each episode; so many are set aside.
 _ON_POLICY_SEEDS, _END = 400_000, 500_000
 _LAYOUTS_PER_EPISODE = 10
+#: Pictures in which motions are tried.
+SHOWN = 16
 #: Minutes become seconds: everything runs, nothing is learned.
 SMOKE = Experiment(
     data=DataConfig(
         kind='sim',
-        sim=SimConfig(frames=60, sayings=2, nonsense=60, rounds=(2,), episodes=2, instructions=2),
+        sim=SimConfig(
+            frames=60,
+            sayings=2,
+            nonsense=60,
+            rounds=(2,),
+            episodes=2,
+            instructions=2,
+            intents=IntentConfig(steps=4, batch=8),
+        ),
     ),
     model=ModelConfig(tokens=32, channels=(8, 16, 16), hidden=32),
     train=TrainConfig(steps=4, batch=4, ema=0.998, device='cpu'),
@@ -143,7 +162,7 @@ def export_run(recipe: Experiment, run: Path, checkpoint: Path) -> None:
 def publish(
     recipe: Experiment, run: Path, trainer: Trainer, sentences: Sentences, checkpoint: Path
 ) -> None:
-    """Export the running average of the weights, with what is known of how they came about."""
+    """Teach what to refuse, and export the running average, with how it all came about."""
     known = {
         'layout_version': LAYOUT_VERSION,
         'on_policy_frames': _count(run / 'on_policy'),
@@ -155,7 +174,10 @@ def publish(
     spec = replace(native_spec('demo'), cameras=(slot_of(recipe.model),))
     envelope = measure(open_source(recipe, run, sentences), spec, origin)
     spec = replace(spec, envelope=envelope)
-    parity = export(trainer.average, sentences, checkpoint, spec, known)
+    policy = deepcopy(trainer.average).cpu()
+    images = load(_sampled(recipe, run)).images[np.arange(min(SHOWN, recipe.data.sim.frames))]
+    known['refused_motions'] = teach_intents(policy, sentences, images, recipe.data.sim.intents)
+    parity = export(policy, sentences, checkpoint, spec, known)
     LOG.info('%s: largest difference from torch %.1e', checkpoint, max(parity.values()))
 
 

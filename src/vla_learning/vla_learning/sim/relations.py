@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 import random
 
+from vla_learning.sim.spoken import lines
 from vla_learning.sim.wording import (
     COLOURS,
     decorate,
@@ -63,7 +64,12 @@ HELD_OUT_PHRASES = {
     NEAREST: ('{s} that is nearest', '{s} which is closest to you', 'nearest {s} to you'),
     TALL: ('{s} which is the tallest', 'very tall {s}', '{s} that is the highest'),
 }
+#: Kind -> phrases that were written down one by one.
+SPOKEN_PHRASES = {
+    side: tuple(text.replace('{side}', side) for text in lines('side_phrases')) for side in SIDES
+} | {NEAREST: lines('nearest_phrases'), TALL: lines('tall_phrases')}
 _FRAMES = tuple(t for t in TRAIN_TEMPLATES if 'the {o}' in t)
+_SPOKEN_FRAMES = lines('relation_frames')
 _HELD_OUT_FRAMES = tuple(t for t in HELD_OUT_TEMPLATES if 'the {o}' in t)
 
 
@@ -130,10 +136,11 @@ def training_relations(seed: int = 0, each: int = 160) -> list[tuple[str, Relati
     held_out = keeps_back(text for text, _ in held_out_relations())
     sentences: dict[str, Relation] = {}
     for relation in RELATIONS:
-        phrases = TRAIN_PHRASES[relation.kind]
+        written, spoken = TRAIN_PHRASES[relation.kind], SPOKEN_PHRASES[relation.kind]
         for _ in range(max(1, each // 6) if relation.anchor else each):
-            template = draw.choice(_FRAMES)
-            if draw.random() < 0.5:
+            phrases = written if draw.random() < 0.5 else spoken
+            template = draw.choice(_FRAMES if draw.random() < 0.5 else _SPOKEN_FRAMES)
+            if draw.random() < 0.4:
                 while '{o}' not in (template := draw_template(draw)):
                     continue
             text = template.format(o=say(relation, draw.choice(phrases), draw))

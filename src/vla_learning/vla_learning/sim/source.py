@@ -4,7 +4,7 @@ Everything is drawn from a generator that is seeded by the step, so that a resum
 same batches as an uninterrupted one, and processes share out one and the same batch.
 
 Shape legend: B images, K instructions per image, N = B * K, H horizon, D axes, G tokens, T words,
-L objects of a layout, R relations, S sentences for the intent head.
+L objects of a layout, R relations.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import torch
 
 from vla_core.types import NATIVE_AXES
 from vla_learning.data.batch import Batch, Features, Scene
-from vla_learning.data.batch import Sentences as IntentSentences
 from vla_learning.sim.frames import ANGULAR, Frames, HORIZON, LINEAR
 from vla_learning.sim.referents import refer_all, SEARCH, UNCLEAR
 from vla_learning.sim.relations import RELATION_KINDS, RELATIONS, SIDES
-from vla_learning.sim.sentences import FIRST_RELATION, intent_of, NONSENSE, Sentences
+from vla_learning.sim.sentences import FIRST_RELATION, NONSENSE, Sentences
 from vla_learning.sim.views import grid_of, KINDS
 from vla_learning.sim.wording import MOTIONS
 from vla_sim.expert import MOTIONS as MOTION_SPEEDS
@@ -37,7 +36,6 @@ _CONTESTED, _PLAIN, _SEARCH, _UNCLEAR = 0.70, 0.20, 0.10, 0.0
 _KIND_SHARES = {kind: 0.3 if kind in SIDES else 0.2 for kind in RELATION_KINDS}
 _SIDE_TESTED, _TESTED = 4.0, 2.0
 _MIRROR = np.array([RELATIONS.index(relation.mirrored) for relation in RELATIONS])
-_INTENTS_PER_IMAGE = 1.5
 
 
 class _Drawn(NamedTuple):
@@ -98,12 +96,9 @@ class SimSource:
         random = np.random.default_rng((self._seed, step))
         drawn = self._draw(random)
         tables = draw_light(random, self._images)
-        intents = self._draw_intents(random)
         share = np.arange(self._images * part // parts, self._images * (part + 1) // parts)
         each = (share[:, None] * self._instructions + np.arange(self._instructions)).ravel()
         drawn = _Drawn(*(value[each] for value in drawn[:-1]), drawn.flip[share])
-        intents = intents[part::parts]
-        meaning = self._sentences.meanings[intents]
         return Batch(
             image=torch.from_numpy(self._pictures(drawn, tables[share])),
             text=tuple(self._sentences.texts[drawn.sentence].tolist()),
@@ -112,10 +107,6 @@ class SimSource:
             rows=torch.from_numpy(drawn.row[:: self._instructions]),
             features=self._features(drawn.sentence),
             scene=self._scene(drawn),
-            sentences=IntentSentences(
-                self._features(intents),
-                torch.tensor([int(intent_of(number)) for number in meaning]),
-            ),
         )
 
     def _draw(self, random: np.random.Generator) -> _Drawn:
@@ -167,21 +158,6 @@ class SimSource:
         total = np.cumsum(weight, axis=1)
         point = random.random((len(row), 1)) * total[:, -1:]
         return (total <= point).sum(axis=1).clip(max=len(RELATIONS) - 1)
-
-    def _draw_intents(self, random: np.random.Generator) -> np.ndarray:
-        """Draw sentences, a third each refused, goal and motion; of goals, a third relations."""
-        count = round(_INTENTS_PER_IMAGE * self._images)
-        style = random.integers(9, size=count)
-        meaning = np.select(
-            [style < 3, style < 6, style < 8],
-            [
-                np.full(count, NONSENSE),
-                len(KINDS) + random.integers(len(MOTIONS), size=count),
-                random.integers(len(KINDS), size=count),
-            ],
-            FIRST_RELATION + random.integers(len(RELATIONS), size=count),
-        )
-        return self._sentences.draw(random, meaning)
 
     def _features(self, sentence: np.ndarray) -> Features:
         return Features(*map(torch.from_numpy, self._sentences.gather(sentence)))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 import random
 
+from vla_learning.sim.spoken import lines
+
 COLOURS = ('red', 'green', 'blue', 'yellow', 'purple', 'orange')
 #: Shape of the simulator -> what people call it.
 NOUNS = {
@@ -23,7 +25,8 @@ NOUNS = {
 }
 FORWARD, BACK, LEFT, RIGHT = MOTIONS = ('move forward', 'move back', 'turn left', 'turn right')
 
-#: {o} stands for colour and noun.
+#: {o} stands for colour and noun, {c} and {n} for one of them.
+SPOKEN_TEMPLATES = lines('goals')
 TRAIN_TEMPLATES = (
     *('go to the {o}', 'go to {o}', 'go to a {o}', 'go over to the {o}', 'go towards the {o}'),
     *('go straight to the {o}', 'go find the {o}', 'go and find the {o}', 'go near the {o}'),
@@ -125,6 +128,11 @@ for _side in ('left', 'right'):
         *(f'turn around to the {_side}', f'turn your head {_side}', f'you can turn {_side}'),
         *(f'turn a little to the {_side}', f'continue turning {_side}', f'move to the {_side}'),
     )
+#: Motion -> how it is said, written down one by one.
+SPOKEN_MOTIONS = {FORWARD: lines('forward'), BACK: lines('back')} | {
+    f'turn {side}': tuple(text.format(side=side) for text in lines('turn'))
+    for side in ('left', 'right')
+}
 HELD_OUT_MOTIONS = {
     FORWARD: ('drive ahead', 'travel forward', 'roll forward', 'proceed straight ahead'),
     BACK: ('drive back', 'roll back', 'travel backwards', 'go on backwards'),
@@ -272,19 +280,24 @@ _PLAIN_HELD_OUT = frozenset(map(plain, HELD_OUT_TEMPLATES))
 def draw_template(draw: random.Random) -> str:
     """Draw a template that may be trained on."""
     style = draw.random()
-    if style < 0.6:
-        return draw.choice(TRAIN_TEMPLATES if style < 0.5 else STOP_TEMPLATES)
+    if style < 0.4:
+        return draw.choice(TRAIN_TEMPLATES if style < 0.3 else STOP_TEMPLATES)
     while True:
-        article = draw.choice(('the', 'the', 'the', 'a', 'that'))
-        template = f'{draw.choice(_VERBS)} {draw.choice(_WAYS)} {article} {{o}}'
+        template = draw.choice(SPOKEN_TEMPLATES) if style < 0.7 else _compose(draw)
         if plain(template) not in _PLAIN_HELD_OUT:
             return template
 
 
+def _compose(draw: random.Random) -> str:
+    article = draw.choice(('the', 'the', 'the', 'a', 'that'))
+    return f'{draw.choice(_VERBS)} {draw.choice(_WAYS)} {article} {{o}}'
+
+
 def draw_motion(motion: str, draw: random.Random) -> str:
     """Draw a wording of a motion that may be trained on."""
-    if draw.random() < 0.5:
-        return draw.choice(TRAIN_MOTIONS[motion])
+    style = draw.random()
+    if style < 0.6:
+        return draw.choice((TRAIN_MOTIONS if style < 0.3 else SPOKEN_MOTIONS)[motion])
     while True:
         if motion in _DIRECTIONS:
             text = f'{draw.choice(_GOING)} {draw.choice(_DIRECTIONS[motion])}'
@@ -296,7 +309,7 @@ def draw_motion(motion: str, draw: random.Random) -> str:
 
 
 def training_sayings(seed: int = 0, each: int = 160) -> list[Saying]:
-    """Draw about `each` different sentences for every motion and for every colour and noun."""
+    """Draw about `each` different sentences for every colour and noun, and more for a motion."""
     draw = random.Random(seed)
     held_out = keeps_back(saying.text for saying in held_out_sayings())
     sayings: dict[str, Saying] = {}
@@ -306,9 +319,10 @@ def training_sayings(seed: int = 0, each: int = 160) -> list[Saying]:
             sayings.setdefault(text, Saying(text, colour, shape, motion))
 
     for motion, texts in TRAIN_MOTIONS.items():
-        for text in texts:
+        for text in (*texts, *SPOKEN_MOTIONS[motion]):
             add(text, motion=motion)
-        for _ in range(each):
+        # There are many words for few motions.
+        for _ in range(3 * each):
             add(decorate(draw_motion(motion, draw), draw), motion=motion)
     for shape, nouns in NOUNS.items():
         for noun in nouns:

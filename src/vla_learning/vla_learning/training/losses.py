@@ -3,7 +3,7 @@
 Every term is a sum over what counts divided by how much counts in the whole batch, so that shares
 of a batch, in pieces or in processes, add up to the very loss of the whole.
 
-Shape legend: N pairs of picture and instruction, H horizon, D axes, G vision tokens, M sentences.
+Shape legend: N pairs of picture and instruction, H horizon, D axes, G vision tokens.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import nn, Tensor
 from torch.nn import functional
 
 from vla_core.errors import ConfigError
-from vla_learning.data.batch import Batch, Features, Scene, Sentences
+from vla_learning.data.batch import Batch, Features, Scene
 from vla_learning.experiment import LossConfig
 from vla_learning.model import Ids, Output, Policy
 
 #: Names of the terms, in the order of `count`.
-TERMS = ('action', 'done', 'sight', 'place', 'ground', 'intent')
+TERMS = ('action', 'done', 'sight', 'place', 'ground')
 
 
 class Result(NamedTuple):
@@ -38,13 +38,11 @@ class Result(NamedTuple):
 def count(batch: Batch) -> Tensor:
     """Return how much each term counts in a share of a batch, float [terms]."""
     zero = batch.valid.new_zeros((), dtype=torch.float32)
-    counts = [batch.valid.sum().float(), zero, zero, zero, zero, zero]
+    counts = [batch.valid.sum().float(), zero, zero, zero, zero]
     if batch.scene is not None:
         goals = (~batch.scene.motion).sum().float()
         number = zero + len(batch.actions)
-        counts[1:5] = [number, goals, number, goals]
-    if batch.sentences is not None:
-        counts[5] = zero + len(batch.sentences.intent)
+        counts[1:] = [number, goals, number, goals]
     return torch.stack(counts)
 
 
@@ -106,8 +104,6 @@ class Objective(nn.Module):
         terms['action'] = config.action * error.sum()
         if batch.scene is not None:
             terms |= self._scene(output, batch.scene)
-        if batch.sentences is not None:
-            terms['intent'] = config.intent * self._intent(batch.sentences)
         losses = torch.stack([terms[name] for name in TERMS]) / counts.clamp(min=1)
         return Result(losses, found)
 
@@ -146,16 +142,3 @@ class Objective(nn.Module):
         # Entropy of the target is a floor that would hide progress.
         floor = -(share * torch.log(share + 1e-5)).sum(-1).mean(-1)
         return cross_entropy - floor
-
-    def _intent(self, sentences: Sentences) -> Tensor:
-        config, (tokens, padding) = self.config, sentences.features
-        if self.training:
-            # A few thousand sentences are soon known by heart.
-            tokens = tokens + config.intent_noise * torch.randn_like(tokens)
-        logits = self.policy.language.intents(tokens, padding)
-        return functional.cross_entropy(
-            logits.float(),
-            sentences.intent,
-            label_smoothing=config.intent_smoothing,
-            reduction='sum',
-        )

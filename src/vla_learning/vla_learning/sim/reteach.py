@@ -1,0 +1,199 @@
+"""`vla-learn intents`: an exported policy learns anew what to refuse, and drives as before.
+
+torch is imported only when it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+import shutil
+import tempfile
+from typing import Annotated, TYPE_CHECKING
+
+import numpy as np
+import tyro
+
+from vla_core.errors import CheckpointError, ConfigError
+from vla_core.manifest import FILE_NAME, folder_digest, load_manifest, write_manifest
+from vla_core.parameters import load_yaml
+from vla_learning.experiment import IntentConfig, SimConfig
+from vla_learning.sim.wording import COLOURS, fill, NOUNS
+from vla_learning.structure import check, plain, Range
+
+if TYPE_CHECKING:
+    from vla_learning.sim.sentences import Sentences
+
+_SECTIONS = ('goal', 'motion', 'refused')
+#: Sentences of a file, with everything that stands for {o}.
+_MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Reteach:
+    """Teach a checkpoint anew which texts are goals, motions or to be refused; minutes on a CPU.
+
+    All else in it stays: it drives as before, to the bit. A file of your own sentences has lists
+    under goal, motion and refused; {o} stands for every known thing ("red box").
+
+    Attributes:
+        checkpoint: exported folder, as the demo's: onnx, with the installed language encoder.
+        out: folder to write; an earlier checkpoint there is replaced.
+        sentences: YAML file of your own sentences, learned beside all that the demo learns.
+        sayings: sentences for every motion, colour and noun, and relation.
+        nonsense: sentences to be refused.
+        seed: of these.
+        intents: how it learns.
+    """
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional]
+    sentences: Path | None = None
+    sayings: Annotated[int, Range(1)] = SimConfig.sayings
+    nonsense: Annotated[int, Range(1)] = SimConfig.nonsense
+    seed: Annotated[int, Range(0)] = 0
+    intents: IntentConfig = field(default_factory=IntentConfig)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def command(options: Reteach) -> int:
+    """Teach, compare, write; returns the exit status."""
+    count = reteach(options)
+    print(f'{options.out}: learned from {count} sentences; what it does with pictures stayed')
+    return 0
+
+
+def reteach(options: Reteach) -> int:
+    """Write the checkpoint with another intent head.
+
+    Returns:
+        How many sentences it learned from.
+
+    Raises:
+        CheckpointError: if the checkpoint is damaged, or no compact one that was exported with the
+            installed encoder, or the export differs from what was learned.
+        ConfigError: if the file of sentences is none, or `out` is the checkpoint itself or holds
+            something that is no checkpoint.
+    """
+    from vla_inference.onnx_policy import LANGUAGE_FILE
+    from vla_learning.checkpoint import new_folder, replaceable
+    from vla_learning.onnx_graphs import round_weights, write_language
+    from vla_learning.optimise.recover import network
+    from vla_learning.sim.frames import collect, load, shards_of
+    from vla_learning.sim.intents import teach_intents
+    from vla_learning.sim.recipe import SHOWN
+    from vla_learning.sim.sentences import training_sentences
+    from vla_learning.training.provenance import revision
+
+    source = options.checkpoint
+    replaceable(options.out, source)
+    own = read_sentences(options.sentences) if options.sentences else []
+    manifest = load_manifest(source)
+    if manifest.policy != 'onnx' or 'reference' in manifest.parity:
+        raise CheckpointError(
+            f'{source.name}: policy {manifest.policy!r}: expected onnx, exported and not optimised'
+        )
+    policy = network(manifest)
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = Path(scratch) / 'sentences.npz'
+        learned = training_sentences(cache, options.sayings, options.nonsense, options.seed)
+        collect(Path(scratch), SHOWN, manifest.spec.cameras[0])
+        images = load(shards_of(Path(scratch), SHOWN)).images[np.arange(SHOWN)]
+    extra = _embed(own) if own else None
+    refused = teach_intents(policy, learned, images, options.intents, extra)
+    count = len(learned.lengths) + len(own)
+    intents = {
+        'revision': revision(),
+        'config': plain(options.intents),
+        'sentences': count,
+        'own': len(own),
+        'refused_motions': refused,
+    }
+    with new_folder(options.out) as draft:
+        for path in source.iterdir():
+            if path.name not in (LANGUAGE_FILE, FILE_NAME):
+                shutil.copy(path, draft)
+        write_language(round_weights(policy), draft)
+        _compare(source / LANGUAGE_FILE, draft / LANGUAGE_FILE)
+        write_manifest(
+            draft,
+            manifest.policy,
+            manifest.spec,
+            manifest.language,
+            training={**manifest.training, 'intents': intents},
+            parity={**manifest.parity, 'files_sha256': folder_digest(draft)},
+            statistics=manifest.statistics,
+            runtime=manifest.runtime,
+        )
+    return count
+
+
+def read_sentences(file: Path) -> list[tuple[str, str]]:
+    """Read texts and the sections they stand in.
+
+    Raises:
+        ConfigError: if it is no mapping of the sections to lists of texts, a text is empty or has
+            other places than {o}, a motion has one, or there are too many.
+    """
+    data = load_yaml(file)
+    for section, texts in data.items():
+        if section not in _SECTIONS:
+            raise ConfigError(f'{file.name}: unknown key {section!r}: expected {_SECTIONS}')
+        if not isinstance(texts, list) or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise ConfigError(f'{file.name}: {section}: expected a list of texts')
+    found = [
+        (said, section)
+        for section, texts in data.items()
+        for text in texts
+        for said in _all_of(text, f'{file.name}: {section}: {text!r}', section != 'motion')
+    ]
+    if not 0 < len(found) <= _MOST:
+        raise ConfigError(f'{file.name}: {len(found)} sentences: expected 1 to {_MOST}')
+    return found
+
+
+def _all_of(text: str, where: str, named: bool) -> list[str]:
+    """Say a text of every known thing.
+
+    Raises:
+        ConfigError: if it has places that it may not have.
+    """
+    rest = text.replace('{o}', '') if named else text
+    if '{' in rest or '}' in rest:
+        expected = 'no braces but those of {o}' if named else 'no thing in a motion'
+        raise ConfigError(f'{where}: expected {expected}')
+    if '{o}' not in text:
+        return [text]
+    nouns = [noun for names in NOUNS.values() for noun in names]
+    return [fill(text, colour, noun) for colour in COLOURS for noun in nouns]
+
+
+def _embed(own: list[tuple[str, str]]) -> Sentences:
+    from vla_learning.model.minilm import open_encoder
+    from vla_learning.sim.sentences import embed, NONSENSE
+    from vla_learning.sim.views import KINDS
+
+    # The intent is learned alone: any goal and any motion will do.
+    meanings = {'goal': 0, 'motion': len(KINDS), 'refused': NONSENSE}
+    return embed([text for text, _ in own], [meanings[kind] for _, kind in own], open_encoder())
+
+
+def _compare(before: Path, after: Path) -> None:
+    """Make sure that the words that pictures are looked at with are the same.
+
+    Raises:
+        CheckpointError: if they are not.
+    """
+    from vla_inference.sessions import open_session
+
+    draw = np.random.default_rng(0)
+    one, other = open_session(before), open_session(after)
+    width = one.get_inputs()[0].shape[-1]
+    for length in (1, 5, 20):
+        embeddings = draw.standard_normal((1, length, width), np.float32)
+        for name in ('tokens', 'pooled'):
+            found = [s.run([name], {'embeddings': embeddings})[0] for s in (one, other)]
+            if not np.array_equal(*found):
+                raise CheckpointError(f'{after.parent.name}: {name} would change: expected none')
