@@ -10,7 +10,7 @@ import yaml
 torch = pytest.importorskip('torch')
 pytest.importorskip('onnx', reason='comes with the train extra')
 
-from vla_core.errors import ConfigError  # noqa: E402
+from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest  # noqa: E402
 from vla_core.policy import native_spec  # noqa: E402
 from vla_core.types import Intent  # noqa: E402
@@ -171,8 +171,27 @@ def test_a_taught_checkpoint_says_how_it_was_taught(taught):
     assert how['sentences'] > 300
     assert how['config']['steps'] == 3
     assert after.parity['files_sha256'] == after.files_sha256
+    apart, was = (m.parity['largest_difference'] for m in (after, before))
+    assert apart['actions'] == was['actions']
+    assert 0.0 < apart['intent'] < 1e-4
+    assert apart['intent'] != was['intent']
     assert after.spec.model_sha256 != before.spec.model_sha256
     assert after.spec.envelope == before.spec.envelope
+
+
+@pytest.mark.parametrize('layer', ['project.0', 'summary'])
+def test_other_features_are_never_written(tmp_path, monkeypatch, layer):
+    """Whatever the head's teacher did to the rest of the network."""
+
+    def spoil(policy, *given):
+        policy.language.get_submodule(layer).bias.data[3] += 0.01
+        return 0
+
+    monkeypatch.setattr(intents, 'teach_intents', spoil)
+    few = Reteach(DEMO, tmp_path / 'out', sayings=1, nonsense=1)
+    with pytest.raises(CheckpointError, match='would change: expected none'):
+        reteach(few)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_what_is_read_cannot_be_written():

@@ -85,8 +85,8 @@ class Tables:
             return None
         rows = np.flatnonzero(self._episode == meta['episode_index'])
         if len(rows) != meta['length'] or not len(rows) or rows[-1] - rows[0] >= len(rows):
-            what = f'{len(rows)} rows in a piece'
-            self._problems.add(file, index, '', what, f'{meta["length"]} rows')
+            expected = f'{meta["length"]} rows in a piece'
+            self._problems.add(file, index, '', f'{len(rows)} rows', expected)
             return None
         return self._columns(file, index, self._table.slice(rows[0], len(rows)), int(rows[0]))
 
@@ -117,10 +117,12 @@ class Tables:
         vectors = {}
         for key, size in self._sizes.items():
             column = table.column(key).combine_chunks() if size else pa.array([], pa.float32())
-            values = column.flatten() if pa.types.is_nested(column.type) else column
-            if len(values) != size * len(table) or values.null_count:
+            nested = pa.types.is_nested(column.type)
+            values = column.flatten() if nested else column
+            uneven = nested and len(column.value_lengths().unique()) > 1
+            if len(values) != size * len(table) or values.null_count or uneven:
                 found = f'{len(values) - values.null_count} numbers in {len(table)} frames'
-                self._problems.add(file, index, key, found, f'{size} per frame')
+                self._problems.add(file, index, key, found, f'{size} in each')
                 return None
             numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
             vectors[key] = numbers.reshape(len(table), size)

@@ -22,6 +22,7 @@ from vla_learning.sim.wording import COLOURS, fill, NOUNS
 from vla_learning.structure import check, plain, Range
 
 if TYPE_CHECKING:
+    from vla_learning.model import Policy
     from vla_learning.sim.sentences import Sentences
 
 _SECTIONS = ('goal', 'motion', 'refused')
@@ -115,15 +116,18 @@ def reteach(options: Reteach) -> int:
         for path in source.iterdir():
             if path.name not in (LANGUAGE_FILE, FILE_NAME):
                 shutil.copy(path, draft)
-        write_language(round_weights(policy), draft)
-        _compare(source / LANGUAGE_FILE, draft / LANGUAGE_FILE)
+        rounded = round_weights(policy)
+        write_language(rounded, draft)
+        difference = _compare(rounded, source / LANGUAGE_FILE, draft / LANGUAGE_FILE)
+        known = manifest.parity.get('largest_difference', {})
+        parity = {**manifest.parity, 'largest_difference': {**known, 'intent': difference}}
         write_manifest(
             draft,
             manifest.policy,
             manifest.spec,
             manifest.language,
             training={**manifest.training, 'intents': intents},
-            parity={**manifest.parity, 'files_sha256': folder_digest(draft)},
+            parity={**parity, 'files_sha256': folder_digest(draft)},
             statistics=manifest.statistics,
             runtime=manifest.runtime,
         )
@@ -180,20 +184,38 @@ def _embed(own: list[tuple[str, str]]) -> Sentences:
     return embed([text for text, _ in own], [meanings[kind] for _, kind in own], open_encoder())
 
 
-def _compare(before: Path, after: Path) -> None:
-    """Make sure that the words that pictures are looked at with are the same.
+def _compare(policy: Policy, before: Path, after: Path) -> float:
+    """Hold two language graphs, and torch, against each other on random words.
+
+    Returns:
+        Largest difference of the new graph's intents from torch's.
 
     Raises:
-        CheckpointError: if they are not.
+        CheckpointError: if words would be heard otherwise when pictures are looked at, or intents
+            are further apart than any export's may be.
     """
-    from vla_inference.sessions import open_session
+    import torch
 
-    draw = np.random.default_rng(0)
-    one, other = open_session(before), open_session(after)
-    width = one.get_inputs()[0].shape[-1]
-    for length in (1, 5, 20):
-        embeddings = draw.standard_normal((1, length, width), np.float32)
-        for name in ('tokens', 'pooled'):
-            found = [s.run([name], {'embeddings': embeddings})[0] for s in (one, other)]
-            if not np.array_equal(*found):
+    from vla_inference.sessions import open_session
+    from vla_learning.onnx_graphs import LanguageGraph, PARITY
+
+    draw, graph = np.random.default_rng(0), LanguageGraph(policy).eval()
+    sessions = [open_session(before), open_session(after)]
+    largest = 0.0
+    for length in range(1, 21):
+        shape = (1, length, policy.config.words)
+        embeddings = draw.standard_normal(shape, np.float32)
+        names = ['tokens', 'pooled', 'intent']
+        one, other = (s.run(names, {'embeddings': embeddings}) for s in sessions)
+        for name, was, now in zip(names[:2], one, other, strict=False):
+            if not np.array_equal(was, now):
                 raise CheckpointError(f'{after.parent.name}: {name} would change: expected none')
+        with torch.no_grad():
+            intent = graph(torch.from_numpy(embeddings))[2].numpy()
+        # Not max: it would forget a NaN.
+        largest = float(np.maximum(largest, np.abs(intent - other[2]).max()))
+    if not largest <= PARITY:
+        raise CheckpointError(
+            f'{after.parent.name}: intents are {largest:.1e} from torch: expected <= {PARITY}'
+        )
+    return largest
