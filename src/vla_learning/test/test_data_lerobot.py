@@ -20,6 +20,7 @@ from vla_learning.data.video import encode_png
 
 MADE = Path(__file__).parent / 'data'
 TABLE = 'data/chunk-000/file-000.parquet'
+EPISODES = 'meta/episodes/chunk-000/file-000.parquet'
 
 
 def picture(episode, k):
@@ -117,9 +118,8 @@ def test_tables_have_the_columns_and_types_of_lerobot(tmp_path):
     assert {f.name: f.type for f in mine.schema} == {f.name: f.type for f in reference.schema}
     for name in set(mine.column_names) - {'observation.images.front'}:
         assert mine.column(name).to_pylist() == reference.column(name).to_pylist()
-    episodes = 'meta/episodes/chunk-000/file-000.parquet'
-    assert set(parquet.read_schema(tmp_path / episodes).names) == set(
-        parquet.read_schema(theirs / episodes).names
+    assert set(parquet.read_schema(tmp_path / EPISODES).names) == set(
+        parquet.read_schema(theirs / EPISODES).names
     )
     info, expected = (
         json.loads((folder / 'meta/info.json').read_text()) for folder in (tmp_path, theirs)
@@ -177,15 +177,17 @@ def test_a_number_that_is_not_finite_is_named_by_frame_and_axis(tmp_path, key, f
     assert np.flatnonzero(~open_recording(folder, skip_bad=True).good).tolist() == [6]
 
 
-def test_an_action_of_another_width_is_named(tmp_path):
+@pytest.mark.parametrize('width', [1, 3])
+def test_an_action_of_another_width_is_named(tmp_path, width):
     folder = copy(tmp_path)
 
-    def widen(info):
-        info['features']['action'] |= {'shape': [3], 'names': None}
+    def say(info):
+        info['features']['action'] |= {'shape': [width], 'names': None}
         return info
 
-    edit(folder / 'meta/info.json', widen)
-    with pytest.raises(DataError, match='episode 0: action is 10 numbers in 5 frames: expected 3'):
+    edit(folder / 'meta/info.json', say)
+    message = f'episode 0: action is 10 numbers in 5 frames: expected {width} in each'
+    with pytest.raises(DataError, match=message):
         open_recording(folder)
 
 
@@ -219,17 +221,97 @@ def test_an_episode_with_missing_frames_is_named_and_skipped(tmp_path):
     assert open_recording(folder, skip_bad=True).names == ('episode 0', 'episode 1')
 
 
-def set_column(folder, name, values):
-    table = parquet.read_table(folder / TABLE)
+def set_column(folder, name, values, file=TABLE):
+    table = parquet.read_table(folder / file)
     place = table.column_names.index(name)
-    parquet.write_table(table.set_column(place, name, pa.array(values)), folder / TABLE)
+    parquet.write_table(table.set_column(place, name, pa.array(values)), folder / file)
+
+
+def take_rows(folder, rows, file=TABLE):
+    parquet.write_table(parquet.read_table(folder / file).take(rows), folder / file)
+
+
+@pytest.mark.parametrize(
+    ('rows', 'lengths', 'message', 'left'),
+    [
+        (range(12), [5, 4, 2], 'episode 2 is 3 rows: expected 2 rows in a piece', (0, 1)),
+        (range(9), [5, 4, 0], 'episode 2 is 0 rows: expected 0 rows', (0, 1)),
+        # Frame 3 of episode 0 lies in place of that of episode 1, whose own comes behind it.
+        (
+            [0, 1, 2, 4, 5, 6, 7, 3, 8, 9, 10, 11],
+            [5, 4, 3],
+            'episode 0 is 5 rows: expected 5 rows in a piece',
+            (2,),
+        ),
+    ],
+)
+def test_an_episode_of_other_rows_than_it_tells_is_named_and_skipped(
+    tmp_path, rows, lengths, message, left
+):
+    folder = copy(tmp_path)
+    take_rows(folder, list(rows))
+    set_column(folder, 'length', lengths, EPISODES)
+    with pytest.raises(DataError, match=message):
+        open_recording(folder)
+    names = open_recording(folder, skip_bad=True).names
+    assert names == tuple(f'episode {number}' for number in left)
+
+
+def test_episodes_are_read_in_order_whatever_the_order_in_their_table(tmp_path):
+    folder = copy(tmp_path)
+    take_rows(folder, [1, 2, 0], EPISODES)
+    recording = open_recording(folder)
+    assert recording.names == ('episode 0', 'episode 1', 'episode 2')
+    assert recording.actions.tobytes() == open_recording(MADE / 'lerobot_image').actions.tobytes()
+
+
+@pytest.mark.parametrize(
+    ('action', 'found'),
+    [([[0, 0], [0, None], [0, 0], [0, 0]], 7), ([[0, 0], [0], [0, 0, 0], [0, 0]], 8)],
+)
+def test_an_action_that_lacks_a_number_is_named_and_the_episode_is_skipped(
+    tmp_path, action, found
+):
+    folder = copy(tmp_path)
+    actions = parquet.read_table(folder / TABLE).column('action').to_pylist()
+    actions[5:9] = action
+    set_column(folder, 'action', actions)
+    message = f'episode 1: action is {found} numbers in 4 frames: expected 2 in each'
+    with pytest.raises(DataError, match=message):
+        open_recording(folder)
+    assert open_recording(folder, skip_bad=True).names == ('episode 0', 'episode 2')
+
+
+@pytest.mark.parametrize(
+    ('action', 'found'),
+    [
+        ([{'x': 0.0}] * 12, 'struct<x: double>'),
+        (['ab'] * 12, 'string'),
+        ([[True] * 2] * 12, 'bool'),
+    ],
+)
+def test_an_action_that_is_no_numbers_is_named(tmp_path, action, found):
+    folder = copy(tmp_path)
+    set_column(folder, 'action', action)
+    message = f'episode 0: action is of type {found}: expected numbers'
+    with pytest.raises(DataError, match=message):
+        open_recording(folder)
+
+
+@pytest.mark.parametrize('kind', [pa.large_list(pa.float64()), pa.list_(pa.int64(), 2)])
+def test_lists_of_every_kind_hold_actions(tmp_path, kind):
+    folder = copy(tmp_path)
+    table = parquet.read_table(folder / TABLE)
+    whole = [[1, 2]] * 12
+    place = table.column_names.index('action')
+    table = table.set_column(place, 'action', pa.array(whole, kind))
+    parquet.write_table(table, folder / TABLE)
+    np.testing.assert_array_equal(open_recording(folder).actions[0], [1, 2])
 
 
 def test_rows_out_of_order_are_named_and_the_episode_is_skipped(tmp_path):
     folder = copy(tmp_path)
-    table = parquet.read_table(folder / TABLE)
-    rows = [4, 3, 2, 1, 0, *range(5, 12)]
-    parquet.write_table(table.take(rows), folder / TABLE)
+    take_rows(folder, [4, 3, 2, 1, 0, *range(5, 12)])
     message = 'episode 0: frame_index is 4 in row 0 of it: expected 0 to 4 in order'
     with pytest.raises(DataError, match=message):
         open_recording(folder)

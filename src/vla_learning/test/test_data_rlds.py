@@ -143,6 +143,25 @@ def test_a_packed_list_that_ends_within_a_float_is_refused():
         parse_example(memoryview(bytes(damaged)))
 
 
+@pytest.mark.parametrize('behind', [b'', b'\x10\x00'])
+@pytest.mark.parametrize('longer', range(4))
+def test_a_field_that_is_longer_than_what_it_lies_in_is_refused(longer, behind):
+    data = b'x'
+    # Of the item, its list, the feature, its entry and all of them: what is behind is not theirs.
+    for place, number in enumerate((1, 1, 2, 1, 1)):
+        data = bytes([number << 3 | 2, len(data) + (place == longer)]) + data
+    found = rf'a field that ends at {len(data) + 1}.*at most {len(data)}\b'
+    with pytest.raises(FormatError, match=found):
+        parse_example(memoryview(data + behind))
+
+
+@pytest.mark.parametrize('head', [b'\x1d\0\0\0', b'\x19\0\0\0\0\0\0\0', b'\x1a\x02x'])
+def test_a_field_that_is_longer_than_the_example_is_refused(head):
+    assert parse_example(memoryview(head + b'\0')) == {}
+    with pytest.raises(FormatError, match=f'a field that ends at {len(head) + 1}'):
+        parse_example(memoryview(head))
+
+
 def test_bridge_is_read_as_the_protobuf_library_reads_it():
     recording = open_recording(BRIDGE)
     assert recording.first.tolist() == [0, 10, 20, 30, 40]

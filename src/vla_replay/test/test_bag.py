@@ -1,6 +1,7 @@
 """Bags come back as they were written; torn and damaged ones up to the damage, or as an error."""
 
 from collections.abc import Callable, Sequence
+import errno
 import os
 from pathlib import Path
 import shutil
@@ -25,6 +26,7 @@ from rosbags.typesys import get_typestore, Stores
 import yaml
 
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.stream import Stream
 from vla_replay.bag.topics import Message
 from vla_replay.bag.types import hash_of, Types
 from vla_replay.bag.writer import BagWriter
@@ -254,6 +256,25 @@ def test_zeros_behind_a_power_failure_are_the_tear(tmp_path: Path, recorded):
     assert found == WHOLE[: len(found)]
 
 
+ENDS = {
+    'no magic': lambda content: content[:-1] + b'\r',
+    'index within its footer': lambda content: index_at(content, len(content) - 10),
+    'index behind the end': lambda content: index_at(content, (1 << 64) - 1),
+}
+
+
+def index_at(content: bytes, begin: int) -> bytes:
+    return content[:-28] + begin.to_bytes(8, 'little') + content[-20:]
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_a_damaged_end_costs_no_message(tmp_path: Path, recorded, end):
+    (tmp_path / 'bag_0.mcap').write_bytes(ENDS[end](recorded))
+    with BagReader(tmp_path / 'bag_0.mcap') as bag:
+        assert bag.torn
+        assert list(bag.messages()) == WHOLE
+
+
 @pytest.mark.parametrize('period', [0.0, 1.0])  # one chunk, or several
 def test_a_torn_bag_is_read_by_stamp_whatever_the_order_in_it(tmp_path: Path, period):
     now = [0.0]
@@ -314,6 +335,55 @@ def test_attachments_and_facts_come_back(tmp_path: Path):
             assert bag.custom == {'git': 'abc', 'dropped': '/image=3'}
             assert bag.attachments == {'parameters/gate.yaml': b'gate: {}'}
             assert list(bag.messages()) == []
+
+
+@pytest.mark.parametrize(('end', 'lost'), [(None, '2'), (-1, '2'), (0, '1')])
+@pytest.mark.parametrize('described', [True, False])
+def test_the_last_word_on_a_fact_counts(tmp_path: Path, described, end, lost):
+    """A file has those of its time; metadata.yaml, where it is there, those of the end."""
+    writer = BagWriter(tmp_path / 'bag', custom={'robot': 'sim', 'lost': '0'})
+    writer.add_topic('/text', TEXT)
+    for number in range(1, 3):
+        writer.write('/text', number, cdr(b''))
+        writer.set_custom('lost', str(number))
+        writer.finish_file()
+    writer.set_custom('lost', '3')
+    writer.close()
+    if not described:
+        (tmp_path / 'bag' / 'metadata.yaml').unlink()
+    last = tmp_path / 'bag' / 'bag_1.mcap'
+    last.write_bytes(last.read_bytes()[:end])
+    with BagReader(tmp_path / 'bag') as bag:
+        assert bag.torn == (end is not None)
+        assert bag.custom == {'robot': 'sim', 'lost': '3' if described else lost}
+
+
+@pytest.mark.parametrize('written', [0.5, 1.0])  # of what is refused
+def test_what_is_lost_to_a_refusing_disk_is_cut_off(tmp_path: Path, monkeypatch, written):
+    """Left there, it would be read and yet counted as lost."""
+    now, take = [0.0], Stream.write
+
+    def refuse(stream: Stream, data: bytes) -> int:
+        taken = take(stream, data[: int(len(data) * written)])
+        if data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return taken
+
+    writer = BagWriter(tmp_path / 'bag', clock=lambda: now[0])
+    writer.add_topic('/text', TEXT)
+    for now[0] in (0.0, 0.3):
+        writer.write('/text', 1, cdr(b''))
+    now[0] = 0.6
+    with monkeypatch.context() as patched:
+        patched.setattr(Stream, 'write', refuse)
+        with pytest.raises(BagError, match='No space left on device'):
+            writer.write('/text', 2, cdr(b''))
+    assert writer.lost == {'/text': 1}
+    writer.close()
+    with BagReader(tmp_path / 'bag') as bag:
+        size = (tmp_path / 'bag' / 'bag_0.mcap').stat().st_size
+        assert bag.problems == [f'bag_0.mcap is torn: no index after {size} of {size} bytes']
+        assert [one.stamp_ns for one in bag.messages()] == [1, 1]
 
 
 def test_a_refusing_disk_costs_the_last_chunk_and_the_next_file_goes_on(tmp_path: Path):

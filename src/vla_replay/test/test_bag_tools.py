@@ -1,6 +1,7 @@
 """Bags made of bags."""
 
 from pathlib import Path
+import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from rosbags.interfaces import (
 )
 
 from vla_replay.bag import tools
+from vla_replay.bag.clock_set import left_in_part
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.topics import Message
 from vla_replay.bag.types import hash_of, Types
@@ -114,6 +116,26 @@ def test_a_part_without_the_place_where_the_clock_was_set_is_clean(
     tools.trim(bag, tmp_path / 'piece', start, end)
     with BagReader(tmp_path / 'piece') as piece:
         assert piece.custom == {'robot': 'sim'} | ({} if clean else {'clock_set': told})
+
+
+@pytest.mark.parametrize(
+    ('told', 'left'),
+    [
+        ('', ''),
+        # What says no place may lie in the part.
+        ('by hand', 'by hand'),
+        (
+            'from 2.000 s to 1.000 s; by hand; from 6.000 s to 5.000 s',
+            'by hand; from 6.000 s to 5.000 s',
+        ),
+        (
+            'from 2.000 s to 1.000 s or so; from 8.000 s to 7.000 s',
+            'from 2.000 s to 1.000 s or so',
+        ),
+    ],
+)
+def test_a_part_is_told_what_of_several_may_have_happened_in_it(told, left):
+    assert left_in_part(told, 3 * SECOND, 6 * SECOND) == left
 
 
 @pytest.mark.parametrize(
@@ -308,6 +330,25 @@ def test_one_chunk_behind_a_damaged_header_is_saved(tmp_path: Path):
     (tmp_path / 'torn.mcap').write_bytes(content)
     done = tools.repair(tmp_path / 'torn.mcap', tmp_path / 'none')
     assert (done.messages, done.skipped) == (0, len(content) - 8)
+
+
+@pytest.mark.parametrize('channel', [1, 9])  # of the topic, and of none
+def test_what_a_wrong_length_took_for_a_message_is_none(tmp_path: Path, channel):
+    """It lies in the content of one: behind it nothing makes sense, and the chunk is found."""
+    sent = numbered(20)
+    likeness = struct.pack('<BQHIQQ', 5, 22 + 4, channel, 0, SECOND, SECOND) + b'\0\1\0\0'
+    sent[7] = Message('/text', sent[7].stamp_ns, b'\0\1\0\0' + likeness + bytes(9))
+    with BagWriter(tmp_path / 'bag', compress=False, clock=lambda: 0.0) as writer:
+        writer.add_topic('/text', TEXT)
+        for message in sent:
+            writer.write(message.topic, message.stamp_ns, message.data)
+    whole = (tmp_path / 'bag' / 'bag_0.mcap').read_bytes()
+    damaged = bytearray(whole)
+    damaged[9:17] = (whole.index(likeness) - 17).to_bytes(8, 'little')
+    (tmp_path / 'torn.mcap').write_bytes(damaged)
+    done = tools.repair(tmp_path / 'torn.mcap', tmp_path / 'repaired')
+    assert done == tools.Repaired(20, chunks(whole)[0] - 8, 0)
+    assert read(tmp_path / 'repaired') == sent
 
 
 @pytest.mark.parametrize(

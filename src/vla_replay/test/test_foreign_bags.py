@@ -6,8 +6,9 @@ from dataclasses import replace
 import os
 from pathlib import Path
 import sqlite3
+import zlib
 
-from mcap.writer import CompressionType
+from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 import numpy as np
 import pytest
@@ -185,6 +186,33 @@ def test_chunks_compressed_with_lz4_are_read_whole_and_torn(tmp_path: Path):
     found = read(file)
     assert 0 < len(found) < len(sent)
     assert found == sent[: len(found)]
+
+
+@pytest.mark.parametrize('told', [False, True])
+def test_a_file_without_an_index_is_whole(tmp_path: Path, told):
+    """Its footer says that none begins, or that it ends where it begins: at the footer."""
+    file = tmp_path / 'bag_0.mcap'
+    with file.open('wb') as stream:
+        writer = McapWriter(
+            stream,
+            index_types=IndexType.NONE,
+            repeat_channels=False,
+            repeat_schemas=False,
+            use_statistics=False,
+            use_summary_offsets=False,
+        )
+        writer.start('ros2', 'other')
+        schema = writer.register_schema(TEXT, 'ros2msg', b'string data\n')
+        writer.add_message(writer.register_channel('/text', 'cdr', schema), 1, cdr(b'x'), 1)
+        writer.finish()
+    content = bytearray(file.read_bytes())
+    if told:
+        content[-28:-20] = (len(content) - 37).to_bytes(8, 'little')
+        content[-12:-8] = zlib.crc32(content[-37:-12]).to_bytes(4, 'little')
+    file.write_bytes(content)
+    with BagReader(file) as bag:
+        assert not bag.torn
+        assert list(bag.messages()) == [Message('/text', 1, cdr(b'x'))]
 
 
 @pytest.mark.parametrize('cut', [0, 1])

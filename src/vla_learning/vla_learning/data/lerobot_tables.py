@@ -117,9 +117,13 @@ class Tables:
         vectors = {}
         for key, size in self._sizes.items():
             column = table.column(key).combine_chunks() if size else pa.array([], pa.float32())
-            nested = pa.types.is_nested(column.type)
-            values = column.flatten() if nested else column
-            uneven = nested and len(column.value_lengths().unique()) > 1
+            listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+            fixed = pa.types.is_fixed_size_list(column.type)
+            values = column.flatten() if listed or fixed else column
+            if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+                self._problems.add(file, index, key, f'of type {values.type}', 'numbers')
+                return None
+            uneven = listed and len(column.value_lengths().unique()) > 1
             if len(values) != size * len(table) or values.null_count or uneven:
                 found = f'{len(values) - values.null_count} numbers in {len(table)} frames'
                 self._problems.add(file, index, key, found, f'{size} in each')

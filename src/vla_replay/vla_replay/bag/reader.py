@@ -57,8 +57,10 @@ class BagReader:
         self._stack = ExitStack()
         try:
             self._sources = self._open()
+            described = dict(self.custom)
             for source in self._sources:
                 self._take(source)
+            self.custom |= described  # it was written last
             self.topics = {name: self._completed(one) for name, one in self.topics.items()}
         except Exception as error:
             self.close()
@@ -164,7 +166,7 @@ class BagReader:
         return source
 
     def _take(self, source: Source) -> None:
-        self.custom = source.custom | self.custom
+        self.custom |= source.custom
         self.attachments |= source.attachments
         if source.problem:
             self.problems.append(source.problem)
