@@ -1,6 +1,8 @@
 """What is understood is learned apart from all else, and nothing else changes."""
 
+from contextlib import redirect_stdout
 from dataclasses import replace
+import io
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +120,7 @@ def test_what_would_be_driven_otherwise_is_refused(policy):
     images = IMAGES.copy()
     images[1] = 9
     assert np.flatnonzero(misled(policy, sentences, images)).tolist() == [18, 21]
-    assert teach_intents(policy, sentences, images, FEW) == 2
+    assert teach_intents(policy, sentences, images, FEW) == ['sentence 18', 'sentence 21']
     expected = expected_of(sentences.meanings)
     expected[[18, 21]] = Intent.REFUSED
     np.testing.assert_array_equal(read(policy, sentences), expected)
@@ -137,17 +139,22 @@ def test_own_sentences_are_learned_besides(policy):
     np.testing.assert_array_equal(read(policy, sentences), expected_of(sentences.meanings))
     policy.otherwise.add(own.texts[0])
     given = replace(own, meanings=np.array([len(KINDS)]))
-    assert teach_intents(policy, sentences, np.ones_like(IMAGES), FEW, given) == 1
+    assert teach_intents(policy, sentences, np.ones_like(IMAGES), FEW, given) == list(own.texts)
     assert read(policy, own)[0] == Intent.REFUSED
 
 
 @pytest.fixture(scope='module')
 def taught(tmp_path_factory):
     folder = tmp_path_factory.mktemp('taught')
-    (folder / 'own.yaml').write_text(yaml.safe_dump({'refused': ['sing to the {o}']}))
+    mine = {'refused': ['sing to the {o}'], 'turn right': ['rotate to the right', 'astern']}
+    (folder / 'own.yaml').write_text(yaml.safe_dump(mine | {'move back': ['reverse']}))
     few = ('--sayings', '1', '--nonsense', '60', '--intents.steps', '3', '--intents.batch', '16')
     own = ('--sentences', str(folder / 'own.yaml'))
-    assert main(['intents', str(DEMO), str(folder / 'taught'), *few, *own]) == 0
+    said = io.StringIO()
+    with redirect_stdout(said):
+        assert main(['intents', str(DEMO), str(folder / 'taught'), *few, *own]) == 0
+    assert said.getvalue().count('refused, for') == 1
+    assert "'astern': refused, for it would move another way" in said.getvalue()
     return folder / 'taught'
 
 
@@ -166,8 +173,8 @@ def test_a_taught_checkpoint_says_how_it_was_taught(taught):
     before, after = load_manifest(DEMO), load_manifest(taught)
     assert after.training['experiment'] == before.training['experiment']
     how = after.training['intents']
-    assert how['own'] == 48
-    assert 0 <= how['refused_motions'] < 50
+    assert how['own'] == 51
+    assert 1 <= how['refused_motions'] < 50
     assert how['sentences'] > 300
     assert how['config']['steps'] == 3
     assert after.parity['files_sha256'] == after.files_sha256
@@ -185,7 +192,7 @@ def test_other_features_are_never_written(tmp_path, monkeypatch, layer):
 
     def spoil(policy, *given):
         policy.language.get_submodule(layer).bias.data[3] += 0.01
-        return 0
+        return []
 
     monkeypatch.setattr(intents, 'teach_intents', spoil)
     few = Reteach(DEMO, tmp_path / 'out', sayings=1, nonsense=1)
@@ -197,6 +204,9 @@ def test_other_features_are_never_written(tmp_path, monkeypatch, layer):
 def test_what_is_read_cannot_be_written():
     with pytest.raises(ConfigError, match='is what is read'):
         reteach(Reteach(DEMO, DEMO))
+    with pytest.raises(ConfigError, match='lies in what is read'):
+        reteach(Reteach(DEMO, DEMO / 'a/b'))
+    assert not (DEMO / 'a').exists()
 
 
 def test_a_checkpoint_of_the_trainer_is_refused(tmp_path, capsys):
@@ -213,9 +223,17 @@ def test_a_checkpoint_of_the_trainer_is_refused(tmp_path, capsys):
         ('goals: [go]', "unknown key 'goals': expected"),
         ('goal: go to the {o}', 'goal: expected a list of texts'),
         ('goal: [3]', 'goal: expected a list of texts'),
-        ('goal: [" "]', 'goal: expected a list of texts'),
+        ('goal: [" "]', "goal: ' ': instruction is empty"),
+        ('goal: ["a\\u200b\\0", "\\u200b"]', 'instruction is empty'),
+        (f'refused: [{"so " * 300}]', 'instruction of 899 characters: expected at most 512'),
+        (
+            'goal: ["sing to {o}"]\nrefused: ["sing to {o}"]',
+            'is under goal too: expected one place',
+        ),
+        ('turn left: [swing]\nturn right: [swing]', 'is under turn left too: expected one place'),
+        ('motion: [go]', "unknown key 'motion': expected"),
         ('goal: ["go to the {n}"]', 'expected no braces but those of {o}'),
-        ('motion: ["turn to the {o}"]', 'expected no thing in a motion'),
+        ('turn left: ["turn to the {o}"]', 'expected no thing in a motion'),
         ('goal: []', '0 sentences: expected 1 to'),
         ('{}', '0 sentences: expected 1 to'),
     ],
@@ -231,8 +249,8 @@ def test_a_wrong_file_of_sentences_is_named(tmp_path, text, message):
 
 def test_places_are_filled_with_every_known_thing(tmp_path):
     file = tmp_path / 'own.yaml'
-    file.write_text('goal: ["Roam to the {o}", roam]\nmotion: [spin me]\n')
+    file.write_text('goal: ["Roam to the {o}", roam]\nturn right: [spin me]\n')
     found = read_sentences(file)
     assert len(found) == 6 * 8 + 2
     assert ('Roam to the purple column', 'goal') in found
-    assert found[-2:] == [('roam', 'goal'), ('spin me', 'motion')]
+    assert found[-2:] == [('roam', 'goal'), ('spin me', 'turn right')]

@@ -1,4 +1,5 @@
 import random
+import re
 import subprocess
 import sys
 
@@ -14,17 +15,20 @@ from vla_learning.sim.judging import (
     JUDGING_TEMPLATES,
 )
 from vla_learning.sim.nonsense import EVALUATION_NONSENSE, training_nonsense
-from vla_learning.sim.relations import held_out_relations, training_relations
+from vla_learning.sim.relations import HELD_OUT_PHRASES, held_out_relations, training_relations
+from vla_learning.sim.spoken import lines
 from vla_learning.sim.wording import (
     COLOURS,
     draw_motion,
     draw_template,
     fill,
     held_out_sayings,
+    HELD_OUT_STOP_TEMPLATES,
     HELD_OUT_TEMPLATES,
     keeps_back,
     MOTIONS,
     NOUNS,
+    plain,
     TRAIN_MOTIONS,
     training_sayings,
     undecorated,
@@ -139,6 +143,44 @@ def test_no_judged_wording_is_trained_on_or_counted_in_choosing():
     known |= {*training_nonsense(20_000), *EVALUATION_NONSENSE}
     inner = set().union(*map(undecorated, known))
     assert not [text for text in judged() if not inner.isdisjoint(undecorated(text))]
+
+
+def nothing_named(text: str) -> str:
+    """Leave out of a text which known things it names."""
+    nouns = '|'.join(noun for names in NOUNS.values() for noun in names)
+    text = re.sub(rf'\b({"|".join(COLOURS)}) ({nouns})\b', '{o}', text)
+    return re.sub(rf'\b({nouns})\b', '{n}', text).replace('{p}', '{o}')
+
+
+def test_no_line_is_a_judged_or_chosen_one_with_another_thing():
+    phrases = [p for texts in JUDGING_PHRASES.values() for p in texts]
+    phrases += [
+        re.sub(r'\b(left|right)\b', '{side}', phrase)
+        for texts in HELD_OUT_PHRASES.values()
+        for phrase in texts
+    ]
+    for name in ('side_phrases', 'nearest_phrases', 'tall_phrases'):
+        assert not set(map(plain, lines(name))) & set(map(plain, phrases))
+    templates = {*JUDGING_TEMPLATES, *JUDGING_STOP_TEMPLATES, *HELD_OUT_TEMPLATES}
+    kept = keeps_back(templates | {*HELD_OUT_STOP_TEMPLATES})
+    assert not [
+        text for name in ('goals', 'relation_frames') for text in lines(name) if kept(text)
+    ]
+    kept = keeps_back(map(nothing_named, (*JUDGING_NONSENSE, *EVALUATION_NONSENSE)))
+    refused = [f'{task} the {{o}}' for task in lines('refused_tasks')]
+    for name in ('objects', 'pairs', 'colourless', 'motion_words', 'others'):
+        refused += map(nothing_named, lines(f'refused_{name}'))
+    assert not list(filter(kept, refused))
+
+
+def test_no_text_is_taught_two_ways():
+    intents: dict[str, set[str]] = {}
+    said = [(s.text, s.motion or 'goal') for s in training_sayings()]
+    said += [(text, 'goal') for text, _ in training_relations()]
+    said += [(text, 'refused') for text in training_nonsense(16_000)]
+    for text, intent in said:
+        intents.setdefault(text.lower().strip(' .,!?'), set()).add(intent)
+    assert not {text: found for text, found in intents.items() if len(found) > 1}
 
 
 def test_judged_wordings_are_instructions_to_the_policy():

@@ -43,7 +43,7 @@ def teach_intents(
     images: np.ndarray,
     config: IntentConfig,
     own: Sentences | None = None,
-) -> int:
+) -> list[str]:
     """Train the intent head of a network from nothing, in place; the same seed gives the same.
 
     Args:
@@ -54,19 +54,18 @@ def teach_intents(
         own: more sentences, of any meaning, an eighth of what is learned.
 
     Returns:
-        How many motions it would move otherwise for, and learned to refuse.
+        The motions that it would move otherwise for, and learned to refuse.
     """
     wrong = misled(policy, sentences, images)
     refused = _select(sentences, wrong)
     refused.meanings[:] = NONSENSE
-    additional, count = [refused] if wrong.any() else [], int(wrong.sum())
+    additional, texts = [refused] if wrong.any() else [], refused.texts.tolist()
     if own is not None:
         otherwise = misled(policy, own, images)
-        meanings = np.where(otherwise, NONSENSE, own.meanings)
-        additional.append(replace(own, meanings=meanings))
-        count += int(otherwise.sum())
+        additional.append(replace(own, meanings=np.where(otherwise, NONSENSE, own.meanings)))
+        texts += own.texts[otherwise].tolist()
     _train(policy.language, _select(sentences, ~wrong), additional, config)
-    return count
+    return texts
 
 
 def misled(policy: Policy, sentences: Sentences, images: np.ndarray) -> np.ndarray:

@@ -176,7 +176,8 @@ def publish(
     spec = replace(spec, envelope=envelope)
     policy = deepcopy(trainer.average).cpu()
     images = load(_sampled(recipe, run)).images[np.arange(min(SHOWN, recipe.data.sim.frames))]
-    known['refused_motions'] = teach_intents(policy, sentences, images, recipe.data.sim.intents)
+    refused = teach_intents(policy, sentences, images, recipe.data.sim.intents)
+    known['refused_motions'] = len(refused)
     parity = export(policy, sentences, checkpoint, spec, known)
     LOG.info('%s: largest difference from torch %.1e', checkpoint, max(parity.values()))
 

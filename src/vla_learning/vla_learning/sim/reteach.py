@@ -14,18 +14,19 @@ from typing import Annotated, TYPE_CHECKING
 import numpy as np
 import tyro
 
-from vla_core.errors import CheckpointError, ConfigError
+from vla_core.errors import CheckpointError, ConfigError, ObservationError
 from vla_core.manifest import FILE_NAME, folder_digest, load_manifest, write_manifest
 from vla_core.parameters import load_yaml
+from vla_core.text import clean_text
 from vla_learning.experiment import IntentConfig, SimConfig
-from vla_learning.sim.wording import COLOURS, fill, NOUNS
+from vla_learning.sim.wording import COLOURS, fill, MOTIONS, NOUNS
 from vla_learning.structure import check, plain, Range
 
 if TYPE_CHECKING:
     from vla_learning.model import Policy
     from vla_learning.sim.sentences import Sentences
 
-_SECTIONS = ('goal', 'motion', 'refused')
+_SECTIONS = ('goal', *MOTIONS, 'refused')
 #: Sentences of a file, with everything that stands for {o}.
 _MOST = 100_000
 
@@ -35,7 +36,8 @@ class Reteach:
     """Teach a checkpoint anew which texts are goals, motions or to be refused; minutes on a CPU.
 
     All else in it stays: it drives as before, to the bit. A file of your own sentences has lists
-    under goal, motion and refused; {o} stands for every known thing ("red box").
+    under goal, move forward, move back, turn left, turn right and refused; {o} stands for every
+    known thing ("red box").
 
     Attributes:
         checkpoint: exported folder, as the demo's: onnx, with the installed language encoder.
@@ -61,22 +63,25 @@ class Reteach:
 
 def command(options: Reteach) -> int:
     """Teach, compare, write; returns the exit status."""
-    count = reteach(options)
+    count, refused = reteach(options)
     print(f'{options.out}: learned from {count} sentences; what it does with pictures stayed')
+    for text in refused:
+        print(f'{text!r}: refused, for it would move another way')
     return 0
 
 
-def reteach(options: Reteach) -> int:
+def reteach(options: Reteach) -> tuple[int, list[str]]:
     """Write the checkpoint with another intent head.
 
     Returns:
-        How many sentences it learned from.
+        How many sentences it learned from, and the own motions that it learned to refuse.
 
     Raises:
         CheckpointError: if the checkpoint is damaged, or no compact one that was exported with the
             installed encoder, or the export differs from what was learned.
-        ConfigError: if the file of sentences is none, or `out` is the checkpoint itself or holds
+        ConfigError: if the file of sentences is none, or `out` lies in the checkpoint or holds
             something that is no checkpoint.
+        OSError: if `out` cannot be made.
     """
     from vla_inference.onnx_policy import LANGUAGE_FILE
     from vla_learning.checkpoint import new_folder, replaceable
@@ -90,6 +95,9 @@ def reteach(options: Reteach) -> int:
 
     source = options.checkpoint
     replaceable(options.out, source)
+    if source.resolve() in options.out.resolve().parents:
+        raise ConfigError(f'{options.out} lies in what is read: expected a folder outside of it')
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     own = read_sentences(options.sentences) if options.sentences else []
     manifest = load_manifest(source)
     if manifest.policy != 'onnx' or 'reference' in manifest.parity:
@@ -110,11 +118,11 @@ def reteach(options: Reteach) -> int:
         'config': plain(options.intents),
         'sentences': count,
         'own': len(own),
-        'refused_motions': refused,
+        'refused_motions': len(refused),
     }
     with new_folder(options.out) as draft:
         for path in source.iterdir():
-            if path.name not in (LANGUAGE_FILE, FILE_NAME):
+            if path.is_file() and path.name not in (LANGUAGE_FILE, FILE_NAME):
                 shutil.copy(path, draft)
         rounded = round_weights(policy)
         write_language(rounded, draft)
@@ -131,28 +139,33 @@ def reteach(options: Reteach) -> int:
             statistics=manifest.statistics,
             runtime=manifest.runtime,
         )
-    return count
+    mine = {text for text, _ in own}
+    return count, [text for text in refused if text in mine]
 
 
 def read_sentences(file: Path) -> list[tuple[str, str]]:
     """Read texts and the sections they stand in.
 
     Raises:
-        ConfigError: if it is no mapping of the sections to lists of texts, a text is empty or has
-            other places than {o}, a motion has one, or there are too many.
+        ConfigError: if it is no mapping of the sections to lists of texts, a text is empty, longer
+            than an instruction may be, in two sections or has other places than {o}, a motion has
+            one, or there are too many.
     """
     data = load_yaml(file)
     for section, texts in data.items():
         if section not in _SECTIONS:
             raise ConfigError(f'{file.name}: unknown key {section!r}: expected {_SECTIONS}')
-        if not isinstance(texts, list) or not all(isinstance(t, str) and t.strip() for t in texts):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f'{file.name}: {section}: expected a list of texts')
-    found = [
-        (said, section)
-        for section, texts in data.items()
-        for text in texts
-        for said in _all_of(text, f'{file.name}: {section}: {text!r}', section != 'motion')
-    ]
+    said_in: dict[str, str] = {}
+    for section, texts in data.items():
+        for text in texts:
+            where = f'{file.name}: {section}: {text!r}'
+            for said in _all_of(text, where, section in ('goal', 'refused')):
+                other = said_in.setdefault(said, section)
+                if other != section:
+                    raise ConfigError(f'{where} is under {other} too: expected one place')
+    found = list(said_in.items())
     if not 0 < len(found) <= _MOST:
         raise ConfigError(f'{file.name}: {len(found)} sentences: expected 1 to {_MOST}')
     return found
@@ -162,12 +175,16 @@ def _all_of(text: str, where: str, named: bool) -> list[str]:
     """Say a text of every known thing.
 
     Raises:
-        ConfigError: if it has places that it may not have.
+        ConfigError: if it has places that it may not have, or is no instruction.
     """
     rest = text.replace('{o}', '') if named else text
     if '{' in rest or '}' in rest:
         expected = 'no braces but those of {o}' if named else 'no thing in a motion'
         raise ConfigError(f'{where}: expected {expected}')
+    try:
+        text = clean_text(text)
+    except ObservationError as error:
+        raise ConfigError(f'{where}: {error}') from error
     if '{o}' not in text:
         return [text]
     nouns = [noun for names in NOUNS.values() for noun in names]
@@ -179,8 +196,9 @@ def _embed(own: list[tuple[str, str]]) -> Sentences:
     from vla_learning.sim.sentences import embed, NONSENSE
     from vla_learning.sim.views import KINDS
 
-    # The intent is learned alone: any goal and any motion will do.
-    meanings = {'goal': 0, 'motion': len(KINDS), 'refused': NONSENSE}
+    # Which thing or relation a goal names is not learned here: any will do.
+    meanings = {'goal': 0, 'refused': NONSENSE}
+    meanings |= {motion: len(KINDS) + number for number, motion in enumerate(MOTIONS)}
     return embed([text for text, _ in own], [meanings[kind] for _, kind in own], open_encoder())
 
 
