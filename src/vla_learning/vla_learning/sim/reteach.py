@@ -139,8 +139,7 @@ def reteach(options: Reteach) -> tuple[int, list[str]]:
             statistics=manifest.statistics,
             runtime=manifest.runtime,
         )
-    mine = {text for text, _ in own}
-    return count, [text for text in refused if text in mine]
+    return count, sorted({text for text, _ in own}.intersection(refused))
 
 
 def read_sentences(file: Path) -> list[tuple[str, str]]:
