@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from vla_core.gate.causes import State
+from vla_core.manifest import folder_digest
 from vla_core.types import Status
 from vla_replay.cli import replay
 from vla_replay.compare import compare, Tolerance
@@ -51,6 +52,8 @@ def perturbed(folder: Path) -> Path:
     manifest = folder / 'manifest.yaml'
     values = yaml.safe_load(manifest.read_text())
     values['files']['policy.onnx'] = hashlib.sha256(content).hexdigest()
+    # What the file says of itself is true: nothing but the replay can tell.
+    values['parity']['files_sha256'] = folder_digest(folder)
     manifest.write_text(yaml.safe_dump(values, sort_keys=False))
     return folder
 
