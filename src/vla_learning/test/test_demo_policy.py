@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from vla_core.preprocess import resize
-from vla_core.types import NATIVE_AXES, Observation
+from vla_core.types import Intent, NATIVE_AXES, Observation
 from vla_inference.onnx_policy import OnnxPolicy
+from vla_learning.sim.wording import SPOKEN_MOTIONS, TRAIN_MOTIONS
 from vla_sim.arena import Arena
+from vla_sim.expert import MOTIONS
 from vla_sim.layout import sample_layout, SceneObject, SIZES
 
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
@@ -90,3 +92,23 @@ def test_drives_to_what_is_ahead_and_stops_close_to_it(arena, policy):
     near = picture(arena, policy, ('green', 'ball', 0.52, 0.0), ('red', 'box', -2.0, 0.0))
     assert policy.infer(near, policy.encode('drive to the green sphere')).done > 0.5
     assert policy.infer(near, policy.encode('drive to the red box')).done < 0.5
+
+
+def test_no_motion_that_is_accepted_drives_another_way(arena, policy):
+    """What the network mistakes ("astern", "turn right now") it refuses."""
+    seen = picture(arena, policy, ('red', 'box', 1.6, 0.6), ('blue', 'ball', 1.6, -0.6))
+    wrong, refused = [], []
+    for motion, speeds in MOTIONS.items():
+        texts = (*TRAIN_MOTIONS[motion], *SPOKEN_MOTIONS[motion][::3])
+        for text in (decorated for text in texts for decorated in (text, f'{text} now')):
+            language = policy.encode(text)
+            if language.intent is Intent.REFUSED:
+                refused.append(text)
+            else:
+                found = policy.infer(seen, language).actions[0][[FORWARD, TURN]]
+                if (np.abs(found - speeds) > (0.15, 0.4)).any():
+                    wrong.append((text, found.tolist()))
+    assert not wrong
+    assert 'turn right now' in refused
+    assert policy.encode('astern').intent is Intent.REFUSED
+    assert len(refused) < 80

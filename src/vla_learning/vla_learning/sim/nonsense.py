@@ -83,7 +83,7 @@ _SENTENCES = (
         'reverse the decision',
         'all right',
     ),
-    *('move to another city', 'advance payment', 'go figure', 'drive me crazy', 'right now'),
+    *('move to another city', 'advance payment', 'go figure', 'drive me crazy'),
     *('left handed people', 'he went back home', 'send the letter by post', 'the way back'),
     *('turn this sentence around', 'is it left', 'which way is right', 'forward and backward'),
     *('look on the bright side', 'it is my turn', 'the ball is in your court', 'out of the blue'),

@@ -321,6 +321,8 @@ def training_sayings(seed: int = 0, each: int = 160) -> list[Saying]:
     for motion, texts in TRAIN_MOTIONS.items():
         for text in (*texts, *SPOKEN_MOTIONS[motion]):
             add(text, motion=motion)
+            # "turn right now" may be heard as "right now": whether it is has to be tried.
+            add(f'{text} now', motion=motion)
         # There are many words for few motions.
         for _ in range(3 * each):
             add(decorate(draw_motion(motion, draw), draw), motion=motion)
