@@ -9,9 +9,9 @@ import pytest
 from vla_core.preprocess import resize
 from vla_core.types import Intent, NATIVE_AXES, Observation
 from vla_inference.onnx_policy import OnnxPolicy
-from vla_learning.sim.wording import SPOKEN_MOTIONS, TRAIN_MOTIONS
+from vla_learning.sim.wording import MOTIONS, SPOKEN_MOTIONS, TRAIN_MOTIONS
 from vla_sim.arena import Arena
-from vla_sim.expert import MOTIONS
+from vla_sim.expert import MOTIONS as MOTION_SPEEDS
 from vla_sim.layout import sample_layout, SceneObject, SIZES
 
 DEMO = Path(__file__).parents[2] / 'vla_bringup' / 'checkpoints' / 'demo'
@@ -98,15 +98,15 @@ def test_no_motion_that_is_accepted_drives_another_way(arena, policy):
     """What the network mistakes ("astern", "turn right now") it refuses."""
     seen = picture(arena, policy, ('red', 'box', 1.6, 0.6), ('blue', 'ball', 1.6, -0.6))
     wrong, refused = [], []
-    for motion, speeds in MOTIONS.items():
+    for motion in MOTIONS:
         texts = (*TRAIN_MOTIONS[motion], *SPOKEN_MOTIONS[motion][::3])
-        for text in (decorated for text in texts for decorated in (text, f'{text} now')):
+        for text in (*texts, *(f'{text} now' for text in texts)):
             language = policy.encode(text)
             if language.intent is Intent.REFUSED:
                 refused.append(text)
             else:
                 found = policy.infer(seen, language).actions[0][[FORWARD, TURN]]
-                if (np.abs(found - speeds) > (0.15, 0.4)).any():
+                if (np.abs(found - MOTION_SPEEDS[motion]) > (0.15, 0.4)).any():
                     wrong.append((text, found.tolist()))
     assert not wrong
     assert 'turn right now' in refused
