@@ -350,6 +350,13 @@ def test_picture_shows_the_paths(tmp_path: Path):
     draw(results([outcome(), outcome(number=1)]), tmp_path / 'evaluate.png')
     with Image.open(tmp_path / 'evaluate.png') as picture:
         assert len(picture.convert('RGB').getcolors(1 << 20)) > 10
+    console = Console(width=120)
+    for played, there in (([outcome()], True), ([], False)):
+        draw(results(played), tmp_path / 'evaluate.png')
+        with console.capture() as shown:
+            show(results(played), console)
+        assert (tmp_path / 'evaluate.png').exists() == there
+        assert ('evaluate.png' in shown.get()) == there
 
 
 @pytest.mark.parametrize(

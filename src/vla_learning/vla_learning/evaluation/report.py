@@ -183,16 +183,20 @@ def show(results: Results, console: Console) -> None:
     console.print(table)
     for name, (wrong, said) in results.misunderstood.items():
         console.print(f'{name}: {wrong} of {said} sentences misunderstood; k and n are wordings')
+    files = ['build/evaluate.json', *(['build/evaluate.png'] if results.of(GO_TO) else [])]
     console.print(
         f'{results.wall_seconds:.0f} s; graphs started anew: {results.restarts}; '
-        'build/evaluate.json, build/evaluate.png'
+        f'{", ".join(files)}'
     )
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draw the first "go to" episodes from above."""
+    """Draw the first "go to" episodes from above; without any no picture of another run stays."""
     shown = results.of(GO_TO)[: _COLUMNS * _ROWS]
-    rows = max(1, math.ceil(len(shown) / _COLUMNS))
+    if not shown:
+        path.unlink(missing_ok=True)
+        return
+    rows = math.ceil(len(shown) / _COLUMNS)
     picture = Image.new('RGB', (_COLUMNS * _MAP, rows * (_MAP + _LINE)), 'white')
     pen = ImageDraw.Draw(picture)
     for number, outcome in enumerate(shown):
