@@ -174,8 +174,9 @@ def test_a_taught_checkpoint_says_how_it_was_taught(taught):
     assert after.training['experiment'] == before.training['experiment']
     how = after.training['intents']
     assert how['own'] == 51
-    assert 1 <= how['refused_motions'] < 50
     assert how['sentences'] > 300
+    # 'astern' at least; most motions are driven as they are meant.
+    assert 1 <= how['refused_motions'] < 0.1 * how['sentences']
     assert how['config']['steps'] == 3
     assert after.parity['files_sha256'] == after.files_sha256
     apart, was = (m.parity['largest_difference'] for m in (after, before))
@@ -195,9 +196,11 @@ def test_other_features_are_never_written(tmp_path, monkeypatch, layer):
         return []
 
     monkeypatch.setattr(intents, 'teach_intents', spoil)
-    few = Reteach(DEMO, tmp_path / 'out', sayings=1, nonsense=1)
+    # What it would learn from is never read.
+    learned = make_sentences(np.arange(COUNT))
+    monkeypatch.setattr('vla_learning.sim.sentences.training_sentences', lambda *given: learned)
     with pytest.raises(CheckpointError, match='would change: expected none'):
-        reteach(few)
+        reteach(Reteach(DEMO, tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
 
 
