@@ -489,8 +489,12 @@ def test_row_says_how_often_how_late_and_whether_that_is_right(result):
 
 @pytest.mark.parametrize('width', [80, 120, 200])
 def test_no_screen_is_too_narrow_for_a_figure(result, width, capsys):
-    show([result], 'robot sim', Console(width=width))
-    words = capsys.readouterr().out.split()
+    longest = max((fault.name for fault in FAULTS), key=len)
+    show([replace(result, name=longest)], 'robot sim', Console(width=width))
+    out = capsys.readouterr().out
+    assert '…' not in out
+    assert all(text in ' '.join(out.split()) for text in (longest, 'STOPPED', 'NOT MET'))
+    words = out.split()
     assert [words.count(name) for name in ('p50', 'p99', 'max')] == [3, 3, 3]
     figures = ' '.join(row(result)[2:5]).split()
     assert len(figures) == 9

@@ -11,7 +11,7 @@ from rich.table import Table
 from vla_cli.faults.catalogue import chosen, FAULTS
 from vla_cli.faults.coverage import coverage
 from vla_cli.faults.options import List, Run
-from vla_cli.faults.report import Result, show, write
+from vla_cli.faults.report import Result, show, WIDE, write
 from vla_cli.faults.robot_file import prepare
 from vla_core.errors import ConfigError
 from vla_core.machine import describe
@@ -32,7 +32,7 @@ def run(options: Run) -> int:
         raise ConfigError(f'count is {options.count}: expected at least 1')
     subject = prepare(robot_path(options.robot), _FOLDER)
     faults = chosen(options.only, subject.robot)
-    console = Console()
+    console = _console()
     for name in subject.left_out:
         console.print(f'{subject.given}: {name} is left out: it does not fit the simulated base')
     # ROS is loaded when the options are known to be right.
@@ -84,7 +84,12 @@ def list_faults(options: List) -> int:
         processes.add_column(name)
     for process, (killing, hanging) in coverage().items():
         processes.add_row(process, ', '.join(killing), ', '.join(hanging))
-    console = Console()
+    console = _console()
     console.print(table)
     console.print(processes)
     return 0
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)

@@ -16,8 +16,8 @@ from rich.table import Table
 from vla_cli.faults.judging import Outcome
 from vla_core.black_box.writer import write_atomically
 
-#: Columns of a screen on which p50, p99 and max fit beside each other.
-_WIDE = 140
+#: Characters of a line in which p50, p99 and max fit beside each other, and the reaction expected.
+WIDE = 140
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,23 @@ def write(results: Sequence[Result], about: Mapping[str, object], path: Path) ->
 
 
 def show(results: Sequence[Result], title: str, console: Console) -> None:
-    """Print the table, and every complaint below it."""
+    """Print the table, and every complaint below it.
+
+    What was expected and whether it rested is left out of a narrow one: complaints say the same.
+    """
+    wide = console.width >= WIDE
+    between = ' ' if wide else '\n'
     table = Table(title=title, box=SIMPLE, pad_edge=False)
     table.add_column('fault', no_wrap=True)
     table.add_column('n', justify='right')
-    between = ' ' if console.width >= _WIDE else '\n'
     for name in ('start, s', 'zero, s', 'path, m'):
         heads = between.join(('p50', ' p99', ' max'))
         table.add_column(f'{name}\n{heads}', justify='right', no_wrap=True)
-    for name in ('the gate ends in', 'at rest', 'expected', ''):
-        table.add_column(name)
+    for name in ('the gate ends in', *(('at rest', 'expected') if wide else ()), ''):
+        table.add_column(name, overflow='fold')
     for result in results:
-        table.add_row(*row(result, between))
+        *most, rested, expected, met = row(result, between)
+        table.add_row(*most, *((rested, expected) if wide else ()), met)
     console.print(table)
     rates = [outcome.frame_rate for result in results for outcome in result.outcomes]
     if rates:
