@@ -26,6 +26,17 @@ FIGURE = 'figure'
 # Packages whose tests start whole graphs; the others' start a node at most.
 GRAPHS = ('vla_bringup', 'vla_cli', 'vla_replay')
 
+# Long files of these that start none: run in turn with graphs, they would only lengthen the whole.
+NO_GRAPHS = (
+    'test_bag.py',
+    'test_bag_tools.py',
+    'test_bench_compare.py',
+    'test_dataset.py',
+    'test_foreign_bags.py',
+    'test_recording.py',
+    'test_source_safety.py',
+)
+
 
 @pytest.fixture
 def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
@@ -38,7 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let `pytest -n 2` (`make test`) run one graph at a time, and file by file beside it."""
     for item in items:
         package = item.path.parent.parent.name
-        group = 'graph' if package in GRAPHS else f'{package}/{item.path.name}'
+        graph = package in GRAPHS and item.path.name not in NO_GRAPHS
+        group = 'graph' if graph else f'{package}/{item.path.name}'
         item.add_marker(pytest.mark.xdist_group(group))
 
 
