@@ -31,6 +31,22 @@ def test_robot_moves_from_the_threshold_on_along_any_axis(velocity):
     assert is_moving(velocity)
 
 
+@pytest.mark.parametrize('axis', [3, 4, 5])
+def test_a_turn_is_no_speed_along_an_axis(axis):
+    velocity = [0.0] * 6
+    velocity[axis] = 0.04
+    assert not is_moving(tuple(velocity))
+
+
+def test_robot_that_was_never_heard_has_not_been_moving(make_world):
+    assert Signals(make_world().robot, Timing()).moving_span(0.0) == 0.0
+
+
+def test_odom_that_was_never_heard_is_lost_and_not_invalid(make_world):
+    robot = make_world().robot
+    assert Signals(robot, Timing()).odom_cause(0.0) is Cause.ODOM_LOST
+
+
 def test_gate_that_does_not_see_itself_write_stays_in_init(make_world):
     assert make_world(writers=0).go(3.0).state is State.INIT
 

@@ -141,6 +141,22 @@ def test_pace_falls_at_once_and_rises_late_and_slowly():
     assert scales[-1] == 1.0
 
 
+def test_pace_reaches_what_is_allowed_and_waits_again_for_more():
+    scales = _pace([0.4] + [0.8] * 200 + [0.9] * 100)
+    assert scales[200] == 0.8
+    first = next(index for index in range(201, 300) if scales[index] > 0.8)
+    assert (first - 200) * PERIOD == pytest.approx(RISE_AFTER, abs=0.03)
+    assert scales[-1] == 0.9
+
+
+def test_pace_names_the_one_of_two_alike_that_is_still_there():
+    pace = Pace()
+    pace.step(0.0, PERIOD, {Cause.FENCE_NEAR: 0.5, Cause.ZONE_SLOW: 0.5})
+    assert (pace.scale, pace.cause) == (0.5, Cause.FENCE_NEAR)
+    pace.step(0.1, PERIOD, {Cause.ZONE_SLOW: 0.5})
+    assert (pace.scale, pace.cause) == (0.5, Cause.ZONE_SLOW)
+
+
 def test_pace_names_the_cause_of_the_lowest():
     pace = Pace()
     pace.step(

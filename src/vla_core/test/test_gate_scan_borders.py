@@ -257,6 +257,18 @@ def around(make_world):
     return Surroundings(robot, Limits.of(robot))
 
 
+def test_scan_that_was_never_heard_is_lost_and_not_invalid(around):
+    causes = around.causes(State.ACTIVE, False, 0.0, 10.0)
+    assert Cause.SCAN_LOST in causes
+    assert Cause.SCAN_INVALID not in causes
+
+
+@pytest.mark.parametrize('signature', [1, 2, 0])
+def test_first_picture_of_a_scanner_is_a_new_one(around, signature):
+    around.scan(Scan(np.zeros((0, 2)), 10.0, signature), 10.0)
+    assert around.unchanged_age(10.0) == 0.0
+
+
 def test_scan_from_a_clock_that_is_ahead_has_no_age_below_zero(around):
     around.scan(Scan(np.zeros((0, 2)), 10.04, 1), 10.0)
     assert around.scan_age(10.0) == 0.0

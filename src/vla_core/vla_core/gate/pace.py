@@ -1,6 +1,7 @@
 """The first rung of the ladder: a speed_scale that falls at once and rises late and slowly."""
 
 from collections.abc import Mapping
+import math
 
 from vla_core.gate.causes import Cause
 
@@ -23,7 +24,7 @@ class Pace:
         """Start at full speed."""
         self.scale = 1.0
         self.cause = Cause.NONE
-        self._held_at: float | None = None
+        self._held_at = -math.inf
         self._rising = False
 
     def step(self, now: float, dt: float, allowed: Mapping[Cause, float]) -> float:
@@ -37,10 +38,9 @@ class Pace:
         cause = min(allowed, key=lambda known: allowed[known], default=Cause.NONE)
         target = allowed.get(cause, 1.0)
         if target <= self.scale:
-            if target < self.scale:
-                self.scale, self.cause = target, cause
+            self.scale, self.cause = target, cause
             self._held_at, self._rising = now, False
-        elif not self._rising and self._held_at is not None:
+        elif not self._rising:
             if target < min(1.0, self.scale + HYSTERESIS):
                 self._held_at = now
             self._rising = now - self._held_at >= RISE_AFTER
