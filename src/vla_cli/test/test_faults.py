@@ -487,7 +487,7 @@ def test_row_says_how_often_how_late_and_whether_that_is_right(result):
     assert row(replace(result, outcomes=result.outcomes[:2]))[-1] == 'met'
 
 
-@pytest.mark.parametrize('width', [80, 120, 200])
+@pytest.mark.parametrize('width', [80, 120, 140, 200])
 def test_no_screen_is_too_narrow_for_a_figure(result, width, capsys):
     longest = max((fault.name for fault in FAULTS), key=len)
     show([replace(result, name=longest)], 'robot sim', Console(width=width))

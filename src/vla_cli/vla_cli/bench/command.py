@@ -14,6 +14,7 @@ from rich.console import Console
 from vla_cli.bench.learning import Missing
 from vla_cli.bench.measurements import chosen, measurements, positive, Setting
 from vla_cli.bench.report import PEER, Row, show, write
+from vla_cli.screen import open_console
 from vla_core.errors import ConfigError, VlaError
 
 #: Columns of a file or a pipe, which has no width of its own.
@@ -42,7 +43,7 @@ def bench(
     Raises:
         ConfigError: if a name is unknown or a number is not a positive integer.
     """
-    console = _console()
+    console = open_console(_WIDTH)
     setting = Setting(environment.get('POLICY') or 'demo', Path('build') / 'bench_logs', peer)
     plan = chosen(only, long)
     if kills := environment.get('BENCH_KILLS'):
@@ -102,7 +103,7 @@ def look(what: Sequence[str], margin: float, output: Path | None) -> int:
 
     match tuple(what):
         case ('compare', old, new):
-            return compare.compare(Path(old), Path(new), margin, _console())
+            return compare.compare(Path(old), Path(new), margin, open_console(_WIDTH))
         case ('history', *folder) if len(folder) <= 1:
             return history.history(Path(*folder or [history.FOLDER]), output or history.PICTURE)
         case ('growth', *file) if len(file) <= 1:
@@ -120,8 +121,3 @@ def listing() -> str:
     return '\n'.join(
         f'{one.name:{width}}  {one.usual or "–"} {one.counted}, long {one.long}' for one in known
     )
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)

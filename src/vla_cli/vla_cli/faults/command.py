@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from vla_cli.faults.catalogue import chosen, FAULTS
@@ -13,6 +12,7 @@ from vla_cli.faults.coverage import coverage
 from vla_cli.faults.options import List, Run
 from vla_cli.faults.report import Result, show, WIDE, write
 from vla_cli.faults.robot_file import prepare
+from vla_cli.screen import open_console
 from vla_core.errors import ConfigError
 from vla_core.machine import describe
 from vla_core.robot import load_robot
@@ -32,7 +32,7 @@ def run(options: Run) -> int:
         raise ConfigError(f'count is {options.count}: expected at least 1')
     subject = prepare(robot_path(options.robot), _FOLDER)
     faults = chosen(options.only, subject.robot)
-    console = _console()
+    console = open_console(WIDE)
     for name in subject.left_out:
         console.print(f'{subject.given}: {name} is left out: it does not fit the simulated base')
     # ROS is loaded when the options are known to be right.
@@ -84,12 +84,7 @@ def list_faults(options: List) -> int:
         processes.add_column(name)
     for process, (killing, hanging) in coverage().items():
         processes.add_row(process, ', '.join(killing), ', '.join(hanging))
-    console = _console()
+    console = open_console(WIDE)
     console.print(table)
     console.print(processes)
     return 0
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
