@@ -187,6 +187,19 @@ def test_robot_that_arms_itself_waits_until_the_stick_is_let_go(make_world):
     world.until(State.ACTIVE)
 
 
+@pytest.mark.parametrize(('last', 'wanted'), [(ZERO, 0.0), (None, FORWARD[0])])
+def test_the_last_wish_of_a_person_tells_rest_from_silence(driving, last, wanted):
+    # Both end in a stop after half a second; what becomes of recordings tells them apart by this.
+    _drive(driving, 2.0)
+    manual = []
+    while driving.gate.state is State.MANUAL:
+        result = driving.step(*([] if last is None else [_human(driving, last)]))
+        manual += [result] if result.state is State.MANUAL else []
+    assert driving.gate.state is State.CONTROLLED_STOP
+    assert len(manual) > 20
+    assert manual[-1].wanted[0] == wanted
+
+
 @pytest.mark.parametrize('broken', [Human((math.nan, *ZERO[1:]), 0.0), Rejected('human', 'width')])
 def test_broken_message_lets_no_stick_go(driving, broken):
     driving.step(request=Request.TRIGGER_ESTOP)

@@ -28,7 +28,7 @@ class OneBatch:
 
 
 def bridge(folder):
-    recorded = Recorded(BRIDGE, fps=5.0, derived=folder)
+    recorded = Recorded(BRIDGE, fps=5.0, derived=folder, gripper='open')
     view = View(CameraSlot('front', 64, 64, 'stretch'), 2)
     return open_source(recorded, view, 32, 'all').batch(0)
 

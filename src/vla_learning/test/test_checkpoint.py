@@ -245,8 +245,9 @@ def test_folder_that_is_no_checkpoint_is_never_replaced(folder, monkeypatch):
     assert sorted(path.name for path in home.iterdir()) == ['empty', 'letters', 'link', 'small']
 
 
-def test_export_of_a_checkpoint_says_what_torch_says(folder, tmp_path):
+def test_export_of_a_checkpoint_says_what_torch_says(folder, tmp_path, recwarn):
     assert export.command(export.Export(folder, tmp_path / 'onnx')) == 0
+    assert not [one for one in recwarn if one.category is torch.jit.TracerWarning]
     manifest = load_manifest(tmp_path / 'onnx')
     assert manifest.training['native_sha256'] == load_manifest(folder).spec.model_sha256
     assert manifest.statistics == STATISTICS

@@ -46,7 +46,7 @@ def test_help_lists_the_commands_without_their_packages():
         ),
         (['train', '--run', 'x'], 'expected the file first'),
         (['inspect', 'missing'], 'missing'),
-        (['convert', str(BRIDGE), 'file/new', '--fps', '5'], 'file'),
+        (['convert', str(BRIDGE), 'file/new', '--fps', '5', '--gripper', 'open'], 'file'),
     ],
 )
 def test_mistake_is_one_line_and_status_1(capsys, tmp_path, monkeypatch, arguments, message):

@@ -44,6 +44,7 @@ def evaluation(folder, noise, layouts=40, reached=None, first_layout=0):
                         'done': 0.0,
                         'refused': False,
                         'valid': np.ones((1, AXES), bool),
+                        'moving': np.ones(AXES, bool),
                     }
                 )
     answers = join(rows)

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip('torch')
 from vla_core.types import CameraSlot
+from vla_learning.cli import main
 from vla_learning.data.convert import Convert, convert, Listing, listing
 from vla_learning.data.derived import Derived
 from vla_learning.data.errors import DataError
@@ -30,8 +31,10 @@ def write_records(folder, count=5):
 
 
 def test_bridge_becomes_a_lerobot_data_set_equal_to_the_bit(tmp_path):
-    convert(Convert(BRIDGE, tmp_path / 'new', fps=5.0, cameras=('image_0', 'image_1')))
+    cameras = ('image_0', 'image_1')
+    convert(Convert(BRIDGE, tmp_path / 'new', fps=5.0, gripper='open', cameras=cameras))
     before, after = open_recording(BRIDGE), open_recording(tmp_path / 'new')
+    before.turn_gripper('open')
     assert after.cameras == ('image_0', 'image_1')
     assert (after.axes, after.fps) == (before.axes, 5.0)
     assert after.actions.tobytes() == before.actions.tobytes()
@@ -43,11 +46,35 @@ def test_bridge_becomes_a_lerobot_data_set_equal_to_the_bit(tmp_path):
 
 
 def test_video_is_close_to_the_pictures(tmp_path):
-    convert(Convert(BRIDGE, tmp_path / 'new', fps=5.0, cameras=('image_0',), video=True))
+    convert(
+        Convert(BRIDGE, tmp_path / 'new', 5.0, gripper='open', cameras=('image_0',), video=True)
+    )
     before, after = open_recording(BRIDGE), open_recording(tmp_path / 'new')
     for row in (0, 9, 10, 19, 3):
         difference = before.image(row, 'image_0') - after.image(row, 'image_0').astype(int)
         assert np.abs(difference).mean() < 6
+
+
+def test_a_gripper_whose_one_is_open_is_turned_once(tmp_path):
+    taken = open_recording(BRIDGE).actions[:, -1]
+    with pytest.raises(DataError, match='bridge does not say what 1 means of its gripper'):
+        convert(Convert(BRIDGE, tmp_path / 'new', fps=5.0))
+    convert(Convert(BRIDGE, tmp_path / 'new', fps=5.0, gripper='open'))
+    after = open_recording(tmp_path / 'new')
+    for said in ('', 'closed'):
+        after.turn_gripper(said)
+        np.testing.assert_array_equal(after.actions[:, -1], 1 - taken)
+    with pytest.raises(DataError, match=r"gripper 'open': new says that 1 is .* closed"):
+        after.turn_gripper('open')
+
+
+def test_statistics_are_of_the_gripper_as_it_was_read(tmp_path):
+    means = []
+    for one in ('closed', 'open', 'closed'):
+        recording = open_recording(BRIDGE)
+        recording.turn_gripper(one)
+        means.append(Derived(recording, tmp_path).statistics(recording).mean[-1])
+    assert means[0] == means[2] == pytest.approx(1 - means[1])
 
 
 def test_a_bad_frame_parts_an_episode_in_two(tmp_path):
@@ -59,6 +86,7 @@ def test_a_bad_frame_parts_an_episode_in_two(tmp_path):
     assert [problem['index'] for problem in listed['problems']] == ['record 2']
     after = open_recording(tmp_path / 'new')
     assert after.first.tolist() == [0, 2, 4]
+    assert after.drives[0] == after.drives[1], 'both go to training, or both to validation'
     assert after.actions[:, 0].tolist() == [0, 1, 3, 4]
     assert [int(after.image(row, 'image')[0, 0, 0]) for row in range(4)] == [0, 1, 3, 4]
 
@@ -132,6 +160,24 @@ def test_listing_tells_what_is_there_and_what_is_bad(tmp_path, capsys, monkeypat
     assert '5, 4 good' in shown
     assert 'r.json: record 2: image is undecodable (7 bytes): expected a picture' in shown
     assert (tmp_path / 'r.json.vla/bad_records.json').is_file()
+
+
+@pytest.mark.parametrize('pictures', [False, True])
+def test_a_data_set_of_bad_records_alone_is_listed_too(tmp_path, capsys, pictures):
+    path = write_records(tmp_path, 30)
+    for number in range(30):
+        (tmp_path / f'{number}.png').write_bytes(b'nothing')
+    if not pictures:
+        path.write_text(path.read_text().replace('.png', '.jpg'))
+    assert main(['data', str(path), *(['--pictures'] if pictures else [])]) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == (
+        'vla-learn: r.json: no usable record: expected at least one; 30 bad records:'
+    )
+    found = 'image is undecodable (7 bytes)'
+    if not pictures:
+        found = "image_path is '19.jpg' (no such file)"
+    assert shown[20:] == [f'  r.json: record 19: {found}: expected a picture', '  and 10 more']
 
 
 def test_listing_shows_brackets_as_they_are(tmp_path, capsys, monkeypatch):

@@ -90,6 +90,20 @@ def test_a_split_cuts_between_episodes_and_loses_nothing(records, seed, share):
     assert bool(len(validation)) == (share > 0)
 
 
+def test_pieces_of_one_drive_stay_together():
+    recording = open_recording(MADE / 'lerobot_image')
+    assert len(recording.names) > 1
+    recording.drives = ('one',) * len(recording.names)
+    assert not len(split_rows(recording, 'validation', 0.5, 0))
+    assert len(split_rows(recording, 'train', 0.5, 0)) == recording.frames
+
+
+def test_who_has_one_episode_learns_why_nothing_is_left_to_validate_with(tmp_path):
+    spec = write_records(tmp_path, [{'action': {'linear.x': 0.1}}] * 5)
+    with pytest.raises(DataError, match=r'of 1 episodes or drives.* or a validation share of 0'):
+        open_source(replace(spec, validation_share=0.1), View(SLOT, 1), 2, 'validation')
+
+
 def test_frames_without_an_instruction_are_in_no_split():
     recording = open_recording(MADE / 'lerobot_image')
     recording.texts = (' ', *recording.texts[1:])
@@ -210,7 +224,7 @@ def test_episode_in_pieces_is_refused(tmp_path):
 
 @pytest.mark.parametrize('cache', [True, False])
 def test_pictures_are_those_of_the_robot_to_the_bit(bridge, cache):
-    spec = Recorded(bridge, camera='image_1', cache=cache)
+    spec = Recorded(bridge, camera='image_1', cache=cache, gripper='open')
     batch = open_source(spec, View(SLOT, 1), 40, 'all').batch(0)
     recording = open_recording(bridge)
     for row in range(40):
@@ -229,7 +243,7 @@ def test_each_picture_is_decoded_once_ever_and_again_when_it_changes(bridge, mon
         return pixels(self, row, camera, data)
 
     monkeypatch.setattr(episodes.Recording, 'pixels', count)
-    spec, view = Recorded(bridge, camera='image_0'), View(SLOT, 1)
+    spec, view = Recorded(bridge, camera='image_0', gripper='open'), View(SLOT, 1)
     for _ in range(2):
         source = open_source(spec, view, 4)
         source.batch(0)
@@ -283,10 +297,15 @@ def test_bad_pictures_are_skipped_counted_and_listed(tmp_path):
     [
         ({'camera': 'left'}, {}, "camera 'left'"),
         ({'validation_share': 1.0}, {}, 'validation_share 1.0'),
-        ({}, {'step_dt': 0.2}, 'fps is unknown'),
-        ({}, {'axes': ('linear.x',), 'action_scale': (1.0, 2.0)}, '2 scales'),
+        ({}, {'step_dt': 0.2}, r'bridge does not say its frames per second: .*\(data\.fps\)'),
+        (
+            {},
+            {'axes': ('linear.x',), 'action_scale': (1.0, 2.0)},
+            r"action_scale of 2: expected one for each of \('linear\.x',\)",
+        ),
+        ({'gripper': ''}, {}, r'what 1 means of its gripper: .*\(data\.gripper\), closed or open'),
     ],
 )
 def test_what_cannot_be_is_refused(bridge, spec, view, message):
     with pytest.raises(DataError, match=message):
-        open_source(Recorded(bridge, **spec), View(SLOT, 1, **view), 4)
+        open_source(Recorded(bridge, **{'gripper': 'open', **spec}), View(SLOT, 1, **view), 4)

@@ -48,6 +48,7 @@ def ask(policy, scenes=60, seed=0):
                     'text': text,
                     'target': targets[number][None],
                     'valid': valid,
+                    'moving': np.ones(AXES, bool),
                     'predicted': np.clip(policy(random, targets, number, text), -1, 1)[None],
                 }
             )
@@ -244,8 +245,13 @@ def test_nonsense_should_leave_the_robot_standing():
                 'predicted': np.full((1, AXES), speed),
                 'target': np.zeros((1, AXES)),
                 'valid': np.zeros((1, AXES), bool),
+                'moving': np.ones(AXES, bool),
             }
         )
+    for one in rows:
+        # A gripper that is open, or closed, is no movement.
+        one['moving'] = np.arange(AXES) < AXES - 1
+        one['predicted'][0, -1] = -1.0
     found = grounding.measures(join(rows))
     assert found['still_nonsense'].value == pytest.approx(2 / 3)
     assert found['still_empty'].value == 0.0

@@ -28,6 +28,7 @@ def row(**changes):
         'seconds': 0.01,
         'target': np.zeros((2, 3)),
         'valid': np.ones((2, 3), bool),
+        'moving': np.ones(3, bool),
     }
     return fields | changes
 
@@ -169,6 +170,23 @@ def test_behaviour_is_nothing_when_refused_or_done():
         [row(predicted=go), row(predicted=go, done=0.9), row(predicted=go, refused=True)]
     )
     assert answers.behaviour[:, 0].tolist() == [0.5, 0.0, 0.0]
+
+
+def test_a_gripper_counts_in_the_errors_and_in_nothing_else():
+    held = {'moving': [True, True, False], 'target': np.tile([0.0, 0.0, -1.0], (2, 1))}
+    still = measures(join([row(predicted=held['target'], **held) for _ in range(3)]))
+    assert still['success'].value == 1.0
+    assert still['mae'].value == 0.0
+    assert np.isnan(still['cosine'].value), 'a robot that rests has no direction'
+    # The same movement; the gripper does the opposite of what was shown.
+    go = np.tile([0.5, 0.0, -1.0], (2, 1))
+    other = join(
+        [row(predicted=go * [1, 1, -1], target=go, moving=held['moving']) for _ in range(3)]
+    )
+    found = measures(other)
+    assert (found['success'].value, found['cosine'].value) == (1.0, pytest.approx(1.0))
+    assert found['mae'].value == pytest.approx(2 / 3)
+    assert other.behaviour.tolist() == [[0.5, 0.0, 0.0]] * 3
 
 
 def test_answers_come_back_from_a_file(answers, tmp_path):

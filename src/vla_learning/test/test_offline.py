@@ -20,7 +20,15 @@ from vla_learning.answers import load
 from vla_learning.asking import ask_all, Listener, open_policy
 from vla_learning.drives import Drive, drive, tasks, worst_first
 from vla_learning.evaluation.tasks import GO_TO, purpose_of, SWAPPED, task
-from vla_learning.offline import Evaluate, evaluate, FILE_NAME, judge, plain, REPORT_NAME
+from vla_learning.offline import (
+    Evaluate,
+    evaluate,
+    FILE_NAME,
+    judge,
+    plain,
+    REPORT_NAME,
+    role_of,
+)
 from vla_learning.questions import simulated
 from vla_learning.report.curves import read_curves
 from vla_learning.report.labels import number
@@ -62,6 +70,32 @@ def test_shipped_policy_listens(folder):
     assert set(content['axes']) == {'linear.x', 'angular.z'}
     assert content['latency']['infer']['n'] == content['answers'] == len(load(folder))
     assert len(content['steps']['mae']) == 8
+
+
+TRAINED = {
+    'data': {'sha256': 'ab'},
+    'experiment': {'data': {'validation': 0.25}, 'train': {'seed': 3}},
+}
+
+
+@pytest.mark.parametrize(
+    ('asked', 'sha256', 'role'),
+    [
+        ({}, 'cd', 'other recordings than those of its training'),
+        ({}, 'ab', 'the policy was trained on them: figures flatter it'),
+        ({'validation': 0.25, 'split_seed': 3}, 'ab', 'kept back from its training'),
+    ],
+)
+def test_it_is_said_what_recordings_were_to_the_training(asked, sha256, role):
+    assert role_of(Evaluate('x', Path('out'), **asked), sha256, TRAINED) == role
+
+
+@pytest.mark.parametrize(
+    'asked', [{'validation': 0.5, 'split_seed': 3}, {'validation': 0.25, 'split_seed': 1}]
+)
+def test_what_was_trained_on_is_not_taken_for_what_was_kept_back(asked):
+    with pytest.raises(ConfigError, match=r'validation 0\.25 and seed 3: expected the same'):
+        role_of(Evaluate('x', Path('out'), **asked), 'ab', TRAINED)
 
 
 def test_closed_loop_figures_are_counted(folder):

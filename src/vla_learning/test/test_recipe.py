@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+import pickle
 
 import numpy as np
 import pytest
@@ -7,13 +9,18 @@ torch = pytest.importorskip('torch')
 
 from vla_core.errors import CheckpointError, ConfigError  # noqa: E402
 from vla_core.manifest import load_manifest  # noqa: E402
+from vla_core.policy import native_spec  # noqa: E402
 from vla_core.types import Intent, Observation  # noqa: E402
 from vla_inference.onnx_policy import OnnxPolicy  # noqa: E402
+from vla_learning.checkpoint import save  # noqa: E402
 from vla_learning.cli import main  # noqa: E402
-from vla_learning.sim import recipe  # noqa: E402
+from vla_learning.model import Policy  # noqa: E402
+from vla_learning.native_policy import NativePolicy  # noqa: E402
+from vla_learning.sim import choosing, recipe  # noqa: E402
 from vla_learning.sim.frames import render_shard  # noqa: E402
+from vla_learning.sim.views import slot_of  # noqa: E402
 from vla_learning.structure import plain  # noqa: E402
-from vla_learning.training.state import STATE_FILE, write_state  # noqa: E402
+from vla_learning.training.state import read_state, STATE_FILE, write_state  # noqa: E402
 
 
 def test_whole_path_gives_a_checkpoint_that_loads_and_runs(tmp_path):
@@ -119,3 +126,49 @@ def test_as_many_rounds_as_there_are_layouts_are_allowed():
 def test_seed_of_the_judging_range_is_refused(capsys, tmp_path):
     assert main(['choose', '--checkpoint', str(tmp_path), '--seed', '1000001']) == 1
     assert 'expected 500000 to 999999' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('category', ['go_to', 'motion'])
+@pytest.mark.parametrize('episodes', ['0', '-5'])
+def test_episodes_that_are_none_are_refused(capsys, category, episodes):
+    assert main(['choose', '--episodes', episodes, '--categories', category]) == 1
+    assert f'episodes is {episodes}: expected at least 1' in capsys.readouterr().err
+
+
+def test_what_the_trainer_wrote_is_driven_as_a_robot_opens_it(monkeypatch, tmp_path):
+    policy = Policy(recipe.SMOKE.model).eval()
+    spec = replace(native_spec('mine'), cameras=(slot_of(recipe.SMOKE.model),))
+    save(tmp_path / 'native', policy, spec, {})
+    driven = []
+    monkeypatch.setattr(choosing, 'refusals', lambda policy: {})
+    monkeypatch.setattr(choosing, 'choose', lambda policy, *how: driven.append(policy) or {})
+    assert main(['choose', '--checkpoint', str(tmp_path / 'native')]) == 0
+    assert isinstance(driven[0], NativePolicy)
+
+
+@pytest.mark.parametrize(
+    ('steps', 'message'),
+    [
+        ('1', r'steps is 1: expected at least 2, so that none of the rounds [2] of 4 steps'),
+        ('0', 'steps is 0: expected at least 1'),
+    ],
+)
+def test_too_few_steps_for_a_round_are_named(capsys, tmp_path, steps, message):
+    assert main(['demo', '--smoke', '--steps', steps, '--run', str(tmp_path / 'run')]) == 1
+    assert message in capsys.readouterr().err
+    assert recipe.scaled(recipe.SMOKE, None, 2).data.sim.rounds == (1,)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [None, b'', b'hello world', pickle.dumps(Path('x'))],
+    ids=['cut off', 'empty', 'text', 'code'],
+)
+def test_damaged_state_is_one_line_without_advice_of_torch(tmp_path, content):
+    file = tmp_path / STATE_FILE
+    torch.save({'step': torch.zeros(1000)}, file)
+    file.write_bytes(file.read_bytes()[:500] if content is None else content)
+    with pytest.raises(CheckpointError, match=r'remove the file to begin anew$') as caught:
+        read_state(tmp_path)
+    assert str(caught.value).startswith(f'{file}: ')
+    assert not [part for part in ('\n', 'http', '. ', ': :') if part in str(caught.value)]

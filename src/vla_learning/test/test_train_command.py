@@ -27,6 +27,7 @@ data:
   path: {data}
   derived: {derived}
   fps: 5.0
+  gripper: open
   representation: DELTA
 model: {{height: 32, width: 32, tokens: 32, channels: [4, 8, 8], hidden: 32, horizon: 2}}
 randomise: {{}}

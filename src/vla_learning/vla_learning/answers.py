@@ -56,6 +56,8 @@ class Answers:
         refused: bool [N], the policy does not take it for an instruction.
         target: float32 [N, H, D], native; 0 where it is not known.
         valid: bool [N, H, D], where it is known.
+        moving: bool [N, D], axes that move the robot. A gripper does not: it holds still when the
+            robot does, wherever it is, and its 0 is half closed.
         seconds: float64 [N], time of the inference.
     """
 
@@ -70,6 +72,7 @@ class Answers:
     refused: np.ndarray
     target: np.ndarray
     valid: np.ndarray
+    moving: np.ndarray
     seconds: np.ndarray
 
     def __len__(self) -> int:
@@ -82,9 +85,9 @@ class Answers:
 
     @property
     def behaviour(self) -> np.ndarray:
-        """What the robot would do next: [N, D]; nothing where it refuses or has arrived."""
+        """How the robot would move next: [N, D]; not at all where it refuses or has arrived."""
         still = self.refused | (self.done > DONE_THRESHOLD)
-        return np.where(still[:, None], 0.0, self.predicted[:, 0])
+        return np.where(still[:, None] | ~self.moving, 0.0, self.predicted[:, 0])
 
     def rows(self, keep: np.ndarray) -> Answers:
         """Return some of the answers."""
@@ -117,7 +120,7 @@ def join(rows: Iterable[Mapping[str, Any]]) -> Answers:
     types = {
         **dict.fromkeys(('group', 'scene', 'meaning'), np.int64),
         **dict.fromkeys(('predicted', 'done', 'target'), np.float32),
-        **dict.fromkeys(('refused', 'valid'), np.bool_),
+        **dict.fromkeys(('refused', 'valid', 'moving'), np.bool_),
         **dict.fromkeys(('topic', 'text'), np.str_),
         'kind': np.int8,
         'seconds': np.float64,

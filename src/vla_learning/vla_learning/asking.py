@@ -14,7 +14,7 @@ import numpy as np
 from vla_core.errors import ConfigError
 from vla_core.manifest import FILE_NAME, load_manifest
 from vla_core.policy import create_policy, Policy, policy_names
-from vla_core.types import Intent, Language, Observation
+from vla_core.types import Intent, Language, Observation, POSITION
 from vla_learning.answers import Answers, EvaluationError, join
 from vla_learning.questions import Question, Scene
 
@@ -81,6 +81,7 @@ class Listener:
             'refused': language.intent is Intent.REFUSED,
             'target': question.target,
             'valid': question.valid,
+            'moving': [unit != POSITION for unit in self.policy.spec.action_units],
             'seconds': seconds,
         }
 

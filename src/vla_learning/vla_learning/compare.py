@@ -15,7 +15,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -49,6 +49,7 @@ class Compare:
         data: as in evaluate; this and the following serve evaluations that have to be made.
         camera: as in evaluate.
         fps: as in evaluate.
+        gripper: as in evaluate.
         validation: as in evaluate.
         split_seed: as in evaluate.
         skip_bad: as in evaluate.
@@ -69,6 +70,7 @@ class Compare:
     data: Path | None = None
     camera: str = ''
     fps: float | None = None
+    gripper: Literal['', 'closed', 'open'] = ''
     validation: float = 0.0
     split_seed: int = 0
     skip_bad: bool = False

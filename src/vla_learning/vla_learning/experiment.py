@@ -204,8 +204,9 @@ class DataConfig:
         camera: which of its pictures; empty: the first.
         fps: frames per second, where the format does not say (JSON, RLDS).
         mode: how a picture is brought to the model's size.
-        axes: actions to learn; empty: those of the data set. One that it lacks is not taught.
+        axes: actions to learn; empty: those of the data set. One that it lacks is refused.
         action_scale: SI value of ±1 for each axis; empty: of the data set's statistics.
+        gripper: what 1 means of a gripper, where the format does not say (RLDS).
         representation: what the actions mean.
         step_dt: s between the steps of a chunk; none: the data set's own frames.
         validation: share of the episodes kept for validation.
@@ -222,6 +223,7 @@ class DataConfig:
     mode: Literal['stretch', 'pad', 'crop'] = 'stretch'
     axes: tuple[str, ...] = ()
     action_scale: Annotated[tuple[float, ...], Range(1e-9)] = ()
+    gripper: Literal['', 'closed', 'open'] = ''
     representation: Literal['VELOCITY', 'DELTA', 'RELATIVE', 'ABSOLUTE'] = 'VELOCITY'
     step_dt: Annotated[float | None, Range(0.001)] = None
     validation: Annotated[float, Range(0, 0.9)] = 0.1

@@ -21,7 +21,7 @@ from vla_learning.bootstrap import by_group, Estimate, mean, Measure, ratio
 RESOLUTION = 1e-3
 #: The expert's actions for two instructions differ if they are as far apart as this.
 CONTRAST = 0.2
-#: Slower than this in every axis is standing still.
+#: Slower than this in every axis that moves the robot is standing still.
 STILL = 0.05
 #: A policy hears something if even the lower end of its score's interval is above this.
 HEARD = 1.1
@@ -88,7 +88,8 @@ def _directions(said: Answers) -> dict[str, Measure]:
     """Share of pairs of instructions between which the action changes as the expert's does."""
     counts: dict[str, list[tuple[int, float, float]]] = {}
     for scene in _scenes(said.rows(said.valid[:, 0].any(axis=-1))):
-        target = np.where(scene.valid[:, 0], scene.target[:, 0], 0.0).astype(np.float64)
+        known = scene.valid[:, 0] & scene.moving
+        target = np.where(known, scene.target[:, 0], 0.0).astype(np.float64)
         action = np.where(scene.valid[:, 0], scene.behaviour, 0.0).astype(np.float64)
         wanted = target[:, None] - target[None]
         found = action[:, None] - action[None]

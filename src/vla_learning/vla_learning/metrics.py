@@ -2,8 +2,8 @@
 
 An action is the first step of a chunk: the one that is due next. Only axes that the data teach
 count. Everything else is in native units, [-1, 1] per axis. Whether an action is right is judged
-by what the robot would do, which is nothing where the text is refused or "done" is said; errors
-are those of the network's answer itself.
+by how the robot would move, which is not at all where the text is refused or "done" is said;
+errors are those of the network's answer itself, a gripper's among them.
 
 Shape legend: N answers, H horizon, D axes, A taught axes.
 """
@@ -45,13 +45,15 @@ def measures(answers: Answers) -> dict[str, Measure]:
     def per_number(total: np.ndarray) -> Measure:
         return Measure(by_group(kept.group, np.stack([total, counted], axis=1)), ratio, -1)
 
-    moves = np.linalg.norm(target, axis=-1) >= REST
+    asked = np.where(kept.moving, target, 0.0)
+    moves = np.linalg.norm(asked, axis=-1) >= REST
     done = np.where(valid, kept.behaviour, 0.0).astype(np.float64)
-    right = np.linalg.norm(done - target, axis=-1) < SUCCESS_DISTANCE
+    right = np.linalg.norm(done - asked, axis=-1) < SUCCESS_DISTANCE
+    answered = np.where(kept.moving, predicted, 0.0)
     return {
         'mse': per_number((error**2).sum(axis=-1)),
         'mae': per_number(np.abs(error).sum(axis=-1)),
-        'cosine': mean(kept.group[moves], _cosine(predicted[moves], target[moves]), 1),
+        'cosine': mean(kept.group[moves], _cosine(answered[moves], asked[moves]), 1),
         'success': mean(kept.group, right, 1, rate=True),
         'coverage': _coverage(kept.group, predicted, valid),
         'target_coverage': _coverage(kept.group, target, valid),

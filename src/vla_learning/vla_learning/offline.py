@@ -12,7 +12,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +21,8 @@ import tyro
 
 from vla_core.errors import ConfigError
 from vla_core.machine import describe
+from vla_core.manifest import FILE_NAME as MANIFEST_NAME
+from vla_core.manifest import load_manifest
 from vla_core.types import PolicySpec
 from vla_learning import grounding, metrics
 from vla_learning.answers import Answers
@@ -61,6 +63,7 @@ class Evaluate:
         data: recordings to measure on (JSON records, LeRobot or RLDS); without it the simulator.
         camera: which picture of the recordings; empty: the first.
         fps: frames per second of recordings that do not say it.
+        gripper: what 1 means of a gripper, `closed` or `open`, where they do not say (RLDS).
         validation: share of the recordings that training kept back; only those are asked about;
             0: all.
         split_seed: seed of that training, which decides what was kept back.
@@ -82,6 +85,7 @@ class Evaluate:
     data: Path | None = None
     camera: str = ''
     fps: float | None = None
+    gripper: Literal['', 'closed', 'open'] = ''
     validation: float = 0.0
     split_seed: int = 0
     skip_bad: bool = False
@@ -118,9 +122,10 @@ def evaluate(options: Evaluate) -> dict[str, Any]:
     with closing(open_policy(options.checkpoint, options.device)) as policy:
         asked_to_drive = _tasks(options, policy.spec)
         listener = Listener(policy, options.blind)
-        asked = ask_all(listener, _progress(_scenes(options, policy.spec), options))
+        scenes, purpose = _scenes(options, policy.spec)
+        asked = ask_all(listener, _progress(scenes, options))
         shown = overlays(listener, asked)
-        content = _describe(options, policy.spec) | judge(asked.answers, policy.spec)
+        content = _describe(options, policy.spec, purpose) | judge(asked.answers, policy.spec)
         content['latency'] = {
             'infer': _latency(asked.answers.seconds),
             'encode': _latency(asked.encoding),
@@ -237,8 +242,9 @@ def _tasks(options: Evaluate, spec: PolicySpec) -> list[Task]:
     return tasks(options.seed, episodes, options.relations)
 
 
-def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
-
+def _scenes(options: Evaluate, spec: PolicySpec) -> tuple[Iterator[Scene], str]:
+    """Return what is asked about, and what these pictures, and what is driven, are for."""
+    purpose = _purpose(options)
     if options.data is not None:
         # Needs torch, which a machine that evaluates in the simulator may lack.
         from vla_learning.data.source import Recorded, RecordedSource, View
@@ -251,11 +257,46 @@ def _scenes(options: Evaluate, spec: PolicySpec) -> Iterator[Scene]:
             seed=options.split_seed,
             skip_bad=options.skip_bad,
             cache=False,
+            gripper=options.gripper,
         )
         split = 'validation' if options.validation else 'all'
         source = RecordedSource(data, View.of(spec), 1, split)
-        return recorded(spec, source, options.pictures, options.seed)
-    return simulated(spec, range(options.seed, options.seed + options.layouts), _PER_LAYOUT)
+        role = role_of(options, source.sha256, _training(options.checkpoint))
+        asked = recorded(spec, source, options.pictures, options.seed)
+        return asked, '; '.join(filter(None, (role, purpose)))
+    layouts = range(options.seed, options.seed + options.layouts)
+    return simulated(spec, layouts, _PER_LAYOUT), purpose
+
+
+def role_of(options: Evaluate, sha256: str, training: Mapping[str, Any]) -> str:
+    """Say what recordings were to the training of the policy that is asked about them.
+
+    Args:
+        options: which of them are asked about.
+        sha256: of the recordings.
+        training: what the policy's checkpoint says of it.
+
+    Raises:
+        ConfigError: if the policy was trained on them, and another part was kept back.
+    """
+    if training.get('data', {}).get('sha256') != sha256:
+        return 'other recordings than those of its training'
+    experiment = training['experiment']
+    kept, seed = experiment['data']['validation'], experiment['train']['seed']
+    if not options.validation:
+        return 'the policy was trained on them: figures flatter it'
+    if (options.validation, options.split_seed) != (kept, seed):
+        raise ConfigError(
+            f'validation {options.validation}, split_seed {options.split_seed}: the policy was '
+            f'trained on these recordings, validation {kept} and seed {seed}: expected the same, '
+            'for others were trained on; or validation 0, for all'
+        )
+    return 'kept back from its training'
+
+
+def _training(checkpoint: str) -> Mapping[str, Any]:
+    folder = Path(checkpoint)
+    return load_manifest(folder).training if (folder / MANIFEST_NAME).is_file() else {}
 
 
 def _progress(scenes: Iterator[Scene], options: Evaluate) -> Iterator[Scene]:
@@ -264,7 +305,7 @@ def _progress(scenes: Iterator[Scene], options: Evaluate) -> Iterator[Scene]:
     yield from tqdm(scenes, 'asking', total, unit='picture', mininterval=2)
 
 
-def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
+def _describe(options: Evaluate, spec: PolicySpec, purpose: str) -> dict[str, Any]:
 
     last = options.seed + options.layouts - 1
     data = options.data.name if options.data is not None else f'layouts {options.seed} to {last}'
@@ -274,7 +315,7 @@ def _describe(options: Evaluate, spec: PolicySpec) -> dict[str, Any]:
         'model_sha256': spec.model_sha256,
         'blind': options.blind,
         'data': data,
-        'purpose': _purpose(options),
+        'purpose': purpose,
         'contract': {
             'action_names': spec.action_names,
             'action_units': spec.action_units,

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 import shutil
 from typing import Any
+import warnings
 
 import numpy as np
 import onnx
@@ -261,16 +262,19 @@ def _write_graph(
     """
     spoken = {*_IDS, 'last_hidden_state', 'embeddings', 'tokens'}
     try:
-        torch.onnx.export(
-            graph,
-            example,
-            str(path),
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_axes={name: {1: 'words'} for name in spoken & {*inputs, *outputs}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        with warnings.catch_warnings():
+            # Whether the graph is right for other inputs the comparison with torch says.
+            warnings.simplefilter('ignore', torch.jit.TracerWarning)
+            torch.onnx.export(
+                graph,
+                example,
+                str(path),
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_axes={name: {1: 'words'} for name in spoken & {*inputs, *outputs}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckpointError(f'{path.name} cannot be exported: {error}') from error
     model = onnx.load(path)

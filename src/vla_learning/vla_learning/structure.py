@@ -116,7 +116,7 @@ def describe(hint: Any) -> str:
         ranges = [str(item) for item in hint.__metadata__ if isinstance(item, Range)]
         return ', '.join([describe(arguments[0]), *ranges])
     if origin is Literal:
-        return 'one of ' + ', '.join(map(str, arguments))
+        return 'one of ' + ', '.join(str(one) or 'empty' for one in arguments)
     if origin in (Union, UnionType):
         return ' or '.join(describe(item) for item in arguments)
     if origin is tuple:

@@ -63,15 +63,16 @@ def test_another_run_of_the_policy_ends_what_runs_though_its_numbers_are_the_sam
 
 
 @given(
-    gaps=st.lists(st.integers(1, 400), min_size=1, max_size=80),
-    fps=st.floats(1.0, 60.0),
+    gaps=st.lists(st.integers(1, 400), min_size=2, max_size=80),
+    share=st.floats(0.02, 1.0),
     begin=st.integers(0, 500),
     length=st.integers(1, 6_000),
 )
 def test_chosen_frames_are_even_fresh_and_inside(
-    gaps: list[int], fps: float, begin: int, length: int
+    gaps: list[int], share: float, begin: int, length: int
 ):
     stamps = BEGIN + np.cumsum(gaps, dtype=np.int64) * MS
+    fps = share * 1e3 / float(np.median(gaps[1:]))
     segment = Segment('a', BEGIN + begin * MS, BEGIN + (begin + length) * MS, '')
     runs = choose_frames(stamps, segment, fps)
     chosen = np.concatenate(runs) if runs else np.array([], dtype=int)
@@ -106,8 +107,22 @@ def test_a_clock_that_was_set_is_named_and_costs_no_memory():
     with pytest.raises(BagError, match=r'no frame for 1779999899\.0 s, 1\.000 s after the first'):
         choose_frames(stamps, segment, 10.0)
     # What lies behind the last frame is no gap between frames.
-    runs = choose_frames(stamps[:2], segment, 10.0)
-    assert [list(run) for run in runs] == [[0, 0], [1, 1]]
+    runs = choose_frames(stamps[:2], segment, 1.0)
+    assert [list(run) for run in runs] == [[0, 1, 1]]
+
+
+def test_more_frames_than_the_camera_took_are_refused():
+    # A camera of 30 Hz on a busy machine: 5 ms of jitter, and a frame in twenty is lost.
+    draw = np.random.default_rng(0)
+    there = draw.random(200) > 0.05
+    ideal = np.arange(200) * 1e9 / 30 + draw.normal(0.0, 5 * MS, 200)
+    stamps = BEGIN + np.sort(ideal[there]).astype(np.int64)
+    segment = Segment('a', int(stamps[0]), int(stamps[-1]) + 1, '')
+    assert sum(map(len, choose_frames(stamps, segment, 30.0))) > 180
+    with pytest.raises(BagError, match=r'camera took [23]\d\.\d frames per second: .* not 40$'):
+        choose_frames(stamps, segment, 40.0)
+    # Of one frame nobody knows a rate.
+    assert [list(run) for run in choose_frames(stamps[:1], segment, 40.0)] == [[0, 0]]
 
 
 @pytest.mark.parametrize('fps', [0.0, -1.0, float('nan'), float('inf')])

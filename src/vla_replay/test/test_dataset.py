@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+import json
 from pathlib import Path
+import shutil
 
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
@@ -12,12 +14,16 @@ import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64, String
+import yaml
 
 from vla_cli.main import main
+from vla_core.errors import VlaError
 from vla_core.gate.causes import State
 from vla_core.session import Fate
+from vla_core.types import NATIVE_AXES
 from vla_interfaces.msg import ActionChunk, Decision, Instruction
 from vla_replay.bag.reader import BagReader
+from vla_replay.bag.tools import trim
 from vla_replay.bag.writer import BagWriter
 from vla_replay.conversion.dataset import Tally, to_dataset
 from vla_replay.conversion.drive import Drive
@@ -26,6 +32,7 @@ from vla_replay.errors import BagError
 from vla_replay.message_types import type_name
 from vla_replay.options import ToDataset, ToVideo
 from vla_ros.conversion import to_time
+from vla_ros.files import checkpoint_path
 
 BEGIN = 1_700_000_000 * 10**9
 MS = 10**6
@@ -61,7 +68,8 @@ def decision(at: int, state: State) -> Said:
 
 def chunk(at: int, speed: float) -> Said:
     """An answer to the frame of that time, which comes 30 ms later."""
-    msg = ActionChunk(names=['linear.x'], predicted=[speed, 9.0], horizon=1, data=[9.0])
+    answer = [speed, *[0.0] * 6]
+    msg = ActionChunk(names=NATIVE_AXES, predicted=[*answer, *[9.0] * 7], model_id='demo')
     msg.observation_stamp = to_time(BEGIN + at * MS)
     return at + 30, '/vla/action_chunk', msg
 
@@ -140,6 +148,19 @@ def test_plain_texts_hold_until_the_next_one_or_a_stop_word(tmp_path: Path):
     assert tally.frames == 35
 
 
+def test_instructions_that_were_cut_off_with_the_rest_are_not_there(tmp_path: Path):
+    bag = drive(tmp_path / 'bag', record(0, 1, TEXT, Fate.RUNNING))
+    trim(bag, tmp_path / 'piece', 1.0, 3.0)
+    with BagReader(tmp_path / 'piece') as piece:
+        assert piece.topics['/vla/instruction'].count == 0
+    with pytest.raises(BagError, match='no vla/instruction and no command in it: name the'):
+        ends(tmp_path / 'piece')
+    assert ends(tmp_path / 'piece', TEXT) == [(TEXT, '')]
+    said = record(0, 1, TEXT, Fate.RUNNING), (1500, '/command', String(data='turn left'))
+    trim(drive(tmp_path / 'both', *said), tmp_path / 'rest', 1.0, 3.0)
+    assert ends(tmp_path / 'rest') == [('turn left', '')]
+
+
 @pytest.mark.parametrize(
     'state', [State.HOLD, State.ESTOP, State.FAULT, State.CONTROLLED_STOP, State.STOPPED]
 )
@@ -158,6 +179,114 @@ def test_a_demonstration_begins_when_the_robot_does(tmp_path: Path):
     tally, _ = convert(tmp_path, bag)
     assert (tally.episodes, tally.frames) == (1, 25)
     assert tally.left_out == {'frame at rest before the first movement': 15}
+
+
+def person(*wishes: tuple[int, int, State, float]) -> list[Said]:
+    """Decisions of a gate, from and to which ms, in which state, and what the person wanted."""
+    said = []
+    for begin, end, state, speed in wishes:
+        for at in range(begin, end, 50):
+            one = decision(at, state)
+            one[2].wanted.linear.x = speed
+            said.append(one)
+    return said
+
+
+def driven(folder: Path, *wishes: tuple[int, int, State, float]) -> Path:
+    """A demonstration in which the base was told what the person wanted."""
+    told = [command(at, speed) for begin, end, _, speed in wishes for at in range(begin, end, 100)]
+    odometry = [odom(at) for at in range(0, 4000, 100)]
+    said = [*person(*wishes), *told, *odometry, *map(frame, range(0, 4000, 100))]
+    return write(folder, said, {'instruction': TEXT, 'label': 'success'})
+
+
+def test_where_a_person_stands_at_the_end_is_what_he_shows(tmp_path: Path):
+    # Zeros are taken for silence after half a second: the gate stops a robot that stands.
+    bag = driven(
+        tmp_path / 'bag',
+        (0, 1000, State.MANUAL, 0.2),
+        (1000, 1500, State.MANUAL, 0.0),
+        (1500, 1600, State.CONTROLLED_STOP, 0.0),
+        (1600, 4000, State.STOPPED, 0.0),
+    )
+    tally, _ = convert(tmp_path, bag)
+    assert (tally.episodes, tally.frames, tally.left_out) == (1, 40, {})
+
+
+@pytest.mark.parametrize(
+    'end',
+    [
+        # Silence while he wanted to move; a stop of the gate's own while he stood.
+        [(1000, 1500, State.CONTROLLED_STOP, 0.0), (1500, 4000, State.STOPPED, 0.0)],
+        [(1000, 1500, State.MANUAL, 0.0), (1500, 4000, State.ESTOP, 0.0)],
+        [
+            (1000, 1500, State.MANUAL, 0.0),
+            (1500, 2000, State.ESTOP, 0.0),
+            (2000, 4000, State.STOPPED, 0.0),
+        ],
+    ],
+)
+def test_what_the_gate_ended_shows_nothing(tmp_path: Path, end):
+    tally, _ = convert(tmp_path, driven(tmp_path / 'bag', (0, 1000, State.MANUAL, 0.2), *end))
+    assert tally.frames == (10 if end[0][2] is State.CONTROLLED_STOP else 15)
+
+
+def test_a_pause_on_the_way_is_no_answer_and_parts_the_drive_in_pieces_of_one(tmp_path: Path):
+    bag = driven(
+        tmp_path / 'bag',
+        (0, 1000, State.MANUAL, 0.2),
+        (1000, 1500, State.MANUAL, 0.0),
+        (1500, 2000, State.STOPPED, 0.0),
+        (2000, 3000, State.MANUAL, 0.2),
+        (3000, 3500, State.MANUAL, 0.0),
+        (3500, 4000, State.STOPPED, 0.0),
+    )
+    tally, _ = convert(tmp_path, bag)
+    assert (tally.episodes, tally.frames) == (2, 35)
+    assert tally.left_out == {'frame at which the gate let nobody drive': 5}
+    names = json.loads((tmp_path / 'data/meta/vla.json').read_text())['drives']
+    assert len(names) == 2
+    assert len(set(names)) == 1
+
+
+def test_behind_a_broken_frame_the_drive_goes_on(tmp_path: Path):
+    said = [command(at, 0.2 if at < 2000 else 0.0) for at in range(0, 4000, 100)]
+    frames = [frame(at) for at in range(0, 4000, 100)]
+    frames[25][2].data = b'nothing'
+    odometry = [odom(at) for at in range(0, 4000, 100)]
+    facts = {'instruction': TEXT, 'label': 'success'}
+    tally, _ = convert(tmp_path, write(tmp_path / 'bag', [*said, *frames, *odometry], facts))
+    assert (tally.episodes, tally.frames) == (2, 39)
+
+
+def answered_by(tmp_path: Path, model_id: str = 'demo', **changes) -> str:
+    """A checkpoint like the demo, its contract changed."""
+    folder = tmp_path / 'policy'
+    shutil.copytree(checkpoint_path('demo'), folder)
+    manifest = yaml.safe_load((folder / 'manifest.yaml').read_text())
+    manifest['model_id'] = model_id
+    manifest['contract'] |= changes
+    (folder / 'manifest.yaml').write_text(yaml.safe_dump(manifest))
+    return str(folder)
+
+
+def test_answers_in_metres_per_step_become_velocities(tmp_path: Path):
+    units = ['m'] * 3 + ['rad'] * 3 + ['1']
+    policy = answered_by(tmp_path, representation='DELTA', action_units=units, step_dt=0.2)
+    bag = drive(tmp_path / 'bag', *(chunk(at, 0.04) for at in range(0, 4000, 100)))
+    with BagReader(bag) as reader:
+        velocities = Drive(reader).actions('chunks', policy).values
+    np.testing.assert_allclose(velocities[:, 0], 0.2)
+    assert not velocities[:, 1:].any()
+
+
+def test_answers_of_another_policy_are_refused(tmp_path: Path):
+    policy = answered_by(tmp_path, model_id='mine')
+    bag = drive(tmp_path / 'bag', *(chunk(at, 0.04) for at in range(0, 4000, 100)))
+    with pytest.raises(BagError, match=r"'demo' answered.*expected its checkpoint .* not 'mine'"):
+        convert(tmp_path, bag, actions='chunks', policy=policy, instruction=TEXT)
+    with pytest.raises(VlaError, match='nowhere'):
+        convert(tmp_path, bag, actions='chunks', policy='nowhere', instruction=TEXT)
 
 
 def test_bags_without_odometry_are_named_and_not_mixed_with_others(tmp_path: Path):
@@ -198,10 +327,10 @@ def test_of_two_robots_everything_is_of_the_one_that_is_named(tmp_path: Path):
     with BagReader(two_robots(tmp_path / 'bag')) as bag:
         drive = Drive(bag, camera, 'r1/cmd_vel')
         assert set(drive.odometry().values[:, 0]) == {0.3}
-        assert set(drive.gate_states().values[:, 0]) == {float(State.ACTIVE)}
+        assert set(drive.obedience().values[:, 0]) == {1.0}
         assert set(drive.gripper().values[:, 0]) == {0.7}
         assert [one.text for one in drive.segments()] == ['turn left']
-        assert set(Drive(bag, camera, 'chunks').actions('chunks').values[:, 0]) == {0.4}
+        assert set(Drive(bag, camera, 'chunks').actions('chunks', 'demo').values[:, 0]) == {0.4}
 
 
 def test_what_belongs_to_no_robot_alone_is_not_guessed_at(tmp_path: Path):

@@ -107,6 +107,7 @@ class ToDataset:
         bags: folders of recordings.
         fps: frames per second of the data set.
         actions: topic of velocities that the robot obeyed, or chunks: the policy's own.
+        policy: checkpoint of the policy that answered, for chunks: what its answers mean.
         camera: topic of the frames; empty: the only one there is.
         instruction: said for each whole bag; empty: what the bags say.
         failures: take along episodes that were not DONE, have the label failure, or were cut off.
@@ -118,6 +119,7 @@ class ToDataset:
     bags: Annotated[tuple[Path, ...], tyro.conf.Positional]
     fps: float = 10.0
     actions: str = 'cmd_vel'
+    policy: str = 'demo'
     camera: str = ''
     instruction: str = ''
     failures: bool = False

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 import shutil
 import tempfile
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
@@ -36,6 +36,8 @@ class Convert:
         source: `x.json`, a folder of RLDS episodes, or a LeRobotDataset v3.
         dest: new folder; appears when it is complete.
         fps: frames per second, where the source does not say (JSON, RLDS).
+        gripper: what 1 means of a gripper, `closed` or `open`, where the source does not say
+            (RLDS).
         cameras: pictures to take along; empty for all.
         video: write H.264 video, small but lossy, instead of the pictures as they are.
         skip_bad: leave bad records out, count and list them (also in meta/bad_records.json of the
@@ -45,6 +47,7 @@ class Convert:
     source: Annotated[Path, tyro.conf.Positional]
     dest: Annotated[Path, tyro.conf.Positional]
     fps: float | None = None
+    gripper: Literal['', 'closed', 'open'] = ''
     cameras: tuple[str, ...] = ()
     video: bool = False
     skip_bad: bool = False
@@ -88,6 +91,7 @@ def convert(options: Convert) -> Recording:
     if options.dest.exists():
         raise DataError(f'{options.dest} exists: expected a new folder')
     recording = open_recording(options.source, options.skip_bad, options.fps)
+    recording.turn_gripper(options.gripper)
     cameras = options.cameras or recording.cameras
     unknown = sorted(set(cameras) - set(recording.cameras))
     if unknown:
@@ -134,7 +138,8 @@ def _write(
     for episode in tqdm(episodes, desc=f'{recording.path.name}: writing', disable=None):
         for rows, pictures in _runs(recording, sizes, episode):
             texts = [recording.texts[recording.text[row]] for row in rows]
-            writer.add(recording.actions[rows], recording.state[rows], texts, pictures)
+            drive = recording.drives[episode]
+            writer.add(recording.actions[rows], recording.state[rows], texts, pictures, drive)
     writer.finish()
 
 
@@ -224,8 +229,7 @@ def listing(options: Listing) -> int:
     report = derived.report(recording)
     if report is not None:
         print(f'{len(recording.problems.found)} bad records, listed in {report}:')
-        for problem in recording.problems.found[:20]:
-            print(f'  {problem}')
+        print('\n'.join(recording.problems.lines()))
     return 0
 
 

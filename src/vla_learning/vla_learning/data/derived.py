@@ -63,7 +63,13 @@ class Derived:
         self._key = f'{self.sha256} {hashlib.sha256(rows).hexdigest()}'
 
     def statistics(self, recording: Recording) -> Statistics:
-        """Return the statistics of the good frames' actions."""
+        """Return the statistics of the good frames' actions.
+
+        Raises:
+            DataError: if no frame is good: it shows the first problems.
+        """
+        if not recording.good.any():
+            raise recording.problems.all_bad(recording.path.name)
 
         def compute() -> dict[str, Any]:
             accumulator = Accumulator(recording.axes)
@@ -72,8 +78,10 @@ class Derived:
                 accumulator.add(recording.actions[piece][recording.good[piece]])
             return accumulator.finish().dict()
 
-        good = hashlib.sha256(np.packbits(recording.good).tobytes()).hexdigest()
-        return Statistics.from_dict(self._once('statistics', f'{self.sha256} {good}', compute))
+        # Of the same files, what is read decides: which rows are good, which way a gripper is.
+        read = hashlib.sha256(np.packbits(recording.good).tobytes() + recording.actions.tobytes())
+        key = f'{self.sha256} {read.hexdigest()}'
+        return Statistics.from_dict(self._once('statistics', key, compute))
 
     def check_pictures(self, recording: Recording, camera: str) -> None:
         """Decode every picture once ever; frames whose picture is bad are no longer good.

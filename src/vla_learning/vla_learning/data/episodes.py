@@ -17,6 +17,9 @@ from PIL import Image
 from vla_core.types import NATIVE_AXES, POSITION
 from vla_learning.data.errors import DataError, Problem, Problems
 
+#: The axis that is a position, and what its 1 means here and may mean elsewhere.
+GRIPPER, CLOSED, OPEN = 'gripper', 'closed', 'open'
+
 #: Of pictures; Pillow's other decoders are not for files from elsewhere.
 _FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP')
 
@@ -53,6 +56,9 @@ class Recording(ABC):
         episodes: E of them, in order.
         problems: what was left out so far.
 
+    Raises:
+        DataError: if there is no frame: it shows the first problems.
+
     Attributes:
         actions: float32 [F, D].
         state: float32 [F, S].
@@ -61,7 +67,11 @@ class Recording(ABC):
         good: bool [F].
         first: int64 [E + 1], frame with which each episode begins; at the end F.
         names: E names.
+        one_gripper: what 1 means of a gripper, `closed`; empty: the data set does not say.
+        drives: E names of what an episode is a piece of; its own, where it is one of nothing.
     """
+
+    one_gripper = CLOSED
 
     def __init__(
         self,
@@ -82,9 +92,10 @@ class Recording(ABC):
         self.fps = fps
         self.problems = problems
         self.names = tuple(episode.name for episode in episodes)
+        self.drives = self.names
         self.first = np.cumsum([0, *(len(episode.text) for episode in episodes)])
         if not self.first[-1]:
-            raise DataError(f'{path.name}: no usable record: expected at least one')
+            raise problems.all_bad(path.name)
         self.actions = np.concatenate([episode.actions for episode in episodes])
         self.state = np.concatenate([episode.state for episode in episodes])
         self.good = np.concatenate([episode.good for episode in episodes])
@@ -93,6 +104,35 @@ class Recording(ABC):
             [texts.setdefault(text, len(texts)) for episode in episodes for text in episode.text]
         )
         self.texts = tuple(texts)
+
+    def turn_gripper(self, one: str) -> None:
+        """Bring a gripper to what it is everywhere here, 0 open to 1 closed, if there is one.
+
+        Args:
+            one: what its 1 means in the data set, `closed` or `open`; empty: what that says.
+
+        Raises:
+            DataError: if neither the data set nor the caller says it, or they do not agree.
+        """
+        said = self.one_gripper
+        if GRIPPER not in self.axes:
+            return
+        if not one and not said:
+            raise DataError(
+                f'{self.path.name} does not say what 1 means of its gripper: expected gripper '
+                f'(data.gripper), {CLOSED} or {OPEN}'
+            )
+        if one and said and one != said:
+            raise DataError(
+                f'gripper {one!r}: {self.path.name} says that 1 is a gripper that is {said}: '
+                f'expected {said}, or nothing'
+            )
+        if (one or said) == CLOSED:
+            return
+        for values, names in ((self.actions, self.axes), (self.state, self.state_names)):
+            if GRIPPER in names:
+                column = names.index(GRIPPER)
+                values[:, column] = 1.0 - values[:, column]
 
     @property
     def frames(self) -> int:
@@ -176,7 +216,7 @@ def check_finite(
 def unit_of(axis: str, representation: str = 'VELOCITY') -> str:
     """SI unit of an axis, by the names of the native ones; empty for an axis of another name."""
     per = '/s' if representation == 'VELOCITY' else ''
-    units = {'linear': f'm{per}', 'angular': f'rad{per}', 'gripper': POSITION}
+    units = {'linear': f'm{per}', 'angular': f'rad{per}', GRIPPER: POSITION}
     return units.get(axis.partition('.')[0], '')
 
 

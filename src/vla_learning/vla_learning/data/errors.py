@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from vla_core.errors import VlaError
 
+#: Problems that are shown; of a whole data set there may be a million.
+_SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -74,6 +77,19 @@ class Problems:
             'by_field': dict(counts),
             'problems': [asdict(problem) for problem in self.found],
         }
+
+    def lines(self) -> list[str]:
+        """Return the first problems for a person, one on each line."""
+        more = len(self.found) - _SHOWN
+        rest = [f'  and {more} more'] if more > 0 else []
+        return [f'  {problem}' for problem in self.found[:_SHOWN]] + rest
+
+    def all_bad(self, name: str) -> DataError:
+        """Return the error for a data set in which no record is good."""
+        count = f'; {len(self.found)} bad records:' if self.found else ''
+        return DataError(
+            '\n'.join([f'{name}: no usable record: expected at least one{count}', *self.lines()])
+        )
 
 
 def inside(root: Path, relative: str) -> Path | None:

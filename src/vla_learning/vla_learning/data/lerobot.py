@@ -23,6 +23,7 @@ from vla_learning.data.lerobot_tables import (
     read_episodes,
     READ_ERRORS,
     read_info,
+    read_ours,
     read_tasks,
     STATE,
     Tables,
@@ -89,6 +90,8 @@ class LeRobotRecording(Recording):
             episodes,
             problems,
         )
+        numbers = [int(meta['episode_index']) for meta in self._meta]
+        self.drives, self.one_gripper = read_ours(path, numbers)
 
     def fetch(self, row: int, camera: str) -> bytes | np.ndarray:
         """Return the bytes of a frame's picture, of a video's its pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -12,10 +13,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from vla_learning.data.episodes import GRIPPER
 from vla_learning.data.errors import DataError, inside, Problems
 
 ACTION = 'action'
 STATE = 'observation.state'
+#: File of ours in meta/, for what the format does not know: of what drive each episode is a piece,
+#: and what 1 means of a gripper.
+OURS, DRIVES = 'vla', 'drives'
 #: What pyarrow and reading a table with unexpected content raise.
 READ_ERRORS = (pa.ArrowException, OSError, KeyError, ValueError, TypeError)
 
@@ -138,6 +143,34 @@ class Tables:
             time=table.column('timestamp').to_numpy().astype(np.float64),
             task=table.column('task_index').to_numpy(),
         )
+
+
+def read_ours(path: Path, episodes: Sequence[int]) -> tuple[tuple[str, ...], str]:
+    """Return of what each episode is a piece, and what 1 means of a gripper, by meta/vla.json.
+
+    Without that file an episode is a piece of nothing, and of the gripper nothing is said.
+
+    Args:
+        path: folder of the data set.
+        episodes: numbers of E episodes.
+
+    Returns:
+        E names; `closed`, or nothing.
+
+    Raises:
+        DataError: if the file does not say both.
+    """
+    where = f'meta/{OURS}.json'
+    try:
+        content = json.loads((path / where).read_text('utf-8'))
+        drives = content[DRIVES]
+        return tuple(str(drives[number]) for number in episodes), str(content[GRIPPER])
+    except FileNotFoundError:
+        return tuple(f'episode {number}' for number in episodes), ''
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(
+            f'{where}: {line(error)}: expected {DRIVES}, a name for each episode, and {GRIPPER}'
+        ) from error
 
 
 def read_info(path: Path) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from PIL import Image
 import pyarrow as pa
 from pyarrow import parquet
 
+from vla_learning.data.episodes import CLOSED, GRIPPER
 from vla_learning.data.errors import DataError
-from vla_learning.data.lerobot_tables import ACTION, STATE
+from vla_learning.data.lerobot_tables import ACTION, DRIVES, OURS, STATE
 from vla_learning.data.statistics import Accumulator
 from vla_learning.data.video import check_video_sizes, write_video
 
@@ -39,6 +40,8 @@ _SCALARS = {
 
 class LeRobotWriter:
     """Writes episodes one after the other; nothing is a data set before `finish`.
+
+    A gripper in it is 0 open to 1 closed, as everywhere here.
 
     Args:
         folder: an empty folder.
@@ -72,6 +75,7 @@ class LeRobotWriter:
         self._video = video
         self._tasks: dict[str, int] = {}
         self._rows: list[dict[str, Any]] = []
+        self._drives: list[str] = []
         self._frames = 0
         self._file, self._bytes = 0, 0
         self._writer: parquet.ParquetWriter | None = None
@@ -83,6 +87,7 @@ class LeRobotWriter:
         state: np.ndarray,
         texts: Sequence[str],
         pictures: Mapping[str, Sequence[bytes]],
+        drive: str = '',
     ) -> None:
         """Write one episode.
 
@@ -91,6 +96,8 @@ class LeRobotWriter:
             state: float [T, S].
             texts: T instructions.
             pictures: T RGB pictures by camera, each the bytes of an image file.
+            drive: name of what the episode is a piece of; empty: of nothing. Pieces of one are
+                not parted when some are kept back for validation.
 
         Raises:
             DataError: if a picture has not its camera's size.
@@ -125,6 +132,7 @@ class LeRobotWriter:
             row |= self._write_videos(episode, coded)
         row |= self._statistics(columns, coded)
         self._rows.append(row | {'meta/episodes/chunk_index': 0, 'meta/episodes/file_index': 0})
+        self._drives.append(drive or f'episode {episode}')
         self._frames += count
 
     def finish(self) -> None:
@@ -142,7 +150,8 @@ class LeRobotWriter:
         parquet.write_table(pa.Table.from_pylist(self._rows), episodes)
         parquet.write_table(_tasks_table(self._tasks), meta / 'tasks.parquet')
         totals = {key: _summary(total, 'image' in key) for key, total in self._totals.items()}
-        for name, value in (('info', self._info()), ('stats', totals)):
+        ours = {DRIVES: self._drives, GRIPPER: CLOSED}
+        for name, value in (('info', self._info()), ('stats', totals), (OURS, ours)):
             (meta / f'{name}.json').write_text(json.dumps(value, indent=4), 'utf-8')
 
     def _check_sizes(self, pictures: Mapping[str, Sequence[bytes]]) -> None:

@@ -59,6 +59,9 @@ class RldsRecording(Recording):
             episode is bad and not skipped.
     """
 
+    # It is open in some (BridgeData), closed in others (DROID).
+    one_gripper = ''
+
     def __init__(self, path: Path, problems: Problems, fps: float | None = None) -> None:
         layout = _read_layout(path / 'features.json')
         self._camera = {name: n for n, name in enumerate(layout.cameras)}

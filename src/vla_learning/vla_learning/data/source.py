@@ -37,6 +37,8 @@ class Recorded:
         skip_bad: leave bad records out, count and list them, instead of stopping at the first.
         cache: keep resized frames on disk, so that each picture is decoded once ever.
         derived: folder for what is computed from the data set; else `<path>.vla` beside it.
+        gripper: what 1 means of a gripper in it, `closed` or `open`, where the format does not
+            say (RLDS).
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Recorded:
     skip_bad: bool = False
     cache: bool = True
     derived: Path | None = None
+    gripper: str = ''
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class RecordedSource:
         if batch_size < 1:
             raise DataError(f'batch of {batch_size}: expected at least 1')
         self.recording = recording = open_recording(spec.path, spec.skip_bad, spec.fps)
+        recording.turn_gripper(spec.gripper)
         self.camera = spec.camera or recording.cameras[0]
         if self.camera not in recording.cameras:
             raise DataError(
@@ -136,8 +140,11 @@ class RecordedSource:
         self._ahead = _steps_ahead(view, recording)
         self.rows = split_rows(recording, split, spec.validation_share, spec.seed)
         if not len(self.rows):
+            drives = len(set(recording.drives))
             raise DataError(
-                f'{spec.path.name}: no frame with an instruction for {split}: expected at least 1'
+                f'{spec.path.name}: no frame with an instruction for {split}, of {drives} '
+                'episodes or drives, which go to training or validation as a whole: expected at '
+                'least 1; more of them, or a validation share of 0'
             )
         self._shuffled = split == 'train'
         self._seed = spec.seed
@@ -223,16 +230,19 @@ def open_source(
 def split_rows(recording: Recording, split: Split, share: float, seed: int) -> np.ndarray:
     """Return the good frames with an instruction of a split, int64, in order.
 
-    Whole episodes go to one side, so that no validation frame has a neighbour in training.
+    Whole drives go to one side, so that no validation frame has a neighbour in training.
     """
     if not 0 <= share < 1:
         raise DataError(f'validation_share {share}: expected 0 to below 1')
-    count = len(recording.names)
+    drives = {drive: number for number, drive in enumerate(dict.fromkeys(recording.drives))}
+    count = len(drives)
     kept_back = min(count - 1, max(1, round(share * count))) if share else 0
     order = np.random.default_rng((seed, count)).permutation(count)
     validation = np.zeros(count, bool)
     validation[order[:kept_back]] = True
-    chosen = {'train': ~validation, 'validation': validation, 'all': np.ones(count, bool)}[split]
+    validation = validation[[drives[drive] for drive in recording.drives]]
+    everything = np.ones(len(validation), bool)
+    chosen = {'train': ~validation, 'validation': validation, 'all': everything}[split]
     labelled = np.array([bool(text.strip()) for text in recording.texts])
     usable = recording.good & labelled[recording.text]
     return np.flatnonzero(usable & np.repeat(chosen, np.diff(recording.first)))
@@ -252,11 +262,10 @@ def _native(
     """Return which axes are taught, bool [D]; native actions, float32 [F, D]; clipped frames."""
     place = {axis: n for n, axis in enumerate(recording.axes)}
     taught = np.array([axis in place for axis in axes])
-    if not taught.any() or len(scales) != len(axes):
-        raise DataError(
-            f'{recording.path.name}: axes {recording.axes}: expected some of {axes}, '
-            f'each with one of {len(scales)} scales'
-        )
+    if not taught.any():
+        raise DataError(f'{recording.path.name}: axes {recording.axes}: expected some of {axes}')
+    if len(scales) != len(axes):
+        raise DataError(f'action_scale of {len(scales)}: expected one for each of {axes}')
     actions = np.zeros((recording.frames, len(axes)), np.float32)
     for n, (axis, scale, unit) in enumerate(zip(axes, scales, units, strict=True)):
         if axis in place:
@@ -274,6 +283,8 @@ def _steps_ahead(view: View, recording: Recording) -> np.ndarray:
     if not view.step_dt > 0:
         raise DataError(f'step_dt {view.step_dt}: expected more than 0 s')
     if recording.fps is None:
-        raise DataError(f'{recording.path.name}: fps is unknown: expected it with the path')
+        raise DataError(
+            f'{recording.path.name} does not say its frames per second: expected fps (data.fps)'
+        )
     # An action holds until the next frame; the small term keeps 9 * 0.3 s * 10 Hz at frame 27.
     return np.floor(steps * view.step_dt * recording.fps + 1e-6).astype(np.int64)

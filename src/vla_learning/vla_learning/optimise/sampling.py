@@ -127,6 +127,8 @@ def cameras(
     from vla_learning.data.source import Recorded
 
     first = Recorded(data, camera, fps, validation_share=kept_apart, seed=seed, cache=False)
+    # What is compared here is one policy with itself: which way its gripper is does not matter.
+    first = replace(first, gripper='closed')
     names = [camera] if camera else open_recording(data, fps=fps).cameras
     return [replace(first, camera=name) for name in names]
 

@@ -10,6 +10,8 @@ from typing import Annotated
 import tyro
 
 from vla_core.errors import ConfigError
+from vla_core.manifest import load_manifest
+from vla_core.policy import create_policy
 
 _DEMO = Path('src/vla_bringup/checkpoints/demo')
 #: Layouts from here to below a million are for choosing between checkpoints.
@@ -75,18 +77,21 @@ def choose(options: Choose) -> int:
     """Measure a policy and print the counts as JSON; returns the exit status.
 
     Raises:
-        ConfigError: if a layout would not be one for choosing, or a category is unknown.
+        ConfigError: if there is no episode, a layout would not be one for choosing, or a category
+            is unknown.
+        CheckpointError: if the checkpoint is not what its manifest says.
     """
+    if options.episodes < 1:
+        raise ConfigError(f'episodes is {options.episodes}: expected at least 1')
     if not _FIRST <= options.seed <= _END - 100 * options.episodes:
         raise ConfigError(f'seed {options.seed}: expected 500000 to 999999, and far from its end')
-    from vla_inference.onnx_policy import OnnxPolicy
     from vla_learning.sim import choosing
 
     known = [*choosing.CATEGORIES, choosing.MOTION]
     unknown = sorted(set(options.categories) - set(known))
     if unknown:
         raise ConfigError(f'category {unknown[0]!r}: expected one of {known}')
-    policy = OnnxPolicy(options.checkpoint)
+    policy = create_policy(load_manifest(options.checkpoint).policy, options.checkpoint)
     counts = choosing.refusals(policy)
     counts |= choosing.choose(
         policy, list(options.categories) or known, options.seed, options.episodes, options.blind

@@ -71,13 +71,23 @@ SMOKE = Experiment(
 
 
 def scaled(experiment: Experiment, frames: int | None, steps: int | None) -> Experiment:
-    """Return an experiment with so many pictures and steps; the rounds move along."""
+    """Return an experiment with so many pictures and steps; the rounds move along.
+
+    Raises:
+        ConfigError: if a number is out of range, or a round would come before the first step.
+    """
     sim, train = experiment.data.sim, experiment.train
     if frames is not None:
         sim = replace(sim, frames=frames)
     if steps is not None:
-        rounds = tuple(step * steps // (train.steps or steps) for step in sim.rounds)
-        sim, train = replace(sim, rounds=rounds), replace(train, steps=steps)
+        whole, train = train.steps or steps, replace(train, steps=steps)
+        rounds = tuple(step * steps // whole for step in sim.rounds)
+        if 0 in rounds:
+            raise ConfigError(
+                f'steps is {steps}: expected at least {-(-whole // min(sim.rounds))}, so that '
+                f'none of the rounds {list(sim.rounds)} of {whole} steps comes before the first'
+            )
+        sim = replace(sim, rounds=rounds)
     return replace(experiment, data=replace(experiment.data, sim=sim), train=train)
 
 

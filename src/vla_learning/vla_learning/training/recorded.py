@@ -77,6 +77,7 @@ def open_sources(experiment: Experiment) -> tuple[RecordedSource, RecordedSource
         skip_bad=data.skip_bad,
         cache=data.cache,
         derived=Path(data.derived) if data.derived else None,
+        gripper=data.gripper,
     )
     slot = CameraSlot('front', model.width, model.height, data.mode)
     view = View(slot, model.horizon, data.step_dt, data.axes, data.action_scale)

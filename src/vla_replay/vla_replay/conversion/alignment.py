@@ -18,6 +18,9 @@ UNFINISHED = 'UNFINISHED'
 LONGEST_GAP = 60.0
 #: Of a frame's time, the share by which the frame that is taken for it may be older.
 LATE = 1.5
+#: Most frames per second that are taken of one that the camera took: a camera of 30 Hz on a busy
+#: machine has intervals whose median is a few percent longer.
+_REPEATED = 1.1
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,8 @@ def choose_frames(
         frame is older than 1.5 times the spacing ends one.
 
     Raises:
-        BagError: if fps is not a positive number, or there is no frame for more than LONGEST_GAP
-            in the segment.
+        BagError: if fps is not a positive number or above the camera's rate, or there is no frame
+            for more than LONGEST_GAP in the segment.
     """
     if not 0.0 < fps < math.inf:
         raise BagError(f'fps is {fps}: expected a positive number')
@@ -154,6 +157,7 @@ def choose_frames(
     if not len(inside):
         return []
     refuse_gap(stamps[inside], stamps)
+    _refuse_repeats(stamps, fps)
     if usable is not None:
         inside = inside[usable[inside]]
         if not len(inside):
@@ -170,6 +174,17 @@ def choose_frames(
     pieces = np.split(index, np.flatnonzero(old))
     runs = [piece[1:] if number else piece for number, piece in enumerate(pieces)]
     return [inside[run] for run in runs if len(run)]
+
+
+def _refuse_repeats(stamps: np.ndarray, fps: float) -> None:
+    """Refuse a rate at which pictures would come again as if nothing had moved."""
+    # The median: pauses and lost frames make no slower camera.
+    usual = float(np.median(np.diff(stamps))) / _SECOND if len(stamps) > 1 else 0.0
+    if usual * fps > _REPEATED:
+        raise BagError(
+            f'the camera took {1 / usual:.1f} frames per second: expected fps of at most that, '
+            f'not {fps:g}'
+        )
 
 
 def refuse_gap(stamps: np.ndarray, drive: np.ndarray) -> None:

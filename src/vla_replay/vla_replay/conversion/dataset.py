@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from vla_core.errors import ObservationError, VlaError
-from vla_core.gate.causes import State
 from vla_core.types import NATIVE_AXES
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag.topics import INSTRUCTION, LABEL
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 #: How a demonstration may have ended that is worth learning from; empty: nobody has said.
 _GOOD = ('', 'DONE', 'success')
-#: States of the gate in which what it publishes is what policy or person want, within limits.
-_OBEYING = (State.ACTIVE, State.MANUAL)
 #: s by which frames of several cameras may differ that make one observation (`slot_tolerance`).
 SET_AGE = 0.02
 #: Name of the pictures in the data set: the slot that policies know.
@@ -100,6 +97,7 @@ def to_dataset(options: ToDataset, note: Callable[[str], None]) -> Tally:
                         episode.state,
                         [episode.text] * len(episode.actions),
                         {_CAMERA: episode.pictures},
+                        f'{path.name} {episode.began_ns}',
                     )
                 except VlaError as error:
                     raise BagError(f'{path}: {error}') from error
@@ -145,7 +143,11 @@ def _read(
                 note(f'{path}: no frame in it: left out')
                 return []
             drive = Drive(bag, options.camera, options.actions)
-            held = _Held(drive.actions(options.actions), drive.odometry(), drive.gate_states())
+            held = _Held(
+                drive.actions(options.actions, options.policy),
+                drive.odometry(),
+                drive.obedience(),
+            )
             episodes = _episodes(drive, held, options, tally)
             if episodes:
                 _take_odometry(path, len(held.odometry.stamps) > 0, tally)
@@ -183,22 +185,33 @@ class _Held:
     Attributes:
         actions: velocities, gripper last, D = 7.
         odometry: m/s, rad/s; empty: the bag has none.
-        gate: numbers of State; empty: the bag has no gate.
+        gate: whether it obeyed, whether it stood as a person wanted; empty: the bag has no gate.
     """
 
     actions: Series
     odometry: Series
     gate: Series
 
-    def intervened(self, stamps: np.ndarray) -> np.ndarray:
-        """Say for which frames, bool [T], the gate obeyed neither policy nor person."""
+    def intervened(self, stamps: np.ndarray, moves: np.ndarray) -> np.ndarray:
+        """Say for which frames, bool [T], the gate obeyed neither policy nor person.
+
+        Where a person stands at the end, that is what he shows; a pause on the way is none.
+
+        Args:
+            stamps: int64 [T], ns.
+            moves: velocities, gripper last, [T, 7].
+        """
         if not len(self.gate.stamps):
             return np.zeros(len(stamps), dtype=bool)
-        return ~np.isin(self.gate.at(stamps, COMMAND_AGE)[:, 0], _OBEYING)
+        obeyed, rests = self.gate.at(stamps, COMMAND_AGE).T
+        moving = np.flatnonzero(np.nan_to_num(moves[:, :-1]).any(axis=1))
+        over = np.arange(len(stamps)) > (moving[-1] if len(moving) else len(stamps))
+        return ~((obeyed == 1.0) | (over & (rests == 1.0)))
 
 
 @dataclass(frozen=True)
 class _Episode:
+    began_ns: int
     text: str
     actions: np.ndarray
     state: np.ndarray
@@ -266,8 +279,9 @@ def _cut(
     if len(held.odometry.stamps):
         state = held.odometry.at(stamps, ODOM_AGE)
     fine = np.array([int(stamp) in pictures for stamp in stamps])
+    intervened = held.intervened(stamps, moves)
     for reason, bad in (
-        ('frame at which the gate let nobody drive', held.intervened(stamps)),
+        ('frame at which the gate let nobody drive', intervened),
         ('frame without a command', ~np.isfinite(moves).all(axis=1)),
         ('frame without odometry', ~np.isfinite(state).all(axis=1)),
     ):
@@ -275,10 +289,14 @@ def _cut(
             tally.leave_out(reason, int((fine & bad).sum()))
         fine &= ~bad
     pieces = np.split(np.arange(len(stamps)), np.flatnonzero(~fine))
-    runs = [piece[1:] if number else piece for number, piece in enumerate(pieces)]
-    runs = [_from_first_movement(run, moves, tally) for run in runs]
+    runs = [_from_first_movement(pieces[0], moves, tally)]
+    for before, *rest in pieces[1:]:
+        run = np.array(rest, dtype=int)
+        # Whoever was driving goes on behind a frame that is broken, but begins behind the gate.
+        runs.append(_from_first_movement(run, moves, tally) if intervened[before] else run)
     return [
         _Episode(
+            segment.begin_ns,
             segment.text,
             moves[run].astype(np.float32),
             state[run].astype(np.float32),

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from vla_core.gate.causes import State
 from vla_core.image import decode_compressed, decode_raw
+from vla_core.manifest import load_manifest
+from vla_core.resample import to_velocities, velocity_units
 from vla_core.session import Fate
 from vla_core.text import is_stop_word
-from vla_core.types import NATIVE_AXES
+from vla_core.types import NATIVE_AXES, PolicySpec
 from vla_replay.bag.clock_set import refuse_clock_set
 from vla_replay.bag.reader import BagReader, Topic
 from vla_replay.bag.topics import INSTRUCTION, LABEL
@@ -30,6 +33,7 @@ from vla_replay.schedule import (
     playable,
 )
 from vla_replay.stamps import stamp_of
+from vla_ros.files import checkpoint_path
 
 TWIST, STAMPED = 'geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'
 CHUNK, RECORD = 'vla_interfaces/msg/ActionChunk', 'vla_interfaces/msg/Instruction'
@@ -47,12 +51,16 @@ _NEEDED = {
     ODOMETRY: ('header', 'twist'),
     IMAGE: ('header', 'encoding', 'width', 'height', 'step', 'data'),
     COMPRESSED: ('header', 'data'),
-    CHUNK: ('header', 'observation_stamp', 'names'),
+    CHUNK: ('header', 'observation_stamp', 'names', 'model_id'),
     RECORD: ('header', 'id', 'text', 'status'),
     STRING: ('data',),
     FLOAT: ('data',),
     DECISION: ('header', 'state', 'cause', 'wanted', 'published'),
 }
+#: States of the gate in which what it publishes is what policy or person want, within limits.
+_OBEYING = (State.ACTIVE, State.MANUAL)
+#: States into which a person's silence leads, and zeros are silence.
+_STANDING = (State.CONTROLLED_STOP, State.STOPPED)
 #: s for which a command holds: a base stops by itself after that.
 COMMAND_AGE, ODOM_AGE = 0.5, 0.5
 STATE_NAMES = ('odom.v', 'odom.w')
@@ -88,25 +96,26 @@ class Drive:
         self.stamps = np.unique(stamps)
         self._ahead = self._clocks_apart(recorded - stamps)
 
-    def actions(self, source: str) -> Series:
+    def actions(self, source: str, policy: str = '') -> Series:
         """Return velocities, gripper last, D = 7, SI.
 
         Args:
             source: CHUNKS for the policy's first step for every frame; else a topic of
                 Twist or TwistStamped.
+            policy: of CHUNKS: checkpoint of it, which says what its answers mean.
 
         Raises:
-            BagError: if the bag has no such topic.
+            BagError: if the bag has no such topic, or another policy answered.
+            VlaError: if there is no such checkpoint, or its answers are no velocities and cannot
+                be made some.
         """
         if source == CHUNKS:
-            return self._chunks()
+            return self._chunks(load_manifest(checkpoint_path(policy)).spec)
         topic = self._topic(source, (TWIST, STAMPED))
         samples = []
         for stamp, msg in self.messages(topic):
             twist = msg.twist if topic.type == STAMPED else msg
-            axes = (twist.linear.x, twist.linear.y, twist.linear.z)
-            turns = (twist.angular.x, twist.angular.y, twist.angular.z)
-            samples.append((stamp, (*axes, *turns, 0.0)))
+            samples.append((stamp, (*_axes(twist), 0.0)))
         velocities = Series.of(samples, len(NATIVE_AXES))
         gripper = self.gripper()
         if len(gripper.stamps):
@@ -138,14 +147,22 @@ class Drive:
         )
         return Series.of(samples, len(STATE_NAMES))
 
-    def gate_states(self) -> Series:
-        """Return numbers of State; empty where the bag has no decisions of a gate."""
+    def obedience(self) -> Series:
+        """Return two truths of every decision, 1.0 or 0.0; empty where the bag has no gate.
+
+        The first: the gate publishes what policy or person want, within limits. The second: it
+        stands as a person wants it to. Who sends zeros is taken for gone after half a second,
+        and the robot is stopped for good; but nothing has changed for who wanted it to stand.
+        """
         topic = self.decisions()
-        samples = (
-            (stamp, (float(msg.state),))
-            for stamp, msg in ([] if topic is None else self.messages(topic))
-        )
-        return Series.of(samples, 1)
+        samples, rests = [], False
+        for stamp, msg in [] if topic is None else self.messages(topic):
+            if msg.state == State.MANUAL:
+                rests = not any(_axes(msg.wanted))
+            elif msg.state not in _STANDING:
+                rests = False
+            samples.append((stamp, (float(msg.state in _OBEYING), float(rests))))
+        return Series.of(samples, 2)
 
     def decisions(self) -> Topic | None:
         """Return the topic of the gate's decisions; None: the bag has none.
@@ -173,7 +190,8 @@ class Drive:
             return [Segment(text, int(self.stamps[0]), end, label)] if len(self.stamps) else []
         for kind, name, read in ((RECORD, '', self._records), (STRING, COMMAND, self._texts)):
             topic = self._nearest(kind, name)
-            if topic is not None:
+            # A part of a drive keeps the topics of the whole, empty ones too.
+            if topic is not None and topic.count:
                 said = sorted(read(topic), key=lambda one: one.stamp_ns)
                 found = segments(said, end)
                 # What became of a plain text nobody has said.
@@ -198,7 +216,8 @@ class Drive:
 
             yield stamp_of(data), decode, msg.data.tobytes() if compressed else b''
 
-    def _chunks(self) -> Series:
+    def _chunks(self, spec: PolicySpec) -> Series:
+        velocity_units(spec)
         topic = self._nearest(CHUNK)
         if topic is None:
             raise BagError(f'{self._bag.path}: no {CHUNK} in it: name a topic of velocities')
@@ -211,7 +230,16 @@ class Drive:
                 )
             if not len(msg.predicted):
                 continue
-            first = dict(zip(msg.names, msg.predicted[: len(msg.names)].tolist(), strict=True))
+            if (msg.model_id, tuple(msg.names)) != (spec.model_id, spec.action_names):
+                raise BagError(
+                    f'{self._bag.path}: {msg.model_id!r} answered, {list(msg.names)}: expected '
+                    f'its checkpoint as policy, not {spec.model_id!r}, {list(spec.action_names)}, '
+                    'for what its answers mean'
+                )
+            # In the policy's own representation, which may be metres per step.
+            row = np.asarray(msg.predicted[: len(msg.names)], dtype=np.float64)[None]
+            velocities = to_velocities(row, spec, spec.step_dt)[0]
+            first = dict(zip(msg.names, velocities.tolist(), strict=True))
             stamp = msg.observation_stamp.sec * 10**9 + msg.observation_stamp.nanosec
             samples.append((stamp, [first.get(axis, 0.0) for axis in NATIVE_AXES]))
         return Series.of(samples, len(NATIVE_AXES))
@@ -322,6 +350,12 @@ class Drive:
 
             self._types[topic.name] = read
         return self._types[topic.name]
+
+
+def _axes(twist: Any) -> tuple[float, ...]:
+    """Return the six axes of a Twist, linear ones first."""
+    parts = (twist.linear, twist.angular)
+    return tuple(float(value) for part in parts for value in (part.x, part.y, part.z))
 
 
 def _distance(name: str, beside: str) -> tuple[int, int]:
