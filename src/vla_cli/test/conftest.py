@@ -164,7 +164,7 @@ def robot(request: pytest.FixtureRequest, own_domain: None) -> Iterator[Robot]:
 @pytest.fixture
 def other_robot(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
     """Yield one more robot of the same names; a busy machine has time to discover it."""
-    monkeypatch.setattr('vla_cli.connection.SETTLING', 1.5)
+    monkeypatch.setattr('vla_cli.connection.SETTLING', 3.0)
     with running_robot('') as other:
         yield other
 

@@ -1,20 +1,43 @@
 """The command `vla` against a robot that the test plays."""
 
+from collections.abc import Iterator
 import os
+from pathlib import Path
 import signal
 import subprocess
 import sys
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from vla_cli import say
+from vla_cli.connection import connect
 from vla_cli.main import main
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_ros.domains import process_domain
+
+_VLA = [sys.executable, '-m', 'vla_cli.main']
+
+
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP])
+def ending(request) -> Iterator[signal.Signals]:
+    """Yield a signal that ends programs; the test itself outlives one that nobody minds."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """Yield a pipe whose reader has left."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    yield writes
+    os.close(writes)
 
 
 def test_help_does_not_import_ros() -> None:
@@ -75,6 +98,19 @@ def test_a_namespace_finds_its_robot(robot, given: str) -> None:
 def test_an_impossible_namespace_is_refused(capsys) -> None:
     assert main(['disarm', '--namespace', 'my robot']) == 1
     assert "namespace 'my robot'" in capsys.readouterr().err
+
+
+def test_a_namespace_that_is_no_text_is_refused(capsys) -> None:
+    assert main(['disarm', '--namespace', os.fsdecode(b'r\xe9d')]) == 1
+    assert r"namespace 'r\udce9d' is invalid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('domain', ['abc', '233', '-1', '1.5'])
+def test_a_domain_that_there_is_not_is_refused(monkeypatch, capsys, domain: str) -> None:
+    monkeypatch.setenv('ROS_DOMAIN_ID', domain)
+    assert main(['arm']) == 1
+    expected = f"vla: ROS_DOMAIN_ID is '{domain}': expected a whole number from 0 to 232\n"
+    assert capsys.readouterr().err == expected
 
 
 def _refuses_several(name: str) -> str:
@@ -177,6 +213,122 @@ def test_ctrl_c_cancels_and_stops_the_robot(robot, capsys) -> None:
     # The answer to the goal may still be on its way to `vla say` when the signal comes.
     said = capsys.readouterr().out.removesuffix('the policy accepted the text late: cancelled\n')
     assert said.endswith('stopping\nstill\n')
+
+
+def test_what_ends_programs_cancels_and_stops_the_robot(robot, ending, capsys) -> None:
+    def end_twice() -> None:
+        # As `timeout` and a terminal that is lost do.
+        os.kill(os.getpid(), ending)
+        time.sleep(0.2)
+        os.kill(os.getpid(), ending)
+
+    robot.on_running = end_twice
+    assert main(['say', 'go to the red ball']) == 128 + ending
+    assert robot.texts == ['stop']
+    assert robot.cancellation.wait(10)
+    said = capsys.readouterr()
+    assert 'stopping\nstill\n' in said.out
+    assert said.err == ''
+
+
+def test_say_that_outlives_its_terminal_is_not_stopped_by_its_end() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with connect(''):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_whatever_goes_wrong_in_say_cancels_and_stops_the_robot(robot, monkeypatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError('nobody thought of this')
+
+    monkeypatch.setattr(say._Goal, '_on_feedback', fail)
+    with pytest.raises(RuntimeError, match='nobody thought of this'):
+        main(['say', 'go to the red ball'])
+    assert robot.texts == ['stop']
+    assert robot.cancellation.wait(10)
+
+
+def test_say_follows_to_the_end_when_nobody_reads_it(robot, unread: int) -> None:
+    robot.outcome = Fate.DONE
+    done = subprocess.run(
+        [*_VLA, 'say', 'go'], stdout=unread, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    assert robot.texts == []
+
+
+def test_ctrl_c_stops_the_robot_when_nobody_reads_it(robot, unread: int) -> None:
+    running = threading.Event()
+    robot.on_running = running.set
+    with subprocess.Popen(
+        [*_VLA, 'say', 'go'], stdout=unread, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert running.wait(20)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1]
+    assert (process.returncode, said) == (130, '')
+    assert robot.texts == ['stop']
+    assert robot.cancellation.wait(10)
+
+
+def test_say_tells_through_a_pipe_while_the_robot_drives(robot) -> None:
+    kept_back = os.environ | {'PYTHONUNBUFFERED': ''}
+    with subprocess.Popen(
+        [*_VLA, 'say', 'go'], stdout=subprocess.PIPE, text=True, env=kept_back
+    ) as process:
+        # It would wait for ever for what is kept back.
+        too_late = threading.Timer(15.0, process.kill)
+        too_late.start()
+        assert process.stdout.readline() == 'RUNNING 0.5 s\n'
+        too_late.cancel()
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert 'stopping\nstill\n' in process.stdout.read()
+
+
+def test_say_refuses_what_is_no_text(robot, capsys) -> None:
+    assert main(['say', 'go to the', os.fsdecode(b'r\xe9d'), 'box']) == 1
+    expected = r"vla: text 'go to the r\udce9d box' has bytes that are no text: expected UTF-8"
+    assert capsys.readouterr().err == f'{expected}\n'
+    assert robot.goals == []
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['bench', '--list']])
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_who_stops_reading_gets_no_traceback(arguments: list[str], unbuffered, unread) -> None:
+    done = subprocess.run(
+        [*_VLA, *arguments],
+        stdout=unread,
+        stderr=subprocess.PIPE,
+        env=os.environ | {'PYTHONUNBUFFERED': unbuffered},
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, '')
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['faults', 'list']])
+def test_output_that_takes_nothing_is_named(arguments: list[str]) -> None:
+    with Path('/dev/full').open('w') as full:
+        done = subprocess.run(
+            [*_VLA, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    expected = 'vla: output: No space left on device: expected one that can be written\n'
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_letters_that_the_output_does_not_know_end_nothing() -> None:
+    done = subprocess.run(
+        [*_VLA, 'faults', 'list'],
+        capture_output=True,
+        env=os.environ | {'PYTHONIOENCODING': 'ascii'},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b'')
+    assert b'?' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A short-lived ROS node of the `vla` command: finds the graph, waits for things, minds Ctrl-C."""
+"""A short-lived ROS node of the `vla` command: finds the graph, waits, minds signals."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ LEASE = 3.5
 #: What follows the name of an action in that of the service by which it takes goals.
 SEND_GOAL = '/_action/send_goal'
 _SLICE = 0.05
+# Of ROS: 233 would need ports that there are not.
+_LAST_DOMAIN = 232
+# Ctrl-C, `kill` or `timeout`, and a terminal that was closed or lost.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class NoGraphError(VlaError):
@@ -43,7 +47,12 @@ class SeveralRobotsError(VlaError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C while waiting; who does not mind it is ended by it like any other program."""
+    """A signal of _ENDING while waiting; who does not mind it is ended like any other program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        #: What a shell reports of a command that the signal ended.
+        self.status = 128 + number
 
 
 class Connection:
@@ -52,23 +61,29 @@ class Connection:
     def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
         self.node = node
         self._executor = executor
+        self._signal: int | None = None
         self._interrupted = False
 
-    def interrupt(self) -> None:
-        """Note a Ctrl-C; the wait in progress, or the next one, raises it."""
+    def interrupt(self, number: int) -> None:
+        """Note a signal; the wait in progress, or the next one, raises it.
+
+        `timeout` and lost terminals send theirs twice; only who presses Ctrl-C again means it.
+        """
+        if number == signal.SIGINT or not self._interrupted:
+            self._signal = number
         self._interrupted = True
 
     def wait(self, condition: Callable[[], bool], timeout: float = float('inf')) -> bool:
         """Spin until `condition` holds; return whether it did within `timeout` s.
 
         Raises:
-            Interrupted: Ctrl-C was pressed.
+            Interrupted: a signal came that ends programs.
         """
         deadline = time.monotonic() + timeout
         while not condition():
-            if self._interrupted:
-                self._interrupted = False
-                raise Interrupted
+            if self._signal is not None:
+                number, self._signal = self._signal, None
+                raise Interrupted(number)
             if time.monotonic() > deadline:
                 return False
             self._executor.spin_once(timeout_sec=_SLICE)
@@ -143,7 +158,21 @@ class Connection:
 
 
 def _domain() -> str:
-    return os.environ.get('ROS_DOMAIN_ID', '0')
+    """Return the ROS domain.
+
+    Raises:
+        ConfigError: there is no such domain.
+    """
+    domain = os.environ.get('ROS_DOMAIN_ID') or '0'
+    try:
+        known = 0 <= int(domain) <= _LAST_DOMAIN
+    except ValueError:
+        known = False
+    if not known:
+        raise ConfigError(
+            f'ROS_DOMAIN_ID is {domain!r}: expected a whole number from 0 to {_LAST_DOMAIN}'
+        )
+    return domain
 
 
 def valid_namespace(namespace: str) -> str:
@@ -155,7 +184,8 @@ def valid_namespace(namespace: str) -> str:
     full = f'/{namespace.strip("/")}'
     try:
         validate_namespace(full)
-    except InvalidNamespaceException as error:
+    # TypeError: bytes that are no UTF-8.
+    except (InvalidNamespaceException, TypeError) as error:
         raise ConfigError(
             f'namespace {namespace!r} is invalid; expected letters, digits and _, parted by /'
         ) from error
@@ -164,12 +194,13 @@ def valid_namespace(namespace: str) -> str:
 
 @contextmanager
 def connect(namespace: str) -> Iterator[Connection]:
-    """Open a connection in `namespace`, with Ctrl-C noted rather than raised.
+    """Open a connection in `namespace`, with signals that end programs noted rather than raised.
 
     Raises:
-        ConfigError: `namespace` is no valid name.
+        ConfigError: `namespace` is no valid name, or ROS_DOMAIN_ID no domain.
     """
     namespace = valid_namespace(namespace)
+    _domain()
     context = rclpy.Context()
     # rclpy's handlers would end the context at Ctrl-C, before a last "stop" could leave.
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -184,11 +215,17 @@ def connect(namespace: str) -> Iterator[Connection]:
     executor = in_turn_executor(context)
     executor.add_node(node)
     connection = Connection(node, executor)
-    previous = signal.signal(signal.SIGINT, lambda *_: connection.interrupt())
+    previous = {
+        number: signal.signal(number, lambda caught, _: connection.interrupt(caught))
+        for number in _ENDING
+        # nohup: the terminal may be closed.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield connection
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown(context=context)

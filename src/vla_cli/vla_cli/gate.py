@@ -8,6 +8,7 @@ import time
 from std_msgs.msg import String
 
 from vla_cli.connection import connect, Connection, SeveralRobotsError
+from vla_cli.telling import tell
 from vla_core.gate.causes import State
 from vla_core.text import name_of, printable
 from vla_interfaces.msg import Decision, SafetyState
@@ -79,13 +80,10 @@ def stop(namespace: str) -> int:
 def report_still(stillness: Stillness) -> int:
     """Wait for the robot to be still and say so; return the exit status."""
     if stillness.wait():
-        print('still')
+        tell('still')
         return 0
     does = 'has fallen silent' if stillness.silent() else 'still commands motion'
-    print(
-        f'the gate {does} after {STILL_TIMEOUT} s; expected zero: `vla estop`',
-        file=sys.stderr,
-    )
+    tell(f'the gate {does} after {STILL_TIMEOUT} s; expected zero: `vla estop`', failed=True)
     return 1
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from io import TextIOWrapper
 from pathlib import Path
+import signal
 import sys
 from typing import Annotated
 
 import tyro
 
 from vla_cli.faults.options import List, Run
+from vla_cli.telling import silence, tell
 from vla_core.errors import VlaError
 
 Text = tyro.conf.Positional[tuple[str, ...]]
@@ -21,7 +24,8 @@ Namespace = Annotated[str, tyro.conf.arg(help='namespace of the robot, as given 
 def say(text: Text, *, deadline: float = 0.0, namespace: Namespace = '') -> int:
     """Give the robot an instruction and follow it to its end. Ctrl-C stops the robot.
 
-    Exit status: 0 done, 130 after Ctrl-C, else 1.
+    So do SIGTERM and a closed terminal. Exit status: 0 done, 130 after Ctrl-C, 143 after SIGTERM,
+    129 after SIGHUP, else 1.
 
     Args:
         text: the instruction, with or without quotes.
@@ -172,6 +176,27 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A letter that the output does not know must not end the command.
+        sys.stdout.reconfigure(errors='replace')
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            # What fails when Python ends can no longer be told.
+            print(end='', flush=True)
+    except OSError as error:
+        if error.filename is not None:
+            # A file's, not the output's.
+            raise
+        silence(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        tell(f'vla: output: {error.strerror}: expected one that can be written', failed=True)
+        return 1
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         return tyro.extras.subcommand_cli_from_dict(
             COMMANDS | {found.name: found.load() for found in entry_points(group=GROUP)},
@@ -180,11 +205,11 @@ def main(arguments: list[str] | None = None) -> int:
             args=arguments,
         )
     except VlaError as error:
-        print(f'vla: {error}', file=sys.stderr)
+        tell(f'vla: {error}', failed=True)
         return 1
-    except KeyboardInterrupt:
-        # Ctrl-C where the subcommand does not mind it, or had not begun to.
-        return 130
+    except KeyboardInterrupt as interrupted:
+        # Where the subcommand does not mind it, or had not begun to: then it is Python's Ctrl-C.
+        return getattr(interrupted, 'status', 128 + signal.SIGINT)
 
 
 if __name__ == '__main__':

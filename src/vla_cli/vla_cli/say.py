@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from rclpy.action import ActionClient
@@ -16,6 +15,8 @@ from vla_cli.connection import (
     SeveralRobotsError,
 )
 from vla_cli.gate import report_still, SERVICES, Stillness, StopWord
+from vla_cli.telling import tell
+from vla_core.errors import ConfigError
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_core.text import name_of, printable
@@ -28,17 +29,22 @@ ACTION = 'vla/follow_instruction'
 ACCEPTED_TIMEOUT = 5.0
 # Once the robot is still, how long a late acceptance is waited for, to cancel it, s.
 LATE_TIMEOUT = 5.0
-# What a shell reports of a command that Ctrl-C ended.
-_INTERRUPTED_STATUS = 130
 _ARMED = (State.ACTIVE, State.ARMING, State.HOLD, State.MANUAL)
 
 
 def say(text: str, deadline: float, namespace: str) -> int:
     """Send `text` as a goal; return 0 when it is DONE, 130 after Ctrl-C, else 1.
 
+    SIGTERM and SIGHUP stop the robot as Ctrl-C does; they return 143 and 129.
+
     Raises:
+        ConfigError: `text` has bytes that are no UTF-8: what was meant is a guess.
         SeveralRobotsError: several gates or policies would take it; none has been told.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f'text {text!r} has bytes that are no text: expected UTF-8') from error
     with connect(namespace) as connection:
         goal = _Goal(connection)
         try:
@@ -85,13 +91,18 @@ class _Goal:
                 return self._give_up(silent, sent)
             goal = sent.result()
             if not goal.accepted:
-                print('the policy did not accept the goal', file=sys.stderr)
+                tell('the policy did not accept the goal', failed=True)
                 return 1
             result = goal.get_result_async()
             lost = self._wait(result)
             return self._give_up(lost, None) if lost else self._report(result.result().result)
-        except Interrupted:
-            return self._stop(sent)
+        except Interrupted as interrupted:
+            return self._stop(sent) or interrupted.status
+        except BaseException:
+            # Whatever it is: nobody follows any more what the robot does.
+            if sent is not None:
+                self._stop(sent)
+            raise
 
     def close(self) -> None:
         """Give back what keeps the node's participant alive: `destroy_node` knows no actions."""
@@ -125,36 +136,36 @@ class _Goal:
 
     def _give_up(self, reason: str, sent: Any) -> int:
         """Leave the robot still, since nobody will follow what it does."""
-        print(f'{reason}: expected it to follow the text to its end', file=sys.stderr)
+        tell(f'{reason}: expected it to follow the text to its end', failed=True)
         self._stop(sent)
         return 1
 
     def _stop(self, sent: Any) -> int:
-        """Stop by both ways: the cancelled goal, and the word that the gate itself understands."""
+        """Stop by both ways: the cancelled goal, and the gate's own word; return 1 if it moves."""
         self._stopping = True
         late = sent is not None and not sent.done()
         self._word.say()
         if sent is not None:
             # A goal whose answer is still on its way is cancelled as soon as that arrives.
             sent.add_done_callback(self._cancel)
-        print('stopping')
+        tell('stopping')
         try:
             status = report_still(self._stillness)
             if late:
                 status |= self._settle(sent)
         except Interrupted:
-            print('left before the robot was sure to stay still', file=sys.stderr)
+            tell('left before the robot was sure to stay still', failed=True)
             status = 1
-        return status or _INTERRUPTED_STATUS
+        return status
 
     def _settle(self, sent: Any) -> int:
         """Wait for an answer that is late, and for the end of what it began; return the status."""
         wait = self._connection.wait
         if not wait(sent.done, LATE_TIMEOUT):
-            print(
+            tell(
                 'the policy has not answered yet: should it accept the text later, the robot '
                 'obeys it; expected an answer: `vla stop`',
-                file=sys.stderr,
+                failed=True,
             )
             return 1
         # The callback may still wait for its turn.
@@ -162,13 +173,13 @@ class _Goal:
         if self._cancellation is None:
             return 0
         if not wait(self._cancellation.done, ANSWER):
-            print(
+            tell(
                 f'the policy accepted the text late and has not cancelled it within {ANSWER} s; '
                 'expected an answer: `vla stop`',
-                file=sys.stderr,
+                failed=True,
             )
             return 1
-        print('the policy accepted the text late: cancelled')
+        tell('the policy accepted the text late: cancelled')
         return 0
 
     def _cancel(self, sent: Any) -> None:
@@ -177,14 +188,14 @@ class _Goal:
 
     def _report(self, result: FollowInstruction.Result) -> int:
         reason = f': {printable(result.reason)}' if result.reason else ''
-        print(f'{name_of(Fate, result.result)} after {result.elapsed:.1f} s{reason}')
+        tell(f'{name_of(Fate, result.result)} after {result.elapsed:.1f} s{reason}')
         return 0 if result.result == Fate.DONE else 1
 
     def _on_feedback(self, message: Any) -> None:
         fate = message.feedback.state
         if fate != self._fate and not self._stopping:
             self._fate = fate
-            print(f'{name_of(Fate, fate)} {message.feedback.elapsed:.1f} s')
+            tell(f'{name_of(Fate, fate)} {message.feedback.elapsed:.1f} s')
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
         if beat.node == 'policy':
@@ -197,4 +208,4 @@ class _Goal:
         self._gate = state
         if state not in _ARMED:
             blockers = printable('; '.join(message.blockers)) or '`vla arm`'
-            print(f'the gate is {name_of(State, state)}, the robot will not move: {blockers}')
+            tell(f'the gate is {name_of(State, state)}, the robot will not move: {blockers}')
