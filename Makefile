@@ -49,7 +49,7 @@ evaluate: build ## closed-loop episodes (EPISODES=50 SEED=500000, FINAL=1 for a 
 	@$(ENV) exec python -m vla_learning.evaluation
 
 bench: build ## measure this machine, write build/bench.json (ONLY="NAME NAME=N ...", LONG=1: hours)
-	@$(ENV) exec vla bench $(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long)
+	@$(ENV) exec vla bench $(if $(ONLY),--only $(ONLY)) $(if $(filter-out 0,$(LONG)),--long)
 
 coverage: build ## branch coverage of the gate; fails below 95 %
 	@$(ENV) exec python -m pytest -q src/vla_core/test --cov=vla_core.gate --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95

@@ -50,7 +50,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
         {
             'robot': '/elsewhere/robot.yaml',
             'sim': 'true',
-            'params_file': '{here}/every_element.launch.xml',
+            'params_file': '{here}/../config/overrides.yaml',
         },
     ),
     'always_respawned': ('robot.launch.xml', {'policy_respawns': '-1'}),

@@ -441,6 +441,13 @@ def test_help_names_every_target():
     assert [line.split()[0] for line in done.stdout.splitlines()] == phony[1].split()
 
 
+@pytest.mark.parametrize(('long', 'asked'), [('0', False), ('', False), ('1', True)])
+def test_a_bench_of_hours_is_asked_for(long: str, asked: bool):
+    make = ['make', '-n', 'bench', f'LONG={long}']
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ('--long' in done.stdout.splitlines()[-1]) is asked
+
+
 @pytest.mark.parametrize('package', PACKAGES, ids=lambda path: path.name)
 def test_package_describes_itself_once(package: Path):
     manifest = ET.parse(package / 'package.xml').getroot()

@@ -323,6 +323,10 @@ def test_the_shipped_parameters_are_all_of_them_and_allowed() -> None:
         ({'clock': 'lockstep'}, 'expected use_sim_time true'),
         ({'dark': 300}, 'parameter dark is 300'),
         ({'darkness': 3}, "unknown parameter 'darkness'"),
+        (
+            {'qos_overrides./camera/color/image_raw.subscription.reliability': 'relaible'},
+            '/camera/color/image_raw: .*`reliability`: `relaible`: expected',
+        ),
     ],
 )
 def test_a_wrong_start_is_refused_with_a_reason(

@@ -17,7 +17,7 @@ from vla_camera.calibration import read_calibration, scaled_info
 from vla_camera.contract import find_robot, find_slot
 from vla_camera.decoding import choose_decoder
 from vla_core.camera import CameraConfig, check_frame_id, FrameGate
-from vla_core.errors import ObservationError
+from vla_core.errors import ConfigError, ObservationError
 from vla_core.image import decode_compressed
 from vla_ros import qos
 from vla_ros.clock import ProcessClock
@@ -58,13 +58,19 @@ class CameraNode(Node):
         self._frames.count(error)
 
     def _listen(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
-        self.create_subscription(
-            kind,
-            topic,
-            guarded(self, callback, self.failed),
-            copy(profile),  # rclpy writes an override into the profile that it was given
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        try:
+            self.create_subscription(
+                kind,
+                topic,
+                guarded(self, callback, self.failed),
+                copy(profile),  # rclpy writes an override into the profile that it was given
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        except RuntimeError as error:  # rclpy has no other for a value that it does not know
+            name = self.resolve_topic_name(topic)
+            raise ConfigError(
+                f'{self.get_fully_qualified_name()}: {name}: {error}: expected one that ROS 2 has'
+            ) from error
 
     def _on_image(self, msg: Image) -> None:
         self._forward(msg.header, lambda: self._decode(msg))

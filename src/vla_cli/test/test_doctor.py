@@ -25,6 +25,16 @@ def test_a_missing_checkpoint_is_a_failure_that_names_it() -> None:
     assert '/nowhere/at_all' in finding.what
 
 
+def test_a_policy_that_is_built_in_needs_no_checkpoint() -> None:
+    (finding,) = doctor._checkpoint('hold')
+    assert (finding.level, finding.what) == (
+        Level.OK,
+        'policy hold is built in: no checkpoint is needed',
+    )
+    (finding,) = doctor._checkpoint('onnx')
+    assert (finding.level, 'no checkpoint given' in finding.what) == (Level.FAIL, True)
+
+
 def test_little_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, '_SHARED_MEMORY_NEEDED', float('inf'))
     (finding,) = doctor._shared_memory()

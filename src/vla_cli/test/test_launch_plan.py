@@ -101,6 +101,80 @@ def test_a_missing_parameter_file_is_refused(tmp_path: Path, gate_package: None)
         planned(tmp_path, content)
 
 
+GRAPH = """<group>
+  <push_ros_namespace namespace="left"/>
+  <node pkg="some_package" exec="gate" name="gate"><param from="{file}"/></node>
+  <node pkg="nowhere" exec="recorder" name="recorder" if="false"/>
+  <include file="{folder}/sim.launch.xml" if="false"/>
+  <include file="/nowhere.xml" if="false"/>
+</group>"""
+LIMIT = '{ros__parameters: {speed_scale: 0.1}}'
+
+
+def planned_with(tmp_path: Path, parameters: str) -> Plan:
+    file = tmp_path / 'parameters.yaml'
+    file.write_text(parameters)
+    simulator = '<launch><node pkg="nowhere" exec="sim" name="sim"/></launch>'
+    (tmp_path / 'sim.launch.xml').write_text(simulator)
+    return planned(tmp_path, GRAPH.format(file=file, folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    'parameters',
+    [
+        *('', '# nothing\n', '{}'),
+        *(f'{name}: {LIMIT}' for name in ('/**', '/left/gate', 'left/gate', '"*/gate"')),
+        *(f'{name}: {LIMIT}' for name in ('/**/gate', '/left/*', '/**/gate/**', '/**/left/gate')),
+        f'left: {{gate: {LIMIT}}}',
+        # They are left out this time; the same file serves with them.
+        *(f'/**/{name}: {LIMIT}' for name in ('recorder', 'sim')),
+    ],
+)
+def test_a_section_for_a_node_is_let_through(
+    tmp_path: Path, gate_package: None, parameters: str
+) -> None:
+    assert len(planned_with(tmp_path, parameters).processes) == 1
+
+
+@pytest.mark.parametrize(
+    'section',
+    ['/**/gtae', 'gate', '/gate', '/*', '/*/*/gate', '/right/gate', '/left', '/**/gate/x'],
+)
+def test_a_section_for_nobody_is_refused(tmp_path: Path, gate_package: None, section: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        planned_with(tmp_path, f'/**/gate: {LIMIT}\n{section}: {LIMIT}')
+    for part in (f'{tmp_path}/parameters.yaml', repr(section), '/left/gate, /left/recorder'):
+        assert part in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'said'),
+    [
+        ('[]', 'content is []; expected a mapping'),
+        ('a: [', 'not YAML'),
+        ('/**/gate: 3', "section '/**/gate' is 3; expected a mapping"),
+        ('/**/gate: {}', "section '/**/gate': no ros__parameters"),
+        ('/**/gate: {speed_scale: 0.1}', "section '/**/gate': no ros__parameters"),
+        ('/**/gate: {ros_parameters: {a: 1}}', "section '/**/gate/ros_parameters': no ros__"),
+        ('/**/gate: {ros__parameters: 3}', "section '/**/gate': expected one mapping ros__"),
+        (f'/**/gate: {LIMIT}\n/**/gate: {LIMIT}', "'/**/gate' is given twice"),
+    ],
+)
+def test_a_file_without_parameters_is_refused(
+    tmp_path: Path, gate_package: None, parameters: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=r'test\.launch\.xml:4: <param>: parameter file') as no:
+        planned_with(tmp_path, parameters)
+    assert said in str(no.value)
+
+
+def test_a_section_may_be_for_a_node_that_names_itself(tmp_path: Path, gate_package: None) -> None:
+    file = tmp_path / 'parameters.yaml'
+    file.write_text(f'/**/whoever: {LIMIT}')
+    content = f'<node pkg="some_package" exec="gate"><param from="{file}"/></node>'
+    assert len(planned(tmp_path, content).processes) == 1
+
+
 def test_declared_arguments_are_listed_with_their_defaults(tmp_path: Path) -> None:
     plan = planned(tmp_path, '<arg name="a" default="$(env PATH)" description="why"/>', a='given')
     assert plan.declared['a'].default == '/bin'

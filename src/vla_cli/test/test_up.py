@@ -53,6 +53,29 @@ def test_wrong_arguments_are_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('argument', 'message'),
+    [
+        ('params_file:={file}', "section '/**/gtae' is for none of the nodes; expected one of /c"),
+        ('log_level:=loud', "is 'loud'; expected one of debug, info, warn, error, fatal"),
+    ],
+)
+def test_the_shipped_graph_is_not_started_with_what_nobody_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture, argument: str, message: str
+) -> None:
+    file = tmp_path / 'limits.yaml'
+    file.write_text('/**/gtae: {ros__parameters: {speed_scale: 0.1}}')
+    values = [argument.format(file=file), '--dry-run']
+    assert up.main(['robot.launch.xml', *values]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_only_the_file_is_required(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        up.main([])
+    assert capsys.readouterr().err.endswith('arguments are required: file\n')
+
+
 def test_a_name_that_is_no_file_is_refused(capsys: pytest.CaptureFixture) -> None:
     assert up.main(['nowhere.launch.xml']) == 2
     assert "launch file 'nowhere.launch.xml' does not exist" in capsys.readouterr().err

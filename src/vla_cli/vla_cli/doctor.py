@@ -191,12 +191,17 @@ def _checkpoint(name: str) -> Iterator[Finding]:
     try:
         from vla_core.errors import VlaError
         from vla_core.manifest import load_manifest, sha256
-        from vla_ros.files import checkpoint_path
+        from vla_core.policy import policy_names
+        from vla_ros.files import find_spec, policy_path
     except ImportError as error:
         yield Finding(Level.FAIL, f'checkpoint {name}: {error}', 'make build')
         return
     try:
-        folder = checkpoint_path(name)
+        if name in policy_names():
+            find_spec(name)
+            yield Finding(Level.OK, f'policy {name} is built in: no checkpoint is needed')
+            return
+        folder = policy_path(name)
         load_manifest(folder)
         digest = sha256(folder / 'manifest.yaml')
     except (VlaError, OSError, LookupError) as error:

@@ -77,7 +77,9 @@ def described(plan: Plan, base: dict[str, str] | os._Environ[str]) -> list[dict[
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vla_up', description='Start a ROS 2 launch file (XML).')
     parser.add_argument('file', help='launch file: a path, or a name in vla_bringup/launch')
-    parser.add_argument('values', nargs='*', metavar='name:=value', help='launch arguments')
+    parser.add_argument(
+        'values', nargs='*', default=[], metavar='name:=value', help='launch arguments'
+    )
     parser.add_argument(
         '--dry-run', action='store_true', help='print the processes as JSON, start nothing'
     )

@@ -4,7 +4,7 @@ A robot file is mandatory in its limits: each is a finite number, and 0, `none` 
 mean "unlimited". Everything is checked here, before a node publishes anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,10 @@ from vla_core.surroundings import FenceConfig, load_surroundings, ScanConfig, se
 AXES = ('linear.x', 'linear.y', 'linear.z', 'angular.x', 'angular.y', 'angular.z')
 #: SI unit of each axis.
 AXIS_UNITS = ('m/s', 'm/s', 'm/s', 'rad/s', 'rad/s', 'rad/s')
+#: Keys of a robot file that hold keys of their own.
+SECTIONS = ('axes', 'geofence', 'gripper', 'scan', 'zones')
+#: Letters of a value in a message.
+LONGEST_SHOWN = 100
 #: s; with 0.5 s of stillness and the lag of a base on top, a longer stop would end in ESTOP.
 LONGEST_STOP = 1.2
 #: s; a frame older than this is no reason to move, on any robot.
@@ -182,6 +186,15 @@ def _gripper(values: Any, where: str) -> str:
     return _name(gripper.source, f'{where}: parameter source')
 
 
+def _check_keys(values: dict[str, Any], where: str) -> None:
+    """Refuse an unknown key before any other fault: what is misspelt seems to be missing."""
+    known = sorted({*SECTIONS, *(field.name for field in fields(_Basics))})
+    for name, value in values.items():
+        if name not in known:
+            shown = repr(value)[:LONGEST_SHOWN]
+            raise ConfigError(f'{where}: unknown parameter {name!r} is {shown}: expected {known}')
+
+
 def _check_once(sources: list[str], where: str) -> None:
     """Refuse two movements by one number."""
     twice = [source for source in sources if sources.count(source) > 1]
@@ -201,6 +214,7 @@ def load_robot(path: Path) -> RobotConfig:
     """
     values = load_yaml(path)
     where = str(path)
+    _check_keys(values, where)
     if 'axes' not in values:
         raise ConfigError(f'{where}: axes is missing: expected some of {list(AXES)}')
     axes = _axes(values.pop('axes'), f'{where}: axes')

@@ -13,7 +13,7 @@ from vla_core.units import compare_reach
 from vla_inference.admission import open_checkpoint
 from vla_inference.config import PolicyConfig
 from vla_inference.runner import Runner
-from vla_ros.files import checkpoint_path
+from vla_ros.files import policy_path
 
 #: Policies that know the simulated world and nothing else, or do wrong on purpose (vla_cli).
 ONLY_SIMULATED = ('scripted', 'faulty')
@@ -33,11 +33,7 @@ def load_policy(name: str, device: str, report: Callable[[str, bool], None]) -> 
     """
     if name in policy_names():
         return create_policy(name, None, device)
-    try:
-        folder = checkpoint_path(name)
-    except ConfigError as error:
-        raise ConfigError(f'{error}, or a policy of {policy_names()}') from error
-    return open_checkpoint(folder, device, report)
+    return open_checkpoint(policy_path(name), device, report)
 
 
 class Loader:

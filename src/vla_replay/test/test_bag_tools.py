@@ -147,10 +147,27 @@ def test_trim_refuses_a_span_without_content(tmp_path: Path, start, end):
         tools.trim(bag, tmp_path / 'piece', start, end)
 
 
+@pytest.mark.parametrize(
+    ('start', 'end', 'said'),
+    [(1e9, None, r'1e\+09 s to its end'), (0.01, 0.05, '0.01 s to 0.05 s')],
+)
+def test_trim_refuses_a_piece_without_a_message(tmp_path: Path, start, end, said):
+    bag = write(tmp_path / 'bag', numbered(3), [LATCHED] if end is None else [])
+    with pytest.raises(BagError, match=rf"\['/text'\] from {said}: expected a piece of its 0.2"):
+        tools.trim(bag, tmp_path / 'piece', start, end)
+    assert not (tmp_path / 'piece').exists()
+
+
 def test_trim_names_a_topic_that_is_not_there(tmp_path: Path):
     bag = write(tmp_path / 'bag', numbered(3))
     with pytest.raises(BagError, match=r"no topic /image: expected one of \['/text'\]"):
         tools.trim(bag, tmp_path / 'piece', topics=['/image'])
+
+
+def test_merge_refuses_no_bag(tmp_path: Path):
+    with pytest.raises(BagError, match=r'no bag to put into .*both: expected one or more'):
+        tools.merge([], tmp_path / 'both')
+    assert not (tmp_path / 'both').exists()
 
 
 def test_merge_orders_by_stamp(tmp_path: Path):

@@ -76,6 +76,8 @@ def test_options_are_the_parameters_of_the_recorder() -> None:
             '/bags',
             '--ring',
             '10',
+            '--after',
+            '3',
             '--on-warn',
             '--images',
             'raw',
@@ -90,13 +92,34 @@ def test_options_are_the_parameters_of_the_recorder() -> None:
         images='raw',
         mode='ring',
         ring_seconds=10.0,
+        after_seconds=3.0,
         on_warn=True,
     )
 
 
-def test_contradicting_options_are_an_error() -> None:
-    with pytest.raises(ConfigError, match='--on-warn without --ring'):
-        parameters(Record(on_warn=True))
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (Record(on_warn=True), '--on-warn without --ring'),
+        (Record(after=5.0), '--after without --ring'),
+        (Record(after=2.0), '--after without --ring'),
+    ],
+)
+def test_contradicting_options_are_an_error(options: Record, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parameters(options)
+
+
+def test_a_data_set_of_episodes_without_a_frame_is_refused(tmp_path: Path, capsys) -> None:
+    bags = [str(tmp_path / 'set'), str(DRIVE)]
+    assert main(['bag', 'to-dataset', *bags, '--shortest', '-1']) == 1
+    assert 'shortest is -1: expected 1 frame or more' in capsys.readouterr().err
+
+
+def test_a_share_above_one_is_not_judged(tmp_path: Path, capsys) -> None:
+    output = ('--output', str(tmp_path / 'out'))
+    assert main(['replay', 'check', str(DRIVE), '--unmatched', '2', *output]) == 2
+    assert 'unmatched is 2.0: expected 0 to 1' in ' '.join(capsys.readouterr().err.split())
 
 
 def test_without_a_recorder_save_says_so(capsys) -> None:

@@ -61,6 +61,7 @@ def bag(tmp_path: Path) -> Path:
         (('--stop', 'inf'), 'stop is inf: expected a finite number'),
         (('--start', '-1'), 'start is -1.0'),
         (('--start', 'nan'), 'start is nan'),
+        (('--start', '1e9'), 'start is 1000000000.0: expected less than 1.750 s, the duration'),
         (('--prelude', '2', '--sim-time'), 'prelude is 2.0 with sim_time'),
     ],
 )
@@ -182,6 +183,22 @@ def test_all_that_the_robot_was_told_is_told_again(
 ):
     assert main(['play', str(told), '--rate', '4', '--namespace', 'one', *options]) == 0
     assert heard.all(len(texts) + 1, patience=1.0) == texts
+
+
+@pytest.mark.parametrize(
+    ('part', 'said'),
+    [
+        (('--start', '1e9'), 'start is 1000000000.0: expected less than 0.910 s'),
+        (('--start', '0.905'), 'no message of'),
+        (('--start', '0.905', '--instruction', 'turn around'), 'no message of'),
+    ],
+)
+def test_a_robot_that_is_shown_nothing_is_told_nothing(
+    told: Path, heard: _Heard, part: tuple[str, ...], said: str, capsys
+):
+    assert main(['play', str(told), '--namespace', 'one', *part]) == 1
+    assert said in capsys.readouterr().err
+    assert heard.all(1, patience=1.0) == []
 
 
 def test_goals_of_two_robots_are_not_told_to_one(told: Path):

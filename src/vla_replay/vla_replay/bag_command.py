@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vla_core.errors import ConfigError
 from vla_replay.bag import tools
 from vla_replay.bag.reader import BagReader
 from vla_replay.bag_options import AuditBag, Info, Merge, Repair, Trim
@@ -15,7 +16,7 @@ def carry_out(what: Info | AuditBag | Trim | Merge | Repair | ToDataset | ToVide
 
     Raises:
         BagError: if a bag cannot be read or written.
-        ConfigError: if a robot file is wrong.
+        ConfigError: if a robot file or an option is wrong.
     """
     if isinstance(what, Info):
         with BagReader(what.bag) as bag:
@@ -33,6 +34,8 @@ def carry_out(what: Info | AuditBag | Trim | Merge | Repair | ToDataset | ToVide
     elif isinstance(what, Merge):
         print(f'{tools.merge(what.bags, what.output)} messages in {what.output}')
     elif isinstance(what, ToDataset):
+        if what.shortest < 1:
+            raise ConfigError(f'shortest is {what.shortest}: expected 1 frame or more')
         tally = to_dataset(what, print)
         print(f'{tally.frames} frames in {tally.episodes} episodes in {what.dest}')
         for reason, count in tally.left_out.items():

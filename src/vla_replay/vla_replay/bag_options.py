@@ -30,8 +30,8 @@ class Record:
     """1 to 95"""
     ring: float | None = None
     """keep the last SECONDS in memory; written after an emergency stop or `vla record --save`"""
-    after: float = 2.0
-    """s that follow a trigger into its bag"""
+    after: float | None = None
+    """with --ring: s that follow a trigger into its bag; 2 by default"""
     on_warn: bool = False
     """with --ring: a log message of level WARN triggers, too"""
     split_mb: int = 1000

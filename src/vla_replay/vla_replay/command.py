@@ -88,6 +88,8 @@ def _tolerance(options: Check) -> Tolerance:
     for name, value in values.items():
         if not 0.0 <= value < 1e9:
             raise ConfigError(f'{name} is {value}: expected a finite number >= 0')
+    if unmatched > 1.0:
+        raise ConfigError(f'unmatched is {unmatched}: expected 0 to 1, a share of the frames')
     return Tolerance(**values)
 
 

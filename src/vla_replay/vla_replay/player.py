@@ -67,13 +67,12 @@ def play(options: Play) -> int:
     use_profile()
     with BagReader(options.bag) as bag, _node(options.namespace) as node:
         refuse_clock_set(bag)
+        _check_start(options, bag)
         topics = chosen(bag.topics, options.topics)
         publishers = _publishers(node, topics, _remaps(options.remap, topics), console)
         told = node.create_publisher(String, 'command', qos.COMMAND)
         clock = node.create_publisher(ClockMsg, '/clock', _DEPTH) if options.sim_time else None
         _wait_for_listeners(publishers.values(), console)
-        if options.instruction:
-            told.publish(String(data=options.instruction))
         late = Lateness()
         try:
             _play(bag, options, publishers, told, clock, late)
@@ -120,6 +119,11 @@ def _play(
     names, texts = set(publishers), []
     if options.instruction:
         names -= {name for name in names if name.endswith('/command')}
+    # A robot must not be told anything that is then not shown to it.
+    if next(iter(bag.messages(names, begin, end)), None) is None:
+        raise BagError(f'{options.bag}: no message of {sorted(names)} in this part')
+    if options.instruction:
+        told.publish(String(data=options.instruction))
     elif not options.topics:
         texts = texts_beside(bag, names, begin, end)
     senders = {text.topic: told for text in texts} | dict(publishers)
@@ -131,9 +135,7 @@ def _play(
 
     dues = pace(messages, options.rate, rounds)
     # To open a bag takes a while, in which a standing robot must not fall silent.
-    first = next(dues, None)
-    if first is None:
-        raise BagError(f'{options.bag}: no message of {sorted(names)} in this part')
+    first = next(dues)
     for held in latched_before(bag, names, begin):
         due = Due(0.0, begin, held.topic, held.data)
         now_ns = Clock().now().nanoseconds
@@ -254,6 +256,15 @@ def _check(options: Play) -> None:
     if options.stop is not None and not options.start < options.stop < math.inf:
         raise ConfigError(
             f'stop is {options.stop}: expected a finite number above start, {options.start}'
+        )
+
+
+def _check_start(options: Play, bag: BagReader) -> None:
+    duration = (bag.end_ns - bag.start_ns) * 1e-9
+    if options.start >= duration:
+        raise ConfigError(
+            f'start is {options.start}: expected less than {duration:.3f} s, the duration of '
+            f'{options.bag}'
         )
 
 

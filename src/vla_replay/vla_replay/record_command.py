@@ -36,8 +36,9 @@ def parameters(options: Record) -> dict[str, object]:
     Raises:
         ConfigError: if options contradict each other.
     """
-    if options.on_warn and options.ring is None:
-        raise ConfigError('--on-warn without --ring: expected --ring SECONDS with it')
+    for name, given in (('on-warn', options.on_warn), ('after', options.after is not None)):
+        if given and options.ring is None:
+            raise ConfigError(f'--{name} without --ring: expected --ring SECONDS with it')
     values: dict[str, object] = {
         'topics': ' '.join(options.topics),
         'exclude': ' '.join(options.exclude),
@@ -46,9 +47,10 @@ def parameters(options: Record) -> dict[str, object]:
         'jpeg_quality': options.jpeg_quality,
         'split_mb': options.split_mb,
         'split_seconds': options.split_seconds,
-        'after_seconds': options.after,
         'on_warn': options.on_warn,
     }
+    if options.after is not None:
+        values['after_seconds'] = options.after
     if options.ring is not None:
         return values | {
             'mode': 'ring',

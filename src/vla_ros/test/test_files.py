@@ -3,7 +3,7 @@
 import pytest
 
 from vla_core.errors import ConfigError
-from vla_ros.files import checkpoint_path, find_spec, robot_path
+from vla_ros.files import checkpoint_path, find_spec, policy_path, robot_path
 
 
 def test_path_is_taken_as_it_is(tmp_path):
@@ -28,6 +28,16 @@ def test_unknown_name_lists_what_is_known(find, name):
     """Nobody has to guess."""
     with pytest.raises(ConfigError, match=r'expected a path or one of|no such path'):
         find(name)
+
+
+@pytest.mark.parametrize(
+    ('find', 'policies'), [(find_spec, True), (policy_path, True), (checkpoint_path, False)]
+)
+def test_built_in_policies_are_named_where_one_would_do(find, policies):
+    """Where only a checkpoint does, they are not."""
+    with pytest.raises(ConfigError, match=r"'hodl'.*'demo'") as caught:
+        find('hodl')
+    assert ("'hold'" in str(caught.value) and "'scripted'" in str(caught.value)) is policies
 
 
 @pytest.mark.parametrize('find', [robot_path, checkpoint_path, find_spec])

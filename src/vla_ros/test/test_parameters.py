@@ -6,11 +6,13 @@ import math
 import pytest
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_msgs.msg import String
 
 from vla_core.errors import ConfigError
 from vla_core.parameters import parameter
 from vla_ros.clock import ProcessClock
-from vla_ros.parameters import declare
+from vla_ros.parameters import check_overrides, declare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,11 @@ def test_values_come_from_the_overrides(context):
     [
         ({}, 'name is missing'),
         ({'name': 'x', 'rat': 3.0}, "unknown parameter 'rat'"),
+        ({'name': 'x', 'use_sim_times': True}, "unknown parameter 'use_sim_times'"),
+        (
+            {'name': 'x', 'start_type_description_serviceX': 3},
+            "unknown parameter 'start_type_description_serviceX'",
+        ),
         ({'name': 'x', 'rate': 0.0}, r'rate is 0.0: expected a finite float in \[1, 60\] Hz'),
         ({'name': 'x', 'rate': math.nan}, 'rate is nan'),
         ({'name': 'x', 'rate': 15}, 'decimal point'),
@@ -59,6 +66,27 @@ def test_bad_override_refuses_to_start(context, overrides, message):
     with pytest.raises(ConfigError, match=message) as caught:
         declare(node, Example)
     assert str(caught.value).startswith('/example: ')
+    node.destroy_node()
+
+
+@pytest.mark.parametrize('wrong', ['', '/txet.subscription.depth', '/text.subscription.deph'])
+def test_an_override_of_no_subscription_is_refused(context, wrong):
+    """What ROS itself reads is let through, once a subscription has declared it."""
+    given = {'qos_overrides./text.subscription.depth': 3, 'use_sim_time': False, 'name': 'x'}
+    node = _node(context, **given, **({f'qos_overrides.{wrong}': 3} if wrong else {}))
+    declare(node, Example)
+    node.create_subscription(
+        String,
+        'text',
+        print,
+        5,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )
+    if wrong:
+        with pytest.raises(ConfigError, match=rf'/example: .*{wrong}.* is 3: .*/text.sub.*depth'):
+            check_overrides(node)
+    else:
+        check_overrides(node)
     node.destroy_node()
 
 

@@ -53,7 +53,7 @@ class Example(Node):
 def fail():
     raise ConfigError('parameter speed is 0')
 
-sys.exit(run(fail if sys.argv[1:] else Example, args=[]))
+sys.exit(run(fail if sys.argv[1:] == ['fail'] else Example, args=sys.argv[1:]))
 """
 LOADING = """
 import sys, time
@@ -164,6 +164,28 @@ def test_bad_configuration_exits_with_its_message():
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert errors == 'error: parameter speed is 0\n'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--log-level', 'loud'), 'loud'),
+        (('-r', 'x:='), 'x:='),
+        (('--params-file', '/nowhere.yaml'), '/nowhere.yaml'),
+        (('--bar',), '--bar'),
+        (('-p', 'use_sim_time:=maybe'), 'maybe'),
+        (('-p', 'qos_overrides./text.subscription.depth:=3'), '/example: unknown parameter'),
+    ],
+)
+def test_what_ros_cannot_read_is_one_line(arguments, said):
+    """ROS's own log line may stand before it."""
+    process = _start('--ros-args', *arguments)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert 'Traceback' not in errors
+    last = errors.splitlines()[-1]
+    assert last.startswith('error: ')
+    assert said in last
 
 
 @pytest.mark.parametrize('executor', ['turns', 'events'])

@@ -28,6 +28,18 @@ def checkpoint_path(name_or_path: str) -> Path:
     return _find(name_or_path, 'checkpoints', '', 'checkpoint')
 
 
+def policy_path(name_or_path: str) -> Path:
+    """Return what `checkpoint_path` does, where a built-in policy would have done as well.
+
+    Raises:
+        ConfigError: if there is no such folder; the message lists the policies, too.
+    """
+    try:
+        return checkpoint_path(name_or_path)
+    except ConfigError as error:
+        raise ConfigError(f'{error}, or a policy of {policy_names()}') from error
+
+
 def find_spec(checkpoint: str) -> PolicySpec:
     """Return the contract of a built-in policy or of a checkpoint; no model is loaded.
 
@@ -37,7 +49,7 @@ def find_spec(checkpoint: str) -> PolicySpec:
     """
     if checkpoint in policy_names():
         return create_policy(checkpoint, None).spec
-    return admit(checkpoint_path(checkpoint)).manifest.spec
+    return admit(policy_path(checkpoint)).manifest.spec
 
 
 def expanded(path: str, what: str) -> Path:

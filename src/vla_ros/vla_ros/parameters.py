@@ -11,7 +11,9 @@ from vla_core.parameters import allowed, build, kind_of, Meta, meta_of
 
 ConfigT = TypeVar('ConfigT')
 #: Parameters that rclpy itself declares or reads.
-ROS_OWN = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')
+ROS_OWN = ('use_sim_time', 'start_type_description_service')
+#: Begins those that every subscription with options of its own declares, by its topic.
+QOS_OWN = 'qos_overrides.'
 
 
 def declare(node: Node, cls: type[ConfigT]) -> ConfigT:
@@ -28,13 +30,29 @@ def declare(node: Node, cls: type[ConfigT]) -> ConfigT:
     overrides = {
         name: given.value
         for name, given in node._parameter_overrides.items()
-        if not name.startswith(ROS_OWN)
+        if name not in ROS_OWN and not name.startswith(QOS_OWN)
     }
     where = node.get_fully_qualified_name()
     config = build(cls, overrides, where)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         node.declare_parameter(field.name, getattr(config, field.name), _descriptor(field))
     return config
+
+
+def check_overrides(node: Node) -> None:
+    """Refuse an override that nobody has declared, now that the node's subscriptions are made.
+
+    Raises:
+        ConfigError: if there is one: another topic's quality of service, or a misspelt policy.
+    """
+    for name, given in node._parameter_overrides.items():
+        if not node.has_parameter(name):
+            prefix = QOS_OWN.rstrip('.')
+            known = [QOS_OWN + rest for rest in sorted(node.get_parameters_by_prefix(prefix))]
+            raise ConfigError(
+                f'{node.get_fully_qualified_name()}: unknown parameter {name!r} is '
+                f'{given.value!r}: expected {known or f"none that begins with {QOS_OWN}"}'
+            )
 
 
 def use_sim_time(node: Node) -> bool:

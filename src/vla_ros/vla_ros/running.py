@@ -5,13 +5,15 @@ import signal
 import sys
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from vla_core.errors import VlaError
+from vla_core.errors import ConfigError, VlaError
 from vla_ros.in_turn import in_turn_executor
 from vla_ros.memory import keep_freed_memory
+from vla_ros.parameters import check_overrides
 from vla_ros.transport import keep_off_shared_memory
 
 #: s that a node has, once a signal has come, to be made after all: then it is closed in order.
@@ -73,7 +75,7 @@ def run(
 
     Args:
         make_node: makes the node; a VlaError from it ends the process with status 2 and its
-            message.
+            message, and so does what ROS cannot read of its own arguments and parameters.
         args: command line, for tests; the process's own by default.
         frames: whether whole camera frames come or go; nothing else is worth shared memory.
         make_executor: makes what calls the node's callbacks; the default serves all in turn.
@@ -86,15 +88,16 @@ def run(
     executor: Executor | None = None
     ending = _Ending()
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        _init(args)
         node = make_node()
+        check_overrides(node)
         ending.made = True
         executor = make_executor()
         _spin(node, executor, ending)
         return 0
     except _Ended:
         return 0
-    except VlaError as error:
+    except (VlaError, ParameterException) as error:
         sys.stderr.write(f'error: {error}\n')
         return 2
     finally:
@@ -104,6 +107,15 @@ def run(
                 _end(node, executor)
         finally:
             rclpy.try_shutdown()
+
+
+def _init(args: list[str] | None) -> None:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # all that rclpy's C code raises
+        # Two lines of a parameter file may stand in it.
+        why = ' '.join(str(error).split())
+        raise ConfigError(f'ROS 2 does not start: {why}') from error
 
 
 def _end(node: Node, executor: Executor | None) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+import re
 import tempfile
 
 import yaml
@@ -37,6 +38,51 @@ class InlineParameters:
         ) as file:
             yaml.safe_dump(content, file, default_flow_style=False)
         return Path(file.name)
+
+
+def sections(path: Path) -> list[str]:
+    """Return the names of a parameter file's sections, nested ones joined; an empty file has none.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML mapping, or a section has no ros__parameters.
+    """
+    try:
+        content = parse_yaml(path.read_text(encoding='utf-8'))
+        return [] if content is None else list(_sections(content, ''))
+    except OSError as error:
+        raise ConfigError(
+            f'parameter file {path}: {error.strerror}; expected a YAML file'
+        ) from error
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f'parameter file {path}: {error}') from error
+
+
+def _sections(content: object, name: str) -> Iterator[str]:
+    where = f'section {name!r}' if name else 'content'
+    if not isinstance(content, dict):
+        raise ConfigError(f'{where} is {repr(content)[:100]}; expected a mapping')
+    if name and 'ros__parameters' in content:
+        if not isinstance(content['ros__parameters'], dict) or len(content) > 1:
+            raise ConfigError(f'{where}: expected one mapping ros__parameters and nothing else')
+        yield name
+        return
+    if name and not any(isinstance(inner, dict) for inner in content.values()):
+        raise ConfigError(f'{where}: no ros__parameters; expected the parameters below that key')
+    for key, inner in content.items():
+        yield from _sections(inner, f'{name}/{key}' if name else key)
+
+
+def reaches(section: str, node: str) -> bool:
+    """Say whether a section of a parameter file is for a node, by the rules of rcl.
+
+    Args:
+        section: its name; `*` stands for one part, `**` for any number of parts.
+        node: fully qualified name.
+    """
+    wildcards = {'*': r'/\w+', '**': r'(?:/\w+)*'}
+    parts = section.removeprefix('/').split('/')
+    pattern = ''.join(wildcards.get(part, f'/{re.escape(part)}') for part in parts)
+    return re.fullmatch(pattern, node, re.ASCII) is not None
 
 
 def typed(text: str, kind: str, resolve: Callable[[substitutions.Template], str]) -> Value:

@@ -6,7 +6,8 @@ then `--ros-args` with name, namespace, set_parameter values, parameters in file
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 import math
 from pathlib import Path
@@ -18,7 +19,14 @@ from ament_index_python.packages import get_package_prefix, PackageNotFoundError
 
 from vla_cli.launching import substitutions
 from vla_cli.launching.elements import Element, LaunchFileError, read
-from vla_cli.launching.parameters import from_yaml, InlineParameters, typed, Value
+from vla_cli.launching.parameters import (
+    from_yaml,
+    InlineParameters,
+    reaches,
+    sections,
+    typed,
+    Value,
+)
 from vla_core.errors import ConfigError
 
 #: Launch files that include each other; ours need two.
@@ -102,6 +110,9 @@ class Plan:
     def __post_init__(self) -> None:
         self._scope = _Scope(dict(self.configurations), dict(self.environment), [])
         self._depth = 0
+        #: Full name of every node, left out by a condition or not; None: not known here.
+        self._nodes: list[str | None] = []
+        self._sections: dict[Path, list[str]] = {}
 
     def add(self, path: Path) -> None:
         """Add the processes of the launch file at `path`.
@@ -115,11 +126,29 @@ class Plan:
         for element in read(path).children:
             self._visit(element)
         self._depth -= 1
+        if not self._depth and not self.looking:
+            self._check_sections()
+
+    def _check_sections(self) -> None:
+        """Refuse parameters that reach nobody: a limit among them would be none."""
+        if None in self._nodes:
+            return  # Any section may be for a node that names itself.
+        names = sorted({name for name in self._nodes if name})
+        for path, found in self._sections.items():
+            for section in found:
+                if not any(reaches(section, name) for name in names):
+                    raise ConfigError(
+                        f'parameter file {path}: section {section!r} is for none of the nodes; '
+                        f'expected one of {", ".join(names)}, or * for one part of a name, ** for '
+                        'any number of parts'
+                    )
 
     def _visit(self, element: Element) -> None:
         try:
             if self._applies(element):
                 getattr(self, f'_visit_{element.tag}')(element)
+            else:
+                self._leave_out(element)
         except LaunchFileError:
             raise
         except ConfigError as error:
@@ -131,6 +160,14 @@ class Plan:
         if 'unless' in element.attributes:
             return not substitutions.boolean(self._text(element, 'unless'))
         return True
+
+    def _leave_out(self, element: Element) -> None:
+        """Note the nodes below: a parameter file serves with the recorder and without."""
+        with suppress(ConfigError):  # What is left out need not be there.
+            if element.tag == 'include':
+                element = read(Path(self._text(element, 'file')))
+            for node in _nodes(element):
+                self._nodes.append(self._full_name(node))
 
     def _text(self, element: Element, name: str, default: str = '') -> str:
         return self._resolve(substitutions.parse(element.attributes.get(name, default)))
@@ -205,11 +242,21 @@ class Plan:
         label = self._text(element, 'name') or Path(command[0]).name
         self._start(element, label, command)
 
+    def _namespace(self, node: Element) -> str | None:
+        namespace = self._scope.namespace
+        if 'namespace' in node.attributes:
+            namespace = _joined(namespace, self._text(node, 'namespace'))
+        return namespace
+
+    def _full_name(self, node: Element) -> str | None:
+        """Return it; None where its executable alone says the name."""
+        name = self._text(node, 'name')
+        return _joined(self._namespace(node), name) if name else None
+
     def _visit_node(self, element: Element) -> None:
         name = self._text(element, 'name')
-        namespace = self._scope.namespace
-        if 'namespace' in element.attributes:
-            namespace = _joined(namespace, self._text(element, 'namespace'))
+        namespace = self._namespace(element)
+        self._nodes.append(self._full_name(element))
         executable = _executable(self._text(element, 'pkg'), self._text(element, 'exec'))
         command: list[str | InlineParameters] = [
             executable,
@@ -239,6 +286,7 @@ class Plan:
                 path = Path(self._text(element, 'from'))
                 if not path.is_file():
                     raise ConfigError(f'parameter file {str(path)!r} does not exist')
+                self._sections[path] = sections(path)
                 return str(path)
             if {'name', 'value'} <= given and 'from' not in given:
                 kind = element.attributes.get('type', 'yaml')
@@ -276,6 +324,13 @@ class Plan:
                 ends_launch='on_exit' in attributes,
             )
         )
+
+
+def _nodes(element: Element) -> Iterator[Element]:
+    if element.tag == 'node':
+        yield element
+    for child in element.children:
+        yield from _nodes(child)
 
 
 def _foreign(error: ConfigError) -> bool:

@@ -80,8 +80,8 @@ def trim(
         Messages written.
 
     Raises:
-        BagError: if a bag cannot be read or written, `end` does not come after `start`, or one of
-            them is not finite.
+        BagError: if a bag cannot be read or written, `end` does not come after `start`, one of
+            them is not finite, or nothing is in the piece.
     """
     if not 0.0 <= start < math.inf or (end is not None and not start < end < math.inf):
         raise BagError(f'from {start} s to {end} s: expected 0 <= start < end, finite')
@@ -94,8 +94,14 @@ def trim(
         told = left_in_part(custom.pop(CLOCK_SET, ''), begin, stop)
         with _whole(output, custom | ({CLOCK_SET: told} if told else {})) as writer:
             _prepare(writer, [bag], names)
-            count = _copy(writer, before)
-            return count + _copy(writer, bag.messages(names, begin, stop))
+            count = _copy(writer, before) + _copy(writer, bag.messages(names, begin, stop))
+            if begin >= bag.end_ns or not count:
+                until = 'its end' if end is None else f'{end:g} s'
+                raise BagError(
+                    f'{source}: no message of {sorted(names)} from {start:g} s to {until}: '
+                    f'expected a piece of its {(bag.end_ns - bag.start_ns) * 1e-9:.3f} s'
+                )
+            return count
 
 
 def merge(sources: Sequence[Path], output: Path) -> int:
@@ -105,10 +111,12 @@ def merge(sources: Sequence[Path], output: Path) -> int:
         Messages written.
 
     Raises:
-        BagError: if a bag cannot be read or written, a topic has another type, or another
-            definition of it, in another bag, or the bags show other instructions or have other
-            labels.
+        BagError: if there is none, a bag cannot be read or written, a topic has another type, or
+            another definition of it, in another bag, or the bags show other instructions or have
+            other labels.
     """
+    if not sources:
+        raise BagError(f'no bag to put into {output}: expected one or more')
     with ExitStack() as stack:
         bags = [stack.enter_context(BagReader(source)) for source in sources]
         _require_one_demonstration(bags)
