@@ -316,7 +316,7 @@ def test_output_that_takes_nothing_is_named(arguments: list[str]) -> None:
         done = subprocess.run(
             [*_VLA, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    expected = 'vla: output: No space left on device: expected one that can be written\n'
+    expected = 'vla: No space left on device: expected room for what is written\n'
     assert (done.returncode, done.stderr) == (1, expected)
 
 

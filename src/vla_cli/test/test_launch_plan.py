@@ -143,8 +143,44 @@ def test_a_section_for_a_node_is_let_through(
 def test_a_section_for_nobody_is_refused(tmp_path: Path, gate_package: None, section: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         planned_with(tmp_path, f'/**/gate: {LIMIT}\n{section}: {LIMIT}')
-    for part in (f'{tmp_path}/parameters.yaml', repr(section), '/left/gate, /left/recorder'):
+    for part in (f'{tmp_path}/parameters.yaml', repr(section), 'expected one of /left/gate, or'):
         assert part in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    'left_out',
+    [
+        '<group if="false"><include file="{folder}/other.launch.xml"/></group>',
+        '<include if="false" file="{folder}/other.launch.xml"/>',
+        '<include if="false" file="{folder}/other.launch.py"/>',
+        '<group if="false"><push_ros_namespace namespace="front"/>'
+        '<node pkg="nowhere" exec="lidar" name="lidar"/></group>',
+        '<executable cmd="lidar --ros-args --params-file {folder}/parameters.yaml"/>',
+    ],
+)
+def test_a_section_for_what_is_left_out_is_let_through(
+    tmp_path: Path, gate_package: None, left_out: str
+) -> None:
+    file = tmp_path / 'parameters.yaml'
+    file.write_text(f'/**/gate: {LIMIT}\n/**/lidar: {LIMIT}')
+    lidar = '<arg name="name" default="lidar"/><node pkg="no" exec="x" name="$(var name)"/>'
+    (tmp_path / 'other.launch.xml').write_text(f'<launch>{lidar}</launch>')
+    (tmp_path / 'other.launch.py').touch()
+    gate = f'<node pkg="some_package" exec="gate" name="gate"><param from="{file}"/></node>'
+    planned(tmp_path, gate + left_out.format(folder=tmp_path))
+
+
+def test_a_section_for_a_node_that_does_not_read_the_file_is_refused(
+    tmp_path: Path, gate_package: None
+) -> None:
+    file = tmp_path / 'parameters.yaml'
+    file.write_text(f'/**/gate: {LIMIT}')
+    other = f'<node pkg="some_package" exec="gate" name="other"><param from="{file}"/></node>'
+    gate = '<node pkg="some_package" exec="gate" name="gate"/>'
+    with pytest.raises(
+        ConfigError, match='none of the nodes that read it; expected one of /other'
+    ):
+        planned(tmp_path, other + gate)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,8 @@ def _domain() -> str:
     """
     domain = os.environ.get('ROS_DOMAIN_ID') or '0'
     try:
-        known = 0 <= int(domain) <= _LAST_DOMAIN
+        # As rcl reads it: 0x5 is a number, and a digit of another script is none.
+        known = domain.isascii() and 0 <= int(domain, 0) <= _LAST_DOMAIN
     except ValueError:
         known = False
     if not known:

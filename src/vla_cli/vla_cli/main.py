@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import errno
 from importlib.metadata import entry_points
 from io import TextIOWrapper
 from pathlib import Path
+import select
 import signal
 import sys
 from typing import Annotated
@@ -185,15 +187,24 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             # What fails when Python ends can no longer be told.
             print(end='', flush=True)
-    except OSError as error:
-        if error.filename is not None:
-            # A file's, not the output's.
+    except BrokenPipeError:
+        if not _reader_left():
             raise
         silence(sys.stdout)
-        if isinstance(error, BrokenPipeError):
-            return 128 + signal.SIGPIPE
-        tell(f'vla: output: {error.strerror}: expected one that can be written', failed=True)
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        silence(sys.stdout)
+        tell(f'vla: {error.strerror}: expected room for what is written', failed=True)
         return 1
+
+
+def _reader_left() -> bool:
+    """Say whether nobody reads the output any more; a child's pipe may break as well."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -349,3 +349,21 @@ def test_odd_sides_are_refused_for_video_alone(tmp_path):
     LeRobotWriter(tmp_path, 10, ('a',), (), {'left': (5, 8)})
     with pytest.raises(DataError, match="camera 'left': pictures of 8x5 as video: expected even"):
         LeRobotWriter(tmp_path, 10, ('a',), (), {'left': (5, 8)}, video=True)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        *('[]', 'x', '{}', '{"drives": ["a"], "gripper": "closed"}'),
+        *('{"drives": "abcdefgh", "gripper": "closed"}', '{"drives": null, "gripper": "open"}'),
+        *(f'{{"drives": ["a", "b", "c"], "gripper": {one}}}' for one in ('null', '"Closed"', '1')),
+    ],
+)
+def test_what_we_say_beside_the_format_is_checked(tmp_path, content):
+    folder = Path(shutil.copytree(MADE / 'lerobot_image', tmp_path / 'set'))
+    assert open_recording(folder).one_gripper == ''
+    (folder / 'meta/vla.json').write_text('{"drives": ["a", "a", "b"], "gripper": "closed"}')
+    assert open_recording(folder).drives == ('a', 'a', 'b')
+    (folder / 'meta/vla.json').write_text(content)
+    with pytest.raises(DataError, match=r'meta/vla\.json: .*expected drives, a name for each'):
+        open_recording(folder)

@@ -93,6 +93,18 @@ def test_a_split_cuts_between_episodes_and_loses_nothing(records, seed, share):
 def test_pieces_of_one_drive_stay_together():
     recording = open_recording(MADE / 'lerobot_image')
     assert len(recording.names) > 1
+    for seed in range(6):
+        recording.drives = ('one', *['two'] * (len(recording.names) - 1))
+        parts = [set(split_rows(recording, part, 0.5, seed)) for part in ('train', 'validation')]
+        whole = [
+            {
+                row
+                for row in range(recording.frames)
+                if recording.drives[recording.episode_of(row)[0]] == drive
+            }
+            for drive in ('one', 'two')
+        ]
+        assert parts in (whole, whole[::-1])
     recording.drives = ('one',) * len(recording.names)
     assert not len(split_rows(recording, 'validation', 0.5, 0))
     assert len(split_rows(recording, 'train', 0.5, 0)) == recording.frames

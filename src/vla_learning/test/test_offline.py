@@ -74,20 +74,30 @@ def test_shipped_policy_listens(folder):
 
 TRAINED = {
     'data': {'sha256': 'ab'},
-    'experiment': {'data': {'validation': 0.25}, 'train': {'seed': 3}},
+    'experiment': {'data': {'validation': 0.25, 'gripper': 'open'}, 'train': {'seed': 3}},
 }
 
 
 @pytest.mark.parametrize(
     ('asked', 'sha256', 'role'),
     [
-        ({}, 'cd', 'other recordings than those of its training'),
+        ({}, 'cd', 'other files than those of its training'),
         ({}, 'ab', 'the policy was trained on them: figures flatter it'),
         ({'validation': 0.25, 'split_seed': 3}, 'ab', 'kept back from its training'),
     ],
 )
 def test_it_is_said_what_recordings_were_to_the_training(asked, sha256, role):
-    assert role_of(Evaluate('x', Path('out'), **asked), sha256, TRAINED) == role
+    assert role_of(Evaluate('x', Path('out'), gripper='open', **asked), sha256, TRAINED) == role
+
+
+@pytest.mark.parametrize('training', [{}, {'data': None}, {'data': {'sha256': 'ab'}}, {'data': 3}])
+def test_of_a_training_that_nobody_tells_nothing_is_said(training):
+    assert role_of(Evaluate('x', Path('out')), 'ab', training) == ''
+
+
+def test_a_gripper_is_judged_the_way_it_was_taught():
+    with pytest.raises(ConfigError, match=r"gripper 'closed': .* with 'open': expected the same"):
+        role_of(Evaluate('x', Path('out'), gripper='closed'), 'ab', TRAINED)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def test_it_is_said_what_recordings_were_to_the_training(asked, sha256, role):
 )
 def test_what_was_trained_on_is_not_taken_for_what_was_kept_back(asked):
     with pytest.raises(ConfigError, match=r'validation 0\.25 and seed 3: expected the same'):
-        role_of(Evaluate('x', Path('out'), **asked), 'ab', TRAINED)
+        role_of(Evaluate('x', Path('out'), gripper='open', **asked), 'ab', TRAINED)
 
 
 def test_closed_loop_figures_are_counted(folder):

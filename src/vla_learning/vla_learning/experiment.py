@@ -206,7 +206,7 @@ class DataConfig:
         mode: how a picture is brought to the model's size.
         axes: actions to learn; empty: those of the data set. One that it lacks is refused.
         action_scale: SI value of ±1 for each axis; empty: of the data set's statistics.
-        gripper: what 1 means of a gripper, where the format does not say (RLDS).
+        gripper: what 1 means of a gripper, where the format does not say (RLDS, LeRobot).
         representation: what the actions mean.
         step_dt: s between the steps of a chunk; none: the data set's own frames.
         validation: share of the episodes kept for validation.

@@ -63,7 +63,8 @@ class Evaluate:
         data: recordings to measure on (JSON records, LeRobot or RLDS); without it the simulator.
         camera: which picture of the recordings; empty: the first.
         fps: frames per second of recordings that do not say it.
-        gripper: what 1 means of a gripper, `closed` or `open`, where they do not say (RLDS).
+        gripper: what 1 means of a gripper, `closed` or `open`, where they do not say
+            (RLDS, LeRobot).
         validation: share of the recordings that training kept back; only those are asked about;
             0: all.
         split_seed: seed of that training, which decides what was kept back.
@@ -276,13 +277,25 @@ def role_of(options: Evaluate, sha256: str, training: Mapping[str, Any]) -> str:
         sha256: of the recordings.
         training: what the policy's checkpoint says of it.
 
+    Returns:
+        It in words; empty where the checkpoint does not say.
+
     Raises:
-        ConfigError: if the policy was trained on them, and another part was kept back.
+        ConfigError: if the policy was trained on them, and another part was kept back, or its
+            gripper was the other way round.
     """
-    if training.get('data', {}).get('sha256') != sha256:
-        return 'other recordings than those of its training'
-    experiment = training['experiment']
-    kept, seed = experiment['data']['validation'], experiment['train']['seed']
+    experiment, facts = training.get('experiment'), training.get('data')
+    if not isinstance(facts, Mapping) or not isinstance(experiment, Mapping):
+        return ''
+    if facts.get('sha256') != sha256:
+        return 'other files than those of its training'
+    data, train = experiment.get('data', {}), experiment.get('train', {})
+    kept, seed, taught = data.get('validation'), train.get('seed'), data.get('gripper', '')
+    if options.gripper != taught:
+        raise ConfigError(
+            f'gripper {options.gripper!r}: the policy was trained on these recordings with '
+            f'{taught!r}: expected the same'
+        )
     if not options.validation:
         return 'the policy was trained on them: figures flatter it'
     if (options.validation, options.split_seed) != (kept, seed):

@@ -259,6 +259,49 @@ def test_behind_a_broken_frame_the_drive_goes_on(tmp_path: Path):
     assert (tally.episodes, tally.frames) == (2, 39)
 
 
+@pytest.mark.parametrize('broken', [[0], [0, 1, 5], [7]])
+def test_rest_before_the_first_movement_is_left_out_behind_broken_frames_too(
+    tmp_path: Path, broken: list[int]
+):
+    said = [command(at, 0.0 if at < 1000 else 0.2) for at in range(0, 4000, 100)]
+    frames = [frame(at) for at in range(0, 4000, 100)]
+    for number in broken:
+        frames[number][2].data = b'nothing'
+    odometry = [odom(at) for at in range(0, 4000, 100)]
+    facts = {'instruction': TEXT, 'label': 'success'}
+    tally, _ = convert(tmp_path, write(tmp_path / 'bag', [*said, *frames, *odometry], facts))
+    assert (tally.episodes, tally.frames) == (1, 30)
+    assert tally.left_out['frame at rest before the first movement'] == 10 - len(broken)
+
+
+def test_the_end_is_that_of_the_drive_though_the_camera_paused(tmp_path: Path):
+    wishes = (
+        (0, 1000, State.MANUAL, 0.2),
+        (1000, 1500, State.MANUAL, 0.0),
+        (1500, 2500, State.STOPPED, 0.0),  # the camera is silent in the middle of it
+        (2500, 3000, State.MANUAL, 0.2),
+        (3000, 3500, State.MANUAL, 0.0),
+        (3500, 4000, State.STOPPED, 0.0),
+    )
+    told = [command(at, one[3]) for one in wishes for at in range(one[0], one[1], 100)]
+    times = [at for at in range(0, 4000, 100) if not 1700 <= at < 2200]
+    said = [*person(*wishes), *told, *map(odom, range(0, 4000, 100)), *map(frame, times)]
+    facts = {'instruction': TEXT, 'label': 'success'}
+    tally, _ = convert(tmp_path, write(tmp_path / 'bag', said, facts))
+    assert (tally.episodes, tally.frames) == (2, 15 + 15)
+
+
+def test_a_minute_of_rest_at_the_end_is_not_shown(tmp_path: Path):
+    times = range(0, 10_000, 100)
+    wishes = ((0, 1000, State.MANUAL, 0.2), (1000, 1500, State.MANUAL, 0.0))
+    wishes += ((1500, 10_000, State.STOPPED, 0.0),)
+    told = [command(at, one[3]) for one in wishes for at in range(one[0], one[1], 100)]
+    said = [*person(*wishes), *told, *map(odom, times), *map(frame, times)]
+    facts = {'instruction': TEXT, 'label': 'success'}
+    tally, _ = convert(tmp_path, write(tmp_path / 'bag', said, facts))
+    assert tally.frames == 10 + 30
+
+
 def answered_by(tmp_path: Path, model_id: str = 'demo', **changes) -> str:
     """A checkpoint like the demo, its contract changed."""
     folder = tmp_path / 'policy'

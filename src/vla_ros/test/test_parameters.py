@@ -69,6 +69,14 @@ def test_bad_override_refuses_to_start(context, overrides, message):
     node.destroy_node()
 
 
+def test_a_section_for_all_may_override_the_topics_of_others(context):
+    """A gate hears no pictures, and is given what the camera is given."""
+    node = _node(context, name='x', **{'qos_overrides./camera.subscription.depth': 3})
+    declare(node, Example)
+    check_overrides(node)
+    node.destroy_node()
+
+
 @pytest.mark.parametrize('wrong', ['', '/txet.subscription.depth', '/text.subscription.deph'])
 def test_an_override_of_no_subscription_is_refused(context, wrong):
     """What ROS itself reads is let through, once a subscription has declared it."""

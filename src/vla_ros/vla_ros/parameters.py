@@ -42,16 +42,18 @@ def declare(node: Node, cls: type[ConfigT]) -> ConfigT:
 def check_overrides(node: Node) -> None:
     """Refuse an override that nobody has declared, now that the node's subscriptions are made.
 
+    A node without any to override leaves them to the others for whom the same section is.
+
     Raises:
         ConfigError: if there is one: another topic's quality of service, or a misspelt policy.
     """
+    prefix = QOS_OWN.rstrip('.')
+    known = [QOS_OWN + rest for rest in sorted(node.get_parameters_by_prefix(prefix))]
     for name, given in node._parameter_overrides.items():
-        if not node.has_parameter(name):
-            prefix = QOS_OWN.rstrip('.')
-            known = [QOS_OWN + rest for rest in sorted(node.get_parameters_by_prefix(prefix))]
+        if known and name.startswith(QOS_OWN) and name not in known:
             raise ConfigError(
                 f'{node.get_fully_qualified_name()}: unknown parameter {name!r} is '
-                f'{given.value!r}: expected {known or f"none that begins with {QOS_OWN}"}'
+                f'{given.value!r}: expected one of {known}'
             )
 
 

@@ -110,9 +110,13 @@ class Plan:
     def __post_init__(self) -> None:
         self._scope = _Scope(dict(self.configurations), dict(self.environment), [])
         self._depth = 0
-        #: Full name of every node, left out by a condition or not; None: not known here.
-        self._nodes: list[str | None] = []
-        self._sections: dict[Path, list[str]] = {}
+        #: Sections of each parameter file, and the full names of the nodes that read it; None: a
+        #: node that names itself.
+        self._read: dict[Path, tuple[list[str], list[str | None]]] = {}
+        #: Names of nodes that are left out this time, or belong to the launch files beside this
+        #: one; None: of some that cannot be known.
+        self._elsewhere: set[str | None] = set()
+        self._there: set[str] = set()
 
     def add(self, path: Path) -> None:
         """Add the processes of the launch file at `path`.
@@ -127,20 +131,26 @@ class Plan:
             self._visit(element)
         self._depth -= 1
         if not self._depth and not self.looking:
+            self._elsewhere |= set(_beside(path))
             self._check_sections()
 
     def _check_sections(self) -> None:
-        """Refuse parameters that reach nobody: a limit among them would be none."""
-        if None in self._nodes:
-            return  # Any section may be for a node that names itself.
-        names = sorted({name for name in self._nodes if name})
-        for path, found in self._sections.items():
+        """Refuse parameters that reach nobody: a limit among them would be none.
+
+        One file may serve several launch files, and a graph with its recorder and without.
+        """
+        if None in self._elsewhere:
+            return
+        elsewhere = self._elsewhere - self._there
+        for path, (found, readers) in self._read.items():
+            names = sorted({name for name in readers if name})
             for section in found:
-                if not any(reaches(section, name) for name in names):
+                reached = None in readers or any(reaches(section, name) for name in names)
+                if not reached and section.rpartition('/')[2] not in elsewhere:
                     raise ConfigError(
-                        f'parameter file {path}: section {section!r} is for none of the nodes; '
-                        f'expected one of {", ".join(names)}, or * for one part of a name, ** for '
-                        'any number of parts'
+                        f'parameter file {path}: section {section!r} is for none of the nodes '
+                        f'that read it; expected one of {", ".join(names)}, or * for one part of '
+                        'a name, ** for any number of parts'
                     )
 
     def _visit(self, element: Element) -> None:
@@ -162,12 +172,16 @@ class Plan:
         return True
 
     def _leave_out(self, element: Element) -> None:
-        """Note the nodes below: a parameter file serves with the recorder and without."""
-        with suppress(ConfigError):  # What is left out need not be there.
+        """Note the nodes below."""
+        try:
             if element.tag == 'include':
-                element = read(Path(self._text(element, 'file')))
-            for node in _nodes(element):
-                self._nodes.append(self._full_name(node))
+                path = Path(self._text(element, 'file'))
+                # What is left out need not be there.
+                self._elsewhere |= set(_names(read(path))) if path.is_file() else set()
+            else:
+                self._elsewhere |= set(_names(element))
+        except ConfigError:
+            self._elsewhere.add(None)
 
     def _text(self, element: Element, name: str, default: str = '') -> str:
         return self._resolve(substitutions.parse(element.attributes.get(name, default)))
@@ -240,23 +254,16 @@ class Plan:
         if not command or not command[0]:
             raise ConfigError(f'cmd is {element.attributes["cmd"]!r}; expected a command')
         label = self._text(element, 'name') or Path(command[0]).name
+        if '--params-file' in command:
+            self._elsewhere.add(None)
         self._start(element, label, command)
-
-    def _namespace(self, node: Element) -> str | None:
-        namespace = self._scope.namespace
-        if 'namespace' in node.attributes:
-            namespace = _joined(namespace, self._text(node, 'namespace'))
-        return namespace
-
-    def _full_name(self, node: Element) -> str | None:
-        """Return it; None where its executable alone says the name."""
-        name = self._text(node, 'name')
-        return _joined(self._namespace(node), name) if name else None
 
     def _visit_node(self, element: Element) -> None:
         name = self._text(element, 'name')
-        namespace = self._namespace(element)
-        self._nodes.append(self._full_name(element))
+        namespace = self._scope.namespace
+        if 'namespace' in element.attributes:
+            namespace = _joined(namespace, self._text(element, 'namespace'))
+        self._there.add(name)
         executable = _executable(self._text(element, 'pkg'), self._text(element, 'exec'))
         command: list[str | InlineParameters] = [
             executable,
@@ -272,7 +279,11 @@ class Plan:
         qualified = _joined(namespace, name) if name and namespace is not None else '/**'
         for child in element.children:
             if child.tag == 'param':
-                command += ['--params-file', self._parameters(child, qualified)]
+                given = self._parameters(child, qualified)
+                command += ['--params-file', given]
+                if isinstance(given, str):
+                    reader = _joined(namespace, name) if name else None
+                    self._read[Path(given)][1].append(reader)
         for child in element.children:
             if child.tag == 'remap':
                 command += ['-r', f'{self._text(child, "from")}:={self._text(child, "to")}']
@@ -286,7 +297,7 @@ class Plan:
                 path = Path(self._text(element, 'from'))
                 if not path.is_file():
                     raise ConfigError(f'parameter file {str(path)!r} does not exist')
-                self._sections[path] = sections(path)
+                self._read.setdefault(path, (sections(path), []))
                 return str(path)
             if {'name', 'value'} <= given and 'from' not in given:
                 kind = element.attributes.get('type', 'yaml')
@@ -326,11 +337,20 @@ class Plan:
         )
 
 
-def _nodes(element: Element) -> Iterator[Element]:
-    if element.tag == 'node':
-        yield element
+def _names(element: Element) -> Iterator[str | None]:
+    """Yield the names of the nodes below an element that is not visited; None: not to be known."""
+    if element.tag in ('node', 'include', 'executable'):
+        name = element.attributes.get('name', '')
+        yield name if element.tag == 'node' and name and '$(' not in name else None
     for child in element.children:
-        yield from _nodes(child)
+        yield from _names(child)
+
+
+def _beside(path: Path) -> Iterator[str]:
+    """Yield the names of the nodes of the launch files that lie beside one."""
+    for other in path.parent.glob('*.launch.xml'):
+        with suppress(ConfigError):
+            yield from filter(None, _names(read(other)))
 
 
 def _foreign(error: ConfigError) -> bool:

@@ -37,7 +37,7 @@ class Convert:
         dest: new folder; appears when it is complete.
         fps: frames per second, where the source does not say (JSON, RLDS).
         gripper: what 1 means of a gripper, `closed` or `open`, where the source does not say
-            (RLDS).
+            (RLDS, LeRobot).
         cameras: pictures to take along; empty for all.
         video: write H.264 video, small but lossy, instead of the pictures as they are.
         skip_bad: leave bad records out, count and list them (also in meta/bad_records.json of the

@@ -67,7 +67,7 @@ class Recording(ABC):
         good: bool [F].
         first: int64 [E + 1], frame with which each episode begins; at the end F.
         names: E names.
-        one_gripper: what 1 means of a gripper, `closed`; empty: the data set does not say.
+        one_gripper: what 1 means of a gripper, `closed` or `open`; empty: nobody says.
         drives: E names of what an episode is a piece of; its own, where it is one of nothing.
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from vla_learning.data.episodes import GRIPPER
+from vla_learning.data.episodes import CLOSED, GRIPPER, OPEN
 from vla_learning.data.errors import DataError, inside, Problems
 
 ACTION = 'action'
@@ -155,7 +155,7 @@ def read_ours(path: Path, episodes: Sequence[int]) -> tuple[tuple[str, ...], str
         episodes: numbers of E episodes.
 
     Returns:
-        E names; `closed`, or nothing.
+        E names; `closed` or `open`, or nothing.
 
     Raises:
         DataError: if the file does not say both.
@@ -163,13 +163,16 @@ def read_ours(path: Path, episodes: Sequence[int]) -> tuple[tuple[str, ...], str
     where = f'meta/{OURS}.json'
     try:
         content = json.loads((path / where).read_text('utf-8'))
-        drives = content[DRIVES]
-        return tuple(str(drives[number]) for number in episodes), str(content[GRIPPER])
+        drives, one = content[DRIVES], content[GRIPPER]
+        if type(drives) is not list or one not in (CLOSED, OPEN):
+            raise ValueError(f'{DRIVES} {str(drives)[:40]}, {GRIPPER} {one!r}')
+        return tuple(str(drives[number]) for number in episodes), one
     except FileNotFoundError:
         return tuple(f'episode {number}' for number in episodes), ''
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise DataError(
-            f'{where}: {line(error)}: expected {DRIVES}, a name for each episode, and {GRIPPER}'
+            f'{where}: {line(error)}: expected {DRIVES}, a name for each episode, and {GRIPPER}, '
+            f'{CLOSED} or {OPEN}'
         ) from error
 
 

@@ -16,7 +16,7 @@ from vla_core.preprocess import resize
 from vla_core.types import CameraSlot, from_si, PolicySpec
 from vla_learning.data.batch import Batch
 from vla_learning.data.derived import Derived
-from vla_learning.data.episodes import Recording, unit_of
+from vla_learning.data.episodes import GRIPPER, Recording, unit_of
 from vla_learning.data.errors import DataError
 from vla_learning.data.formats import open_recording
 from vla_learning.data.statistics import Statistics
@@ -38,7 +38,7 @@ class Recorded:
         cache: keep resized frames on disk, so that each picture is decoded once ever.
         derived: folder for what is computed from the data set; else `<path>.vla` beside it.
         gripper: what 1 means of a gripper in it, `closed` or `open`, where the format does not
-            say (RLDS).
+            say (RLDS, LeRobot).
     """
 
     path: Path
@@ -112,7 +112,8 @@ class RecordedSource:
         if batch_size < 1:
             raise DataError(f'batch of {batch_size}: expected at least 1')
         self.recording = recording = open_recording(spec.path, spec.skip_bad, spec.fps)
-        recording.turn_gripper(spec.gripper)
+        if GRIPPER in (view.axes or recording.axes):
+            recording.turn_gripper(spec.gripper)
         self.camera = spec.camera or recording.cameras[0]
         if self.camera not in recording.cameras:
             raise DataError(

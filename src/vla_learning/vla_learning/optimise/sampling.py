@@ -123,13 +123,16 @@ def cameras(
         kept_apart: share of the episodes on its side `validation`.
     """
     # Needs torch, which a machine that verifies in the simulator may lack.
+    from vla_learning.data.episodes import CLOSED
     from vla_learning.data.formats import open_recording
     from vla_learning.data.source import Recorded
 
     first = Recorded(data, camera, fps, validation_share=kept_apart, seed=seed, cache=False)
-    # What is compared here is one policy with itself: which way its gripper is does not matter.
-    first = replace(first, gripper='closed')
-    names = [camera] if camera else open_recording(data, fps=fps).cameras
+    recording = open_recording(data, fps=fps)
+    if not recording.one_gripper:
+        # What is compared here is one policy with itself, whichever way its gripper is.
+        first = replace(first, gripper=CLOSED)
+    names = [camera] if camera else recording.cameras
     return [replace(first, camera=name) for name in names]
 
 

@@ -94,14 +94,15 @@ def trim(
         told = left_in_part(custom.pop(CLOCK_SET, ''), begin, stop)
         with _whole(output, custom | ({CLOCK_SET: told} if told else {})) as writer:
             _prepare(writer, [bag], names)
-            count = _copy(writer, before) + _copy(writer, bag.messages(names, begin, stop))
-            if begin >= bag.end_ns or not count:
+            latched = _copy(writer, before)
+            found = _copy(writer, bag.messages(names, begin, stop))
+            if not found:
                 until = 'its end' if end is None else f'{end:g} s'
                 raise BagError(
                     f'{source}: no message of {sorted(names)} from {start:g} s to {until}: '
                     f'expected a piece of its {(bag.end_ns - bag.start_ns) * 1e-9:.3f} s'
                 )
-            return count
+            return latched + found
 
 
 def merge(sources: Sequence[Path], output: Path) -> int:

@@ -157,7 +157,7 @@ def choose_frames(
     if not len(inside):
         return []
     refuse_gap(stamps[inside], stamps)
-    _refuse_repeats(stamps, fps)
+    _refuse_repeats((stamps, stamps[inside]), fps)
     if usable is not None:
         inside = inside[usable[inside]]
         if not len(inside):
@@ -176,10 +176,16 @@ def choose_frames(
     return [inside[run] for run in runs if len(run)]
 
 
-def _refuse_repeats(stamps: np.ndarray, fps: float) -> None:
-    """Refuse a rate at which pictures would come again as if nothing had moved."""
+def _refuse_repeats(spans: Iterable[np.ndarray], fps: float) -> None:
+    """Refuse a rate at which pictures would come again as if nothing had moved.
+
+    Args:
+        spans: int64 [N], stamps of the whole drive and of the segment: it may have idled in one.
+        fps: frames per second.
+    """
     # The median: pauses and lost frames make no slower camera.
-    usual = float(np.median(np.diff(stamps))) / _SECOND if len(stamps) > 1 else 0.0
+    gaps = [float(np.median(np.diff(stamps))) for stamps in spans if len(stamps) > 1]
+    usual = min(gaps, default=0.0) / _SECOND
     if usual * fps > _REPEATED:
         raise BagError(
             f'the camera took {1 / usual:.1f} frames per second: expected fps of at most that, '

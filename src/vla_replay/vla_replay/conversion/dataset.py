@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _GOOD = ('', 'DONE', 'success')
 #: s by which frames of several cameras may differ that make one observation (`slot_tolerance`).
 SET_AGE = 0.02
+#: s for which a robot that stands at the end is shown, once the gate has stopped it.
+LONGEST_REST = 3.0
 #: Name of the pictures in the data set: the slot that policies know.
 _CAMERA = 'front'
 
@@ -192,21 +194,24 @@ class _Held:
     odometry: Series
     gate: Series
 
-    def intervened(self, stamps: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    def intervened(self, stamps: np.ndarray, segment: Segment) -> np.ndarray:
         """Say for which frames, bool [T], the gate obeyed neither policy nor person.
 
-        Where a person stands at the end, that is what he shows; a pause on the way is none.
+        Where a person stands at the end of a segment, that is what he shows; a pause on the way
+        is nothing, nor is what comes long after the end.
 
         Args:
             stamps: int64 [T], ns.
-            moves: velocities, gripper last, [T, 7].
+            segment: in which they are.
         """
         if not len(self.gate.stamps):
             return np.zeros(len(stamps), dtype=bool)
         obeyed, rests = self.gate.at(stamps, COMMAND_AGE).T
-        moving = np.flatnonzero(np.nan_to_num(moves[:, :-1]).any(axis=1))
-        over = np.arange(len(stamps)) > (moving[-1] if len(moving) else len(stamps))
-        return ~((obeyed == 1.0) | (over & (rests == 1.0)))
+        told = self.actions.stamps
+        inside = (told >= segment.begin_ns) & (told < segment.end_ns)
+        moving = told[inside & np.nan_to_num(self.actions.values[:, :-1]).any(axis=1)]
+        stood = (stamps - moving[-1]) * 1e-9 if len(moving) else np.zeros(len(stamps))
+        return ~((obeyed == 1.0) | ((stood > 0.0) & (stood <= LONGEST_REST) & (rests == 1.0)))
 
 
 @dataclass(frozen=True)
@@ -279,7 +284,7 @@ def _cut(
     if len(held.odometry.stamps):
         state = held.odometry.at(stamps, ODOM_AGE)
     fine = np.array([int(stamp) in pictures for stamp in stamps])
-    intervened = held.intervened(stamps, moves)
+    intervened = held.intervened(stamps, segment)
     for reason, bad in (
         ('frame at which the gate let nobody drive', intervened),
         ('frame without a command', ~np.isfinite(moves).all(axis=1)),
@@ -289,11 +294,15 @@ def _cut(
             tally.leave_out(reason, int((fine & bad).sum()))
         fine &= ~bad
     pieces = np.split(np.arange(len(stamps)), np.flatnonzero(~fine))
-    runs = [_from_first_movement(pieces[0], moves, tally)]
-    for before, *rest in pieces[1:]:
-        run = np.array(rest, dtype=int)
+    runs, begun = [], False
+    for number, piece in enumerate(pieces):
+        if number and intervened[piece[0]]:
+            begun = False
+        run = piece[1:] if number else piece
         # Whoever was driving goes on behind a frame that is broken, but begins behind the gate.
-        runs.append(_from_first_movement(run, moves, tally) if intervened[before] else run)
+        run = run if begun else _from_first_movement(run, moves, tally)
+        begun |= len(run) > 0
+        runs.append(run)
     return [
         _Episode(
             segment.begin_ns,

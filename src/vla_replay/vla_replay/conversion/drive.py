@@ -12,7 +12,6 @@ import numpy as np
 
 from vla_core.gate.causes import State
 from vla_core.image import decode_compressed, decode_raw
-from vla_core.manifest import load_manifest
 from vla_core.resample import to_velocities, velocity_units
 from vla_core.session import Fate
 from vla_core.text import is_stop_word
@@ -33,7 +32,7 @@ from vla_replay.schedule import (
     playable,
 )
 from vla_replay.stamps import stamp_of
-from vla_ros.files import checkpoint_path
+from vla_ros.files import find_spec
 
 TWIST, STAMPED = 'geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped'
 CHUNK, RECORD = 'vla_interfaces/msg/ActionChunk', 'vla_interfaces/msg/Instruction'
@@ -102,7 +101,7 @@ class Drive:
         Args:
             source: CHUNKS for the policy's first step for every frame; else a topic of
                 Twist or TwistStamped.
-            policy: of CHUNKS: checkpoint of it, which says what its answers mean.
+            policy: of CHUNKS: checkpoint or built-in policy, which says what its answers mean.
 
         Raises:
             BagError: if the bag has no such topic, or another policy answered.
@@ -110,7 +109,7 @@ class Drive:
                 be made some.
         """
         if source == CHUNKS:
-            return self._chunks(load_manifest(checkpoint_path(policy)).spec)
+            return self._chunks(find_spec(policy))
         topic = self._topic(source, (TWIST, STAMPED))
         samples = []
         for stamp, msg in self.messages(topic):
