@@ -11,7 +11,7 @@ def answers(count):
     texts = np.array(['go'] * count)
     return Answers(
         *(whole, whole, whole.astype(np.int8), whole, texts, texts, steps, steps[:, 0, 0]),
-        *(np.zeros(count, bool), steps, steps == 0.0, np.zeros(count)),
+        *(np.zeros(count, bool), steps, steps == 0.0, steps[:, 0] == 0.0, np.zeros(count)),
     )
 
 
