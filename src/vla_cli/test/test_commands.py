@@ -1,6 +1,7 @@
 """The command `vla` against a robot that the test plays."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 import os
 from pathlib import Path
 import signal
@@ -16,6 +17,7 @@ import pytest
 from vla_cli import say
 from vla_cli.connection import connect
 from vla_cli.main import main
+from vla_cli.telling import tell
 from vla_core.gate.causes import State
 from vla_core.session import Fate
 from vla_ros.domains import process_domain
@@ -435,3 +437,18 @@ def test_raw_frames_reach_another_process() -> None:
     )
     sent, arrived = map(int, done.stdout.split())
     assert 0 < arrived <= sent
+
+
+def test_a_reader_who_has_stopped_reading_holds_up_nobody(monkeypatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, 'rb') as full, os.fdopen(writer, 'w') as output:
+        monkeypatch.setattr(sys, 'stdout', output)
+        tell('first')
+        assert os.read(full.fileno(), 100) == b'first\n'
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while os.write(writer, bytes(4096)):
+                pass
+        os.set_blocking(writer, True)
+        tell('nobody reads this')
+        assert set(os.read(reader, 1 << 20)) == {0}, 'and it has not waited for him'
