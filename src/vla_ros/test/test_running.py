@@ -39,12 +39,16 @@ sys.exit(run(Fragile, args=[], make_executor=executor))
 PROGRAM = """
 import sys
 from rclpy.node import Node
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_msgs.msg import String
 from vla_core.errors import ConfigError
 from vla_ros.running import run
 
 class Example(Node):
     def __init__(self):
         super().__init__('example')
+        options = QoSOverridingOptions.with_default_policies()
+        self.create_subscription(String, 'text', print, 5, qos_overriding_options=options)
         print('ready', flush=True)
     def close(self):
         assert self.context.ok()
@@ -174,7 +178,7 @@ def test_bad_configuration_exits_with_its_message():
         (('--params-file', '/nowhere.yaml'), '/nowhere.yaml'),
         (('--bar',), '--bar'),
         (('-p', 'use_sim_time:=maybe'), 'maybe'),
-        (('-p', 'qos_overrides./text.subscription.depth:=3'), '/example: unknown parameter'),
+        (('-p', 'qos_overrides./txet.subscription.depth:=3'), '/example: unknown parameter'),
     ],
 )
 def test_what_ros_cannot_read_is_one_line(arguments, said):
