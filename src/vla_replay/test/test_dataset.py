@@ -192,12 +192,26 @@ def person(*wishes: tuple[int, int, State, float]) -> list[Said]:
     return said
 
 
-def driven(folder: Path, *wishes: tuple[int, int, State, float]) -> Path:
+def shown(
+    folder: Path,
+    *said: Said,
+    until: int = 4000,
+    broken: Iterable[int] = (),
+    silent: Iterable[int] = (),
+) -> Path:
+    """A demonstration with odometry, and frames but at `silent` ms, the `broken`-th unreadable."""
+    times = range(0, until, 100)
+    frames = [frame(at) for at in times if at not in silent]
+    for number in broken:
+        frames[number][2].data = b'nothing'
+    facts = {'instruction': TEXT, 'label': 'success'}
+    return write(folder, [*said, *map(odom, times), *frames], facts)
+
+
+def driven(folder: Path, *wishes: tuple[int, int, State, float], **how) -> Path:
     """A demonstration in which the base was told what the person wanted."""
     told = [command(at, speed) for begin, end, _, speed in wishes for at in range(begin, end, 100)]
-    odometry = [odom(at) for at in range(0, 4000, 100)]
-    said = [*person(*wishes), *told, *odometry, *map(frame, range(0, 4000, 100))]
-    return write(folder, said, {'instruction': TEXT, 'label': 'success'})
+    return shown(folder, *person(*wishes), *told, **how)
 
 
 def test_where_a_person_stands_at_the_end_is_what_he_shows(tmp_path: Path):
@@ -251,11 +265,7 @@ def test_a_pause_on_the_way_is_no_answer_and_parts_the_drive_in_pieces_of_one(tm
 
 def test_behind_a_broken_frame_the_drive_goes_on(tmp_path: Path):
     said = [command(at, 0.2 if at < 2000 else 0.0) for at in range(0, 4000, 100)]
-    frames = [frame(at) for at in range(0, 4000, 100)]
-    frames[25][2].data = b'nothing'
-    odometry = [odom(at) for at in range(0, 4000, 100)]
-    facts = {'instruction': TEXT, 'label': 'success'}
-    tally, _ = convert(tmp_path, write(tmp_path / 'bag', [*said, *frames, *odometry], facts))
+    tally, _ = convert(tmp_path, shown(tmp_path / 'bag', *said, broken=[25]))
     assert (tally.episodes, tally.frames) == (2, 39)
 
 
@@ -264,12 +274,7 @@ def test_rest_before_the_first_movement_is_left_out_behind_broken_frames_too(
     tmp_path: Path, broken: list[int]
 ):
     said = [command(at, 0.0 if at < 1000 else 0.2) for at in range(0, 4000, 100)]
-    frames = [frame(at) for at in range(0, 4000, 100)]
-    for number in broken:
-        frames[number][2].data = b'nothing'
-    odometry = [odom(at) for at in range(0, 4000, 100)]
-    facts = {'instruction': TEXT, 'label': 'success'}
-    tally, _ = convert(tmp_path, write(tmp_path / 'bag', [*said, *frames, *odometry], facts))
+    tally, _ = convert(tmp_path, shown(tmp_path / 'bag', *said, broken=broken))
     assert (tally.episodes, tally.frames) == (1, 30)
     assert tally.left_out['frame at rest before the first movement'] == 10 - len(broken)
 
@@ -283,22 +288,15 @@ def test_the_end_is_that_of_the_drive_though_the_camera_paused(tmp_path: Path):
         (3000, 3500, State.MANUAL, 0.0),
         (3500, 4000, State.STOPPED, 0.0),
     )
-    told = [command(at, one[3]) for one in wishes for at in range(one[0], one[1], 100)]
-    times = [at for at in range(0, 4000, 100) if not 1700 <= at < 2200]
-    said = [*person(*wishes), *told, *map(odom, range(0, 4000, 100)), *map(frame, times)]
-    facts = {'instruction': TEXT, 'label': 'success'}
-    tally, _ = convert(tmp_path, write(tmp_path / 'bag', said, facts))
+    bag = driven(tmp_path / 'bag', *wishes, silent=range(1700, 2200, 100))
+    tally, _ = convert(tmp_path, bag)
     assert (tally.episodes, tally.frames) == (2, 15 + 15)
 
 
 def test_a_minute_of_rest_at_the_end_is_not_shown(tmp_path: Path):
-    times = range(0, 10_000, 100)
     wishes = ((0, 1000, State.MANUAL, 0.2), (1000, 1500, State.MANUAL, 0.0))
     wishes += ((1500, 10_000, State.STOPPED, 0.0),)
-    told = [command(at, one[3]) for one in wishes for at in range(one[0], one[1], 100)]
-    said = [*person(*wishes), *told, *map(odom, times), *map(frame, times)]
-    facts = {'instruction': TEXT, 'label': 'success'}
-    tally, _ = convert(tmp_path, write(tmp_path / 'bag', said, facts))
+    tally, _ = convert(tmp_path, driven(tmp_path / 'bag', *wishes, until=10_000))
     assert tally.frames == 10 + 30
 
 
